@@ -1,0 +1,345 @@
+"""The command line: `bench`.
+
+Only Typer is imported at the top, so that `bench --help` answers at once; each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..datasets.cohort import Data
+    from .engine import Job
+    from .preset import Preset
+    from .record import RunRecord
+    from .suite import SuiteRow
+
+
+class _Sentences(TyperGroup):
+    """Turns errors that the user can mend into one sentence and exit code 2, and Ctrl-C into exit code 130."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("Stopped. The same command goes on from the last checkpoint.", file=sys.stderr)
+            raise typer.Exit(130) from None
+        except Exception as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            print(f"error: {sentence}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """The sentence of an error the user can mend; None for a defect of ours, which deserves its traceback."""
+    from ..datasets.errors import DataError
+    from .errors import UserError
+
+    return str(error) if isinstance(error, UserError | DataError) else None
+
+
+app = typer.Typer(
+    cls=_Sentences,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="uadbench: unsupervised anomaly detection in brain MRI, every method under one protocol.",
+)
+figure_app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstructions.")
+prepare_app = typer.Typer(no_args_is_help=True, help="Write data sets in the layout that --data reads.")
+app.add_typer(figure_app, name="figure")
+app.add_typer(prepare_app, name="prepare")
+
+MethodOption = Annotated[
+    list[str], typer.Option("--method", help="A method's row, a suite (table1, table2), or all; may be repeated.")
+]
+FoldsOption = Annotated[str, typer.Option("--folds", help="all, or indices such as 0,2.")]
+DataOption = Annotated[str, typer.Option("--data", help="phantom, or a directory of prepared scans.")]
+PresetOption = Annotated[str, typer.Option("--preset", help="demo, quick, paper, or a .toml file.")]
+SetOption = Annotated[list[str], typer.Option("--set", help="Change one number: section.key=value; may be repeated.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of initialisation, slice choice and noise.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+SplitsOption = Annotated[
+    str | None, typer.Option("--splits", help="published, deleaked or own; default: published if there, refusing leaks.")
+]
+ResultsOption = Annotated[
+    Path, typer.Option("--results", envvar="UADBENCH_RESULTS", help="Folder of runs, volume stores and the MLflow file.")
+]
+_RESULTS = Path("results")
+
+
+@app.command()
+def run(
+    method: MethodOption,
+    folds: FoldsOption = "all",
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006  (Typer copies it)
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    splits: SplitsOption = None,
+    results: ResultsOption = _RESULTS,
+    with_checkpoint: Annotated[bool, typer.Option(help="Log the checkpoint to MLflow too.")] = False,
+) -> None:
+    """Train and score methods; finished cells are not run again, interrupted ones go on."""
+    from .environment import choose_device
+    from .suite import select_rows
+
+    console = _console()
+    chosen = choose_device(device)
+    entries = select_rows(method)
+    settings = _preset(preset, change)
+    source = _open(data, settings, results, splits, console)
+    jobs = _jobs(entries, folds, source, settings, seed)
+    _announce(jobs, source, settings, results, chosen, console)
+    _run_all(jobs, results, chosen, with_checkpoint, console)
+
+
+def _run_all(jobs: list[Job], results: Path, device: str, with_checkpoint: bool, console: Console) -> None:
+    """Run cell by cell; MLflow is told after each, and a silent server costs nothing but a warning."""
+    from .engine import run_job
+    from .progress import RichReporter
+    from .tracking import TrackingError, store_uri, sync_record
+
+    reporter = RichReporter(console)
+    told: set[str] = set()
+    for number, job in enumerate(jobs, start=1):
+        console.print(f"[{number}/{len(jobs)}] {job.entry.row.title}, fold {job.fold}", markup=False, highlight=False)
+        record = run_job(job, results / "runs", device, reporter)
+        try:
+            sync_record(record, store_uri(results), with_checkpoint=with_checkpoint)
+        except TrackingError as error:
+            if str(error) not in told:
+                console.print(f"warning: {error}", markup=False, highlight=False)
+            told.add(str(error))
+        _print_result(record, console)
+    console.print("All cells are done. `bench table` shows them, `bench ui` compares them.", highlight=False)
+
+
+def _print_result(record: RunRecord, console: Console) -> None:
+    shown = {key: value for key, value in record.metrics.items() if key.endswith(("/dice", "/auprc", "/l1"))}
+    words = [f"{key} {value * (1e3 if key.endswith('l1') else 100):.2f}" for key, value in sorted(shown.items())]
+    console.print("    " + ", ".join(words) + "  (Dice, AUPRC in %; l1 in 1e-3)", markup=False, highlight=False)
+
+
+def _announce(
+    jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, console: Console
+) -> None:
+    """Say what will be done and how long that should take."""
+    from .engine import check_lesions
+    from .environment import describe_environment
+    from .estimate import estimate_seconds
+    from .record import record_of
+
+    runs = results / "runs"
+    open_jobs = [job for job in jobs if not record_of(runs, job.cell).done]
+    machine = describe_environment(device)
+    console.print(f"Data: {data.title}, splits: {data.splits.name}. Preset: {preset.name}{_changes(preset)}.", highlight=False)
+    console.print(f"Device: {machine['device']} on {machine['machine']}.", highlight=False)
+    for departure in preset.departures:
+        console.print(f"  departs from the paper: {departure}", markup=False, highlight=False)
+    for note in data.splits.notes:
+        console.print(f"  note: {note}", markup=False, highlight=False)
+    if data.splits.findings:
+        console.print(f"  warning: the split was taken with {len(data.splits.findings)} findings of the audit", highlight=False)
+    console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
+    if not open_jobs:
+        return
+    for job in open_jobs:
+        check_lesions(job)
+    recipes = {job.cell.recipe.id: job for job in open_jobs}
+    seconds = {key: estimate_seconds(job, runs, device) for key, job in recipes.items()}
+    for key, job in recipes.items():
+        count = sum(other.cell.recipe.id == key for other in open_jobs)
+        console.print(f"  {job.entry.row.title}: {count} × {_duration(seconds[key])}", markup=False, highlight=False)
+    total = sum(seconds[job.cell.recipe.id] for job in open_jobs)
+    console.print(f"This should take about {_duration(total)}. Ctrl-C stops; the same command goes on.", highlight=False)
+
+
+@app.command()
+def table(
+    which: Annotated[str, typer.Argument(help="1, 2 or all.")] = "all",
+    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex or csv.")] = "rich",
+    paper: Annotated[bool, typer.Option("--paper", help="Put the published row under each of ours.")] = False,
+    controls: Annotated[bool, typer.Option("--controls", help="Add the control rows and the untrained l1.")] = False,
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006
+    seed: SeedOption = 0,
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """Print Table 1 or 2 of the paper from the runs in MLflow."""
+    from .tables import print_tables
+
+    settings = _preset(preset, change)
+    print_tables(which, form, settings, data, seed, results, paper=paper, controls=controls, console=_console(sys.stdout))
+
+
+@app.command("list")
+def list_(
+    what: Annotated[str, typer.Argument(help="methods, presets, data or runs.")],
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """List methods, presets, data or runs."""
+    from .listing import listing
+
+    _console(sys.stdout).print(listing(what, results))
+
+
+@app.command()
+def sync(
+    results: ResultsOption = _RESULTS,
+    with_checkpoint: Annotated[bool, typer.Option(help="Log the checkpoints too.")] = False,
+) -> None:
+    """Bring MLflow up to date with the run records; twice doubles nothing."""
+    from .progress import RichReporter
+    from .tracking import store_uri, sync_all
+
+    console = _console()
+    uri = store_uri(results)
+    count = sync_all(results / "runs", uri, RichReporter(console), with_checkpoint=with_checkpoint)
+    console.print(f"{count} records are in {uri}.", highlight=False)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """Open MLflow's own interface on the store."""
+    import subprocess
+
+    from .tracking import store_uri
+
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(results)]
+    raise typer.Exit(subprocess.call([*command, "--host", host, "--port", str(port)]))
+
+
+@figure_app.command("cohort")
+def figure_cohort(
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    splits: SplitsOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """Draw a contact sheet of the cohort."""
+    from .figures import cohort_sheet
+
+    console = _console()
+    source = _open(data, _preset(preset, []), results, splits, console)
+    path = out or results / "figures" / f"cohort-{source.name}.png"
+    cohort_sheet(source, path)
+    console.print(f"Wrote {path}.", highlight=False)
+
+
+@figure_app.command("reconstructions")
+def figure_reconstructions(
+    method: MethodOption,
+    fold: Annotated[int, typer.Option("--fold", help="The fold whose weights are shown.")] = 0,
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    splits: SplitsOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """Draw reconstruction, map and truth of the same volumes for several methods, as in Figure 3 of the paper."""
+    from .comparison import draw_comparison
+    from .environment import choose_device
+    from .suite import select_rows
+
+    console = _console()
+    settings = _preset(preset, change)
+    source = _open(data, settings, results, splits, console)
+    jobs = _jobs(select_rows(method), str(fold), source, settings, seed)
+    path = out or results / "figures" / f"reconstructions-{source.name}-{settings.name}-fold{fold}.png"
+    draw_comparison(jobs, results / "runs", choose_device(device), path)
+    console.print(f"Wrote {path}.", highlight=False)
+
+
+@prepare_app.command("phantom")
+def prepare_phantom(
+    nifti: Annotated[Path, typer.Option("--nifti", help="The folder to write.")],
+    size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",
+) -> None:
+    """Write the phantom as NIfTI files in the layout of the field."""
+    import os
+
+    from ..datasets.phantom import export_nifti, phantom_size
+    from .progress import RichReporter
+    from .sources import PHANTOM_SEED, StoreProgress
+
+    console = _console()
+    with StoreProgress(RichReporter(console), "write scans") as progress:
+        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, os.cpu_count() or 1, progress.update)
+    console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
+
+
+def _preset(name: str, changes: list[str]) -> Preset:
+    from .preset import load_preset
+
+    return load_preset(name, changes)
+
+
+def _open(word: str, preset: Preset, results: Path, splits: str | None, console: Console) -> Data:
+    from .progress import RichReporter
+    from .sources import open_data
+
+    size = str(preset.sections["data"]["phantom"])
+    return open_data(word, size, preset.sections["preparation"], results, splits, RichReporter(console))
+
+
+def _jobs(entries: tuple[SuiteRow, ...], folds: str, data: Data, preset: Preset, seed: int) -> list[Job]:
+    from .engine import jobs_for
+
+    return jobs_for(entries, _fold_numbers(folds, len(data.splits.folds)), data, preset, seed)
+
+
+def _fold_numbers(word: str, available: int) -> tuple[int, ...]:
+    from .errors import UserError
+
+    if word == "all":
+        return tuple(range(available))
+    try:
+        return tuple(dict.fromkeys(int(part) for part in word.split(",")))
+    except ValueError:
+        raise UserError(f"--folds {word}: write all, or indices such as 0,2") from None
+
+
+def _changes(preset: Preset) -> str:
+    return f" with {', '.join(preset.changed)}" if preset.changed else ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _console(stream: object = None) -> Console:
+    """A console on stderr: progress and remarks; tables go to stdout."""
+    from rich.console import Console
+
+    return Console(file=stream if stream is not None else sys.stderr, soft_wrap=True)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Entry point of the command `bench`."""
+    app()

@@ -1,0 +1,341 @@
+"""The engine: runs a cell from nothing, or from wherever it was interrupted, to its numbers.
+
+    untrained control → training → thresholds on the lesion validation sets → scores on the test sets → metrics → figure
+
+Each stage looks at the run record first and does only what is missing. The stages know nothing of MLflow.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from ..datasets.cohort import Cohort, Data, Role
+from ..methods import Detector
+from ..metrics import dice
+from .cell import Cell, Recipe
+from .environment import describe_environment
+from .errors import UserError
+from .figures import Sample, reconstruction_figure
+from .files import write_with
+from .preset import Plan, Preset, plan_for
+from .progress import Reporter
+from .record import RunRecord, ThresholdPair, VolumeScore, record_of
+from .scoring import Reader, Reading, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions
+from .slices import Slab
+from .suite import SuiteRow
+from .training import load_weights, save_weights, train
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with everything needed to run it.
+
+    Attributes:
+        entry: the table row and its class.
+        preset: where the numbers come from.
+        plan: the numbers.
+        data: the data source.
+        fold: index of the fold.
+        seed: the user's seed.
+    """
+
+    entry: SuiteRow
+    preset: Preset
+    plan: Plan
+    data: Data
+    fold: int
+    seed: int
+
+    @cached_property
+    def cell(self) -> Cell:
+        """The cell's identity."""
+        recipe = Recipe.of(self.entry.method, self.plan, self.seed)
+        return Cell(recipe, self.fold, self.data.name, self.data.fingerprint)
+
+    @property
+    def slab(self) -> Slab:
+        """The slices that take part."""
+        return Slab.central(self.data.healthy.store.shape[0], self.plan.data.slices)
+
+    @property
+    def fold_seed(self) -> int:
+        """Seed of initialisation and slice choice; folds differ, so that their spread shows both kinds of chance."""
+        return self.seed + 1000 * self.fold
+
+    def detector(self) -> Detector:
+        """A detector with the cell's own initial weights."""
+        L.seed_everything(self.fold_seed, verbose=False)
+        method = self.entry.method
+        return method(method.Settings.model_validate(self.plan.method))
+
+    def config(self) -> dict[str, Any]:
+        """What the run record and MLflow say about this cell."""
+        cohorts = (self.data.healthy, *self.data.lesions.values())
+        return {
+            "cell": self.cell.id,
+            "recipe": self.cell.recipe.id,
+            "content": self.cell.recipe.content(),
+            "row": self.entry.row.name,
+            "title": self.entry.row.title,
+            "method": self.entry.method.info.name,
+            "control": self.entry.method.info.control,
+            "trainable": self.entry.method.trainable,
+            "preset": self.preset.name,
+            "changed": list(self.preset.changed),
+            "departures": list(self.preset.departures),
+            "data": self.data.name,
+            "data_title": self.data.title,
+            "cohorts": {c.role.value: {"name": c.name, "title": c.title} for c in cohorts},
+            "fingerprint": self.data.fingerprint,
+            "splits": self.data.splits.name,
+            "fold": self.fold,
+            "folds": len(self.data.splits.folds),
+            "seed": self.seed,
+            "plan": self.plan.model_dump(mode="json"),
+        }
+
+
+def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, preset: Preset, seed: int) -> list[Job]:
+    """Every cell to run, each once, fold by fold within a row.
+
+    Raises:
+        UserError: a fold that the split does not have, or numbers that do not fit a method.
+    """
+    available = len(data.splits.folds)
+    wrong = [str(fold) for fold in folds if not 0 <= fold < available]
+    if wrong:
+        raise UserError(f"{data.title} has folds 0 to {available - 1}; there is no fold {', '.join(wrong)}")
+    jobs: dict[str, Job] = {}
+    for entry in entries:
+        plan = plan_for(preset, entry.method, entry.row)
+        for fold in folds:
+            job = Job(entry, preset, plan, data, fold, seed)
+            jobs.setdefault(job.cell.id, job)
+    return list(jobs.values())
+
+
+def check_lesions(job: Job) -> None:
+    """Look at every lesion mask before anything is trained.
+
+    Raises:
+        UserError: an unhealthy scan without a lesion voxel in the slices that take part.
+    """
+    for role, cohort in job.data.lesions.items():
+        part = job.data.splits.lesion[role]
+        for subject in (*part.val, *part.test):
+            lesion_mask(cohort, subject, job.slab)
+
+
+def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
+    """Run one cell to its end; a finished cell is left alone.
+
+    Args:
+        job: what to run.
+        runs: the folder of run records.
+        device: "cpu" or "cuda".
+        reporter: where progress goes.
+
+    Raises:
+        UserError: something the user can mend; what was computed is kept.
+        KeyboardInterrupt: Ctrl-C; the same command goes on.
+    """
+    record = record_of(runs, job.cell)
+    with record.lock():
+        if record.done:
+            return record
+        record.begin(job.config(), describe_environment(device))
+        detector = job.detector()
+        _measure_untrained(job, detector, record, device, reporter)
+        _learn(job, detector, record, device, reporter)
+        reader = _reader(job, detector, device)
+        val_loss = load_weights(record, detector)
+        record.set_state("scoring")
+        thresholds = _thresholds(job, reader, record, reporter)
+        scores = _scores(job, reader, record, thresholds, reporter)
+        _draw(job, reader, record, thresholds, scores)
+        record.save_metrics(_metrics(job, record, scores, detector, val_loss))
+        record.set_state("done", seconds_score=sum(score.seconds for score in scores))
+    return record
+
+
+def reader_of(job: Job, record: RunRecord, device: str) -> Reader:
+    """A reader with the trained weights of a finished cell."""
+    detector = job.detector()
+    load_weights(record, detector)
+    return _reader(job, detector, device)
+
+
+def _reader(job: Job, detector: Detector, device: str) -> Reader:
+    detector = detector.to(device).eval()
+    return Reader(detector, job.slab, job.plan.score, job.plan.train.precision, job.seed)
+
+
+def _measure_untrained(job: Job, detector: Detector, record: RunRecord, device: str, reporter: Reporter) -> None:
+    """Healthy l1 of the initial weights: what a training must beat to have learned anything."""
+    wanted = job.plan.score.untrained_control and job.entry.method.trainable
+    if not wanted or record.untrained:
+        return
+    reader = _reader(job, detector, device)
+    subjects = job.data.splits.healthy_test
+    with reporter.bar(f"untrained control {job.cell.label}", len(subjects)) as bar:
+        scores = []
+        for subject in subjects:
+            scores.append(score_healthy(reader, job.data.healthy, subject))
+            bar.advance()
+    record.save_untrained({"l1": _mean(s.l1 for s in scores), "l1_brain": _mean(s.l1_brain for s in scores)})
+    detector.cpu().train()
+
+
+def _learn(job: Job, detector: Detector, record: RunRecord, device: str, reporter: Reporter) -> None:
+    """Train, or go on training, unless the training is finished."""
+    if record.state.get("trained"):
+        return
+    fold = job.data.splits.folds[job.fold]
+    store = job.data.healthy.store
+    record.set_state("training")
+    if not record.last_checkpoint.exists():
+        detector.absorb(torch.from_numpy(np.array(job.slab.of(store.volume(s))))[:, None] for s in fold.train)
+    if job.entry.method.trainable:
+        parts = (fold.train, fold.val)
+        settings = job.plan.train
+        train(detector, store, job.slab, parts, settings, record, seed=job.fold_seed, device=device, reporter=reporter)
+    else:
+        save_weights(record, detector, epoch=0, val_loss=0.0)
+    record.set_state("training", trained=True)
+
+
+def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter) -> dict[str, ThresholdPair]:
+    """Thresholds of every lesion set, each from its validation volumes alone."""
+    found = record.thresholds
+    for role, cohort in job.data.lesions.items():
+        if role.value in found:
+            continue
+        subjects = job.data.splits.lesion[role].val
+        maps, truths = [], []
+        with reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
+            for subject in subjects:
+                maps.append(_kept_map(reader, cohort, subject, record))
+                truths.append(lesion_mask(cohort, subject, job.slab))
+                bar.advance()
+        found[role.value] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
+        record.save_thresholds(found)
+    for path in (record.folder / "maps").glob("*.npy"):
+        path.unlink()
+    return found
+
+
+def _kept_map(reader: Reader, cohort: Cohort, subject: str, record: RunRecord) -> np.ndarray:
+    """The score map of a validation volume, kept on disk until the threshold is known."""
+    path = record.folder / "maps" / f"{cohort.name}-{subject}.npy"
+    if path.exists():
+        return np.asarray(np.load(path))
+    score_map = reader.read(cohort, subject).score_map
+    write_with(path, lambda partial: _save_array(partial, score_map))
+    return score_map
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, array)
+
+
+def _scores(
+    job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, ThresholdPair], reporter: Reporter
+) -> tuple[VolumeScore, ...]:
+    """Scores of every test volume; each is on disk before the next is begun."""
+    scores = list(record.scores())
+    known = {(score.cohort, score.subject) for score in scores}
+    work = [(job.data.healthy, subject) for subject in job.data.splits.healthy_test]
+    for role, cohort in job.data.lesions.items():
+        work += [(cohort, subject) for subject in job.data.splits.lesion[role].test]
+    missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
+    with reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar:
+        for cohort, subject in missing:
+            if cohort.role is Role.HEALTHY:
+                scores.append(score_healthy(reader, cohort, subject))
+            else:
+                scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.role.value]))
+            record.save_scores(tuple(scores))
+            bar.advance()
+    return tuple(scores)
+
+
+def _metrics(
+    job: Job, record: RunRecord, scores: tuple[VolumeScore, ...], detector: Detector, val_loss: float
+) -> dict[str, float]:
+    """The cell's numbers: means over test volumes, by data set."""
+    healthy = [score for score in scores if score.role == Role.HEALTHY.value]
+    name = job.data.healthy.name
+    result = {
+        f"{name}/l1": _mean(score.l1 for score in healthy),
+        f"{name}/l1_brain": _mean(score.l1_brain for score in healthy),
+        "parameters": float(sum(weight.numel() for weight in detector.parameters())),
+        "seconds_score": sum(score.seconds for score in scores),
+    }
+    if job.entry.method.trainable:
+        result["val_loss"] = val_loss
+        result["seconds_train"] = float(record.state.get("seconds_train", 0.0))
+    if record.untrained:
+        result[f"{name}/l1_untrained"] = record.untrained["l1"]
+    for cohort in job.data.lesions.values():
+        own = [score for score in scores if score.cohort == cohort.name]
+        for metric in ("dice", "dice_exact", "auprc"):
+            result[f"{cohort.name}/{metric}"] = _mean(getattr(score, metric) for score in own)
+    return result
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(list(values)))
+
+
+def _draw(
+    job: Job,
+    reader: Reader,
+    record: RunRecord,
+    thresholds: dict[str, ThresholdPair],
+    scores: tuple[VolumeScore, ...],
+) -> None:
+    """Draw the reconstruction figure, where matplotlib is installed: a bare GPU node has none."""
+    if record.figure.exists() or importlib.util.find_spec("matplotlib") is None:
+        return
+    samples = []
+    for cohort, subject in figure_subjects(job.data):
+        reading = reader.read(cohort, subject)
+        pair = thresholds.get(cohort.role.value)
+        truth = None if cohort.role is Role.HEALTHY else lesion_mask(cohort, subject, job.slab)
+        samples.append(
+            Sample(
+                title=figure_title(cohort, subject, reading, truth, pair, job),
+                original=reading.original,
+                reconstruction=reading.reconstruction,
+                score_map=reading.score_map,
+                truth=truth,
+                threshold=None if pair is None else pair.greedy,
+            )
+        )
+    reconstruction_figure(samples, record.figure)
+
+
+def figure_subjects(data: Data) -> list[tuple[Cohort, str]]:
+    """The volumes that figures show: the first test volume of each set, chosen by no score."""
+    chosen = [(cohort, data.splits.lesion[role].test[0]) for role, cohort in data.lesions.items()]
+    return [*chosen, (data.healthy, data.splits.healthy_test[0])]
+
+
+def figure_title(
+    cohort: Cohort, subject: str, reading: Reading, truth: np.ndarray | None, pair: ThresholdPair | None, job: Job
+) -> str:
+    """Set, subject and this volume's own score."""
+    if truth is None or pair is None:
+        error = float(np.abs(reading.original - reading.reconstruction).mean())
+        return f"{cohort.title}\n{subject}\nl1 {error * 1e3:.1f}e-3"
+    value = dice(binarise(reading.score_map, pair.greedy, job.plan.score), truth)
+    return f"{cohort.title}\n{subject}\nDice {value * 100:.1f} %"

@@ -1,0 +1,81 @@
+"""Where a run happens: machine, device, commit and library versions, as run records and MLflow tell them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from .errors import UserError
+
+_LIBRARIES = ("uadbench", "torch", "lightning", "numpy", "scipy", "scikit-learn", "SimpleITK", "mlflow")
+
+
+def choose_device(word: str) -> str:
+    """Turn the word after `--device` into "cpu" or "cuda".
+
+    Raises:
+        UserError: a GPU is asked for and there is none, or the word means nothing.
+    """
+    if word == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if word == "cpu":
+        return word
+    if word in ("cuda", "gpu"):
+        if not torch.cuda.is_available():
+            raise UserError("--device cuda: PyTorch sees no GPU on this machine; use --device cpu or --device auto")
+        return "cuda"
+    raise UserError(f"--device {word}: choose auto, cpu or cuda")
+
+
+def describe_environment(device: str) -> dict[str, str]:
+    """Versions, commit, machine and device of this process."""
+    versions = {name: _version(name) for name in _LIBRARIES}
+    return {
+        **{name: version for name, version in versions.items() if version},
+        "python": platform.python_version(),
+        "commit": git_commit(),
+        "device": torch.cuda.get_device_name(0) if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def git_commit() -> str:
+    """The commit of the checkout this package runs from, with `+changes` where files differ; "" outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    commit = _git(folder, "rev-parse", "--short=12", "HEAD")
+    if not commit:
+        return ""
+    return f"{commit}+changes" if _git(folder, "status", "--porcelain", "--untracked-files=no") else commit
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()

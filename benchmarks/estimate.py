@@ -1,0 +1,79 @@
+"""How long a cell will take, before it is begun: from a finished sister fold, or from two timed steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from ..methods import Batch, Detector, Scan
+from .engine import Job
+from .record import all_records
+
+
+def estimate_seconds(job: Job, runs: Path, device: str) -> float:
+    """Seconds a cell should take on this machine.
+
+    A finished cell of the same recipe tells best; without one, a training step and the reconstruction of one volume
+    are timed on random images.
+    """
+    sister = _sister_seconds(job, runs)
+    return sister if sister is not None else _timed_seconds(job, device)
+
+
+def _sister_seconds(job: Job, runs: Path) -> float | None:
+    for record in all_records(runs):
+        config = record.config
+        if record.done and config["recipe"] == job.cell.recipe.id and config["fingerprint"] == job.data.fingerprint:
+            return float(record.state["seconds"])
+    return None
+
+
+def _timed_seconds(job: Job, device: str) -> float:
+    detector = job.detector().to(device)
+    fold = job.data.splits.folds[job.fold]
+    depth, height, width = job.slab.depth, *job.data.healthy.store.shape[1:]
+    volume = torch.rand(depth, 1, height, width, device=device)
+    brain = torch.ones_like(volume, dtype=torch.bool)
+    total = 0.0
+    if detector.trainable:
+        train = job.plan.train
+        size = min(train.batch_size, len(fold.train))
+        step = _step_seconds(detector, _random_batch(volume, brain, size))
+        steps = math.ceil(len(fold.train) / size) * train.epochs
+        validated = len(fold.val) * train.validation_slices / size * (train.epochs / train.validate_every)
+        total += step * (steps + validated / 3)
+    else:
+        detector.absorb([volume.cpu()])
+    scan = Scan(brain_mask=brain, seed=0, batch_size=job.plan.score.batch_size)
+    started = time.perf_counter()
+    with torch.inference_mode():
+        detector.eval().reconstruct(volume, scan)
+    volume_seconds = time.perf_counter() - started
+    return total + volume_seconds * _volumes(job)
+
+
+def _volumes(job: Job) -> int:
+    splits = job.data.splits
+    lesions = sum(len(part.val) + len(part.test) for part in splits.lesion.values())
+    healthy = len(splits.healthy_test)
+    control = healthy if job.plan.score.untrained_control and job.entry.method.trainable else 0
+    return lesions + healthy + control
+
+
+def _random_batch(volume: torch.Tensor, brain: torch.Tensor, size: int) -> Batch:
+    index = torch.arange(size, device=volume.device) % len(volume)
+    return Batch(volume[index], brain[index], torch.arange(size, device=volume.device))
+
+
+def _step_seconds(detector: Detector, batch: Batch) -> float:
+    """Time of the second training step; the first pays for caches."""
+    seconds = 0.0
+    for _ in range(2):
+        started = time.perf_counter()
+        detector.training_step(batch, 0).backward()
+        seconds = time.perf_counter() - started
+    detector.zero_grad()
+    return seconds

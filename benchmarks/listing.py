@@ -1,0 +1,60 @@
+"""What there is: methods, presets, data sources, runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from ..methods import rows
+from .errors import UserError
+from .preset import load_preset, preset_names
+from .record import all_records
+
+
+def listing(what: str, results: Path) -> Table:
+    """The table that `bench list WHAT` prints.
+
+    Raises:
+        UserError: there is no such list.
+    """
+    lists = {"methods": _methods, "presets": _presets, "data": _data, "runs": _runs}
+    if what not in lists:
+        raise UserError(f"bench list {what}: choose one of {', '.join(lists)}")
+    return lists[what](results)
+
+
+def _methods(results: Path) -> Table:
+    table = Table("row", "title", "method", "citation", title="Methods")
+    for name, (cls, row) in rows().items():
+        table.add_row(name, row.title, cls.info.name, cls.info.citation)
+    return table
+
+
+def _presets(results: Path) -> Table:
+    table = Table("preset", "what it is", "departures from the paper", title="Presets")
+    for name in preset_names():
+        preset = load_preset(name)
+        table.add_row(name, preset.summary, "\n".join(preset.departures) or "none")
+    return table
+
+
+def _data(results: Path) -> Table:
+    """Built volume stores."""
+    table = Table("store", "volumes", "MiB", title=f"Volume stores under {results / 'data'}")
+    for subjects in sorted((results / "data").glob("*/subjects.csv")):
+        files = list(subjects.parent.iterdir())
+        count = len(subjects.read_text(encoding="utf-8").splitlines()) - 1
+        size = sum(file.stat().st_size for file in files if file.is_file()) / 2**20
+        table.add_row(subjects.parent.name, str(count), f"{size:.0f}")
+    return table
+
+
+def _runs(results: Path) -> Table:
+    table = Table("cell", "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
+    for record in all_records(results / "runs"):
+        config = record.config
+        preset = " ".join([config["preset"], *config["changed"]])
+        status = str(record.state["status"])
+        table.add_row(record.folder.name, config["title"], config["data_title"], preset, str(config["fold"]), str(config["seed"]), status)
+    return table

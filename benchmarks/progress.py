@@ -1,0 +1,101 @@
+"""Progress of long work: one line with a bar and an honest estimate, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Bar(Protocol):
+    """A bar in progress."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Move on by some steps."""
+
+    def note(self, text: str) -> None:
+        """Say something behind the bar, e.g. the validation loss."""
+
+
+class Reporter(Protocol):
+    """Where progress and remarks go."""
+
+    def bar(self, title: str, total: int, done: int = 0) -> "_BarContext":
+        """Open a bar of `total` steps, `done` of them finished earlier."""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+
+
+class _BarContext(Protocol):
+    def __enter__(self) -> Bar: ...
+
+    def __exit__(self, *error: object) -> bool | None: ...
+
+
+class SilentReporter:
+    """Reports nothing; for tests and for use as a library."""
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
+        """Open a bar that shows nothing."""
+        yield _SilentBar()
+
+    def say(self, text: str) -> None:
+        """Swallow a line."""
+
+
+class _SilentBar:
+    def advance(self, steps: int = 1) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+
+class RichReporter:
+    """Reports on a terminal; where the output is a file, a line when each bar ends."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
+        """Open a bar with elapsed and remaining time."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        shown = self._console.is_terminal
+        with Progress(*columns, console=self._console, speed_estimate_period=120, disable=not shown) as progress:
+            task = progress.add_task(title, total=total, completed=done, note="")
+            bar = _RichBar(progress, task)
+            yield bar
+        if not shown:
+            self._console.print(f"{title}: {total} done {bar.last_note}".rstrip(), highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._console.print(text, highlight=False)
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress = progress
+        self._task = task
+        self.last_note = ""
+
+    def advance(self, steps: int = 1) -> None:
+        self._progress.advance(self._task, steps)
+
+    def note(self, text: str) -> None:
+        self.last_note = text
+        self._progress.update(self._task, note=text)

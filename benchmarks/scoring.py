@@ -1,0 +1,173 @@
+"""Scoring: from a detector and a volume to residual, post-processed map, threshold and scores.
+
+The same for every method, in the order of the protocol: residual, eroded brain mask, median filter, threshold, small
+components. A method only reconstructs; it never sees a lesion mask.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .. import metrics
+from ..datasets.cohort import Cohort
+from ..methods import Detector, Scan
+from ..methods.parts.seeds import derive_seed
+from .errors import UserError
+from .preset import ScoreSettings
+from .record import ThresholdPair, VolumeScore
+from .slices import Slab
+
+#: One voxel of a prepared volume is 2 mm × 2 mm × 2 mm.
+VOXEL_ML = 0.008
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a detector makes of one volume, all float32 [D, H, W].
+
+    Attributes:
+        original: the prepared volume.
+        reconstruction: the healthy reference.
+        score_map: the anomaly map after erosion and median filter.
+        brain_mask: bool.
+        seconds: time of reconstruction and raw score.
+    """
+
+    original: np.ndarray
+    reconstruction: np.ndarray
+    score_map: np.ndarray
+    brain_mask: np.ndarray
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Applies one detector to the volumes of any cohort.
+
+    Attributes:
+        detector: trained, in evaluation mode, on its device.
+        slab: the slices that take part.
+        settings: post-processing and batch size.
+        precision: the training precision; mixed precisions autocast on a GPU.
+        seed: the cell's seed; every volume draws its noise from (seed, subject).
+    """
+
+    detector: Detector
+    slab: Slab
+    settings: ScoreSettings
+    precision: str
+    seed: int
+
+    def read(self, cohort: Cohort, subject: str) -> Reading:
+        """Reconstruct, score and post-process one volume.
+
+        Raises:
+            UserError: the method returned another shape or something that is no number.
+        """
+        original = np.array(self.slab.of(cohort.store.volume(subject)), dtype=np.float32)
+        mask = np.array(self.slab.of(cohort.store.brain_mask(subject)), dtype=bool)
+        started = time.perf_counter()
+        reconstruction, raw = self._infer(original, mask, subject)
+        seconds = time.perf_counter() - started
+        score_map = metrics.postprocess(raw, mask, erosion=self.settings.erosion, median=self.settings.median)
+        return Reading(original, reconstruction, score_map, mask, seconds)
+
+    def _infer(self, original: np.ndarray, mask: np.ndarray, subject: str) -> tuple[np.ndarray, np.ndarray]:
+        device = self.detector.device
+        volume = torch.from_numpy(original)[:, None].to(device)
+        brain = torch.from_numpy(mask)[:, None].to(device)
+        scan = Scan(brain_mask=brain, seed=derive_seed(self.seed, "score", subject), batch_size=self.settings.batch_size)
+        with torch.inference_mode(), _autocast(device, self.precision):
+            reconstruction = self.detector.reconstruct(volume, scan)
+            raw = self.detector.anomaly_score(volume, reconstruction, scan)
+        name = type(self.detector).__name__
+        return _checked(reconstruction, volume, f"{name}.reconstruct"), _checked(raw, volume, f"{name}.anomaly_score")
+
+
+@contextmanager
+def _autocast(device: torch.device, precision: str) -> Iterator[None]:
+    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if precision not in dtypes:
+        yield
+        return
+    with torch.autocast(device.type, dtype=dtypes[precision]):
+        yield
+
+
+def _checked(result: torch.Tensor, volume: torch.Tensor, origin: str) -> np.ndarray:
+    if result.shape != volume.shape:
+        raise UserError(f"{origin} returned shape {tuple(result.shape)} for a volume of shape {tuple(volume.shape)}")
+    array = result.float().squeeze(1).cpu().numpy()
+    if not np.isfinite(array).all():
+        raise UserError(f"{origin} returned values that are no numbers (NaN or infinite); the training may have diverged")
+    return array
+
+
+def lesion_mask(cohort: Cohort, subject: str, slab: Slab) -> np.ndarray:
+    """The lesions of a volume within the slab, bool [D, H, W].
+
+    Raises:
+        UserError: there is no lesion voxel, so that neither Dice nor average precision means anything.
+    """
+    truth = np.array(slab.of(cohort.store.lesion_mask(subject)), dtype=bool)
+    if not truth.any():
+        raise UserError(
+            f"{cohort.title}, {subject}: no lesion voxel in slices {slab.start} to {slab.stop - 1}, so it has no score; "
+            "use more slices (--set data.slices=50) or take the scan out of the split"
+        )
+    return truth
+
+
+def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
+    """The reconstruction errors of a healthy volume."""
+    reading = reader.read(cohort, subject)
+    return VolumeScore(
+        cohort=cohort.name,
+        role=cohort.role.value,
+        subject=subject,
+        dice=None,
+        dice_exact=None,
+        auprc=None,
+        l1=metrics.l1_error(reading.original, reading.reconstruction),
+        l1_brain=metrics.l1_error(reading.original, reading.reconstruction, reading.brain_mask),
+        lesion_ml=None,
+        seconds=reading.seconds,
+    )
+
+
+def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: ThresholdPair) -> VolumeScore:
+    """The detection scores of a volume with lesions, at thresholds found on the validation set."""
+    truth = lesion_mask(cohort, subject, reader.slab)
+    reading = reader.read(cohort, subject)
+    return VolumeScore(
+        cohort=cohort.name,
+        role=cohort.role.value,
+        subject=subject,
+        dice=metrics.dice(binarise(reading.score_map, thresholds.greedy, reader.settings), truth),
+        dice_exact=metrics.dice(binarise(reading.score_map, thresholds.exact, reader.settings), truth),
+        auprc=metrics.average_precision(reading.score_map, truth),
+        l1=metrics.l1_error(reading.original, reading.reconstruction),
+        l1_brain=metrics.l1_error(reading.original, reading.reconstruction, reading.brain_mask),
+        lesion_ml=float(truth.sum()) * VOXEL_ML,
+        seconds=reading.seconds,
+    )
+
+
+def binarise(score_map: np.ndarray, threshold: float, settings: ScoreSettings) -> np.ndarray:
+    """Score above threshold, without small components (protocol, steps 4 and 5)."""
+    return metrics.remove_small_components(score_map > threshold, settings.min_voxels)
+
+
+def find_thresholds(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray], steps: int) -> ThresholdPair:
+    """Greedy and exact threshold of a validation set, all voxels pooled."""
+    scores = np.concatenate([volume.ravel() for volume in maps])
+    labels = np.concatenate([volume.ravel() for volume in truths])
+    greedy = metrics.greedy_threshold(scores, labels, steps=steps)
+    exact = metrics.best_threshold(scores, labels)
+    return ThresholdPair(greedy.value, greedy.dice, exact.value, exact.dice)

@@ -1,0 +1,129 @@
+"""Which slices a training sees: one random slice a volume an epoch, the same whoever asks and whenever.
+
+All chance lies in the sampler, which derives slice and noise seed from (seed, epoch, subject). The data set only reads.
+So a training that is resumed at an epoch sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ..datasets.store import VolumeStore
+from ..methods import Batch
+from ..methods.parts.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Slab:
+    """The central axial slices that take part, as a range within the prepared volume."""
+
+    start: int
+    stop: int
+
+    @classmethod
+    def central(cls, depth: int, slices: int) -> Slab:
+        """The central `slices` of `depth`; all of them where there are no more."""
+        kept = min(depth, slices)
+        start = (depth - kept) // 2
+        return cls(start, start + kept)
+
+    @property
+    def depth(self) -> int:
+        """Number of slices."""
+        return self.stop - self.start
+
+    def of(self, volume: np.ndarray) -> np.ndarray:
+        """Cut a volume [D, H, W] to the slab."""
+        return volume[self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class SliceKey:
+    """One slice to read and the seed of its noise."""
+
+    subject: str
+    index: int
+    seed: int
+
+
+class SliceSet(Dataset[Batch]):
+    """Reads slices of a volume store by key; items are `Batch`es of one image without the batch axis."""
+
+    def __init__(self, store: VolumeStore, slab: Slab) -> None:
+        self._store = store
+        self._slab = slab
+
+    def __getitem__(self, key: SliceKey) -> Batch:
+        image = self._slab.of(self._store.volume(key.subject))[key.index]
+        mask = self._slab.of(self._store.brain_mask(key.subject))[key.index]
+        return Batch(
+            image=torch.from_numpy(np.array(image, dtype=np.float32))[None],
+            brain_mask=torch.from_numpy(np.array(mask, dtype=bool))[None],
+            seed=torch.tensor(key.seed, dtype=torch.int64),
+        )
+
+
+class EpochSampler(Sampler[SliceKey]):
+    """One random slice of every training volume, in random order; Lightning tells it the epoch."""
+
+    def __init__(self, subjects: Sequence[str], depth: int, seed: int) -> None:
+        self._subjects = tuple(subjects)
+        self._depth = depth
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose slices come next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._subjects)
+
+    def __iter__(self) -> Iterator[SliceKey]:
+        rng = np.random.default_rng([derive_seed(self._seed, "order"), self._epoch])
+        order = rng.permutation(len(self._subjects))
+        slices = rng.integers(self._depth, size=len(self._subjects))
+        for position in order:
+            subject = self._subjects[position]
+            yield SliceKey(subject, int(slices[position]), derive_seed(self._seed, "train", self._epoch, subject))
+
+
+def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) -> list[SliceKey]:
+    """Evenly spaced slices of every validation volume, each with a noise that never changes."""
+    kept = min(count, depth)
+    indices = np.unique(((np.arange(kept) + 0.5) * depth / kept).astype(int))
+    return [
+        SliceKey(subject, int(index), derive_seed(seed, "validation", subject, int(index)))
+        for subject in subjects
+        for index in indices
+    ]
+
+
+def training_loader(store: VolumeStore, slab: Slab, subjects: Sequence[str], batch_size: int, seed: int) -> DataLoader[Batch]:
+    """Loader of an epoch: `ceil(len(subjects) / batch_size)` batches."""
+    sampler = EpochSampler(subjects, slab.depth, seed)
+    return DataLoader(SliceSet(store, slab), batch_size=min(batch_size, len(subjects)), sampler=sampler)
+
+
+def validation_loader(
+    store: VolumeStore, slab: Slab, subjects: Sequence[str], count: int, batch_size: int, seed: int
+) -> DataLoader[Batch]:
+    """Loader of the fixed validation slices."""
+    keys = validation_keys(subjects, slab.depth, count, seed)
+    return DataLoader(SliceSet(store, slab), batch_size=batch_size, sampler=_Fixed(keys))
+
+
+class _Fixed(Sampler[SliceKey]):
+    def __init__(self, keys: list[SliceKey]) -> None:
+        self._keys = keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __iter__(self) -> Iterator[SliceKey]:
+        return iter(self._keys)

@@ -1,0 +1,86 @@
+"""Where the data comes from: the embedded phantom, or a directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..datasets.cohort import Data
+from ..datasets.disk import load_disk
+from ..datasets.phantom import load_phantom, phantom_size
+from ..datasets.preparation import PreparationSettings
+from .errors import UserError
+from .progress import Reporter
+
+#: Seed of the embedded cohort: one phantom for everybody, whatever the seed of a run.
+PHANTOM_SEED = 0
+
+
+def open_data(
+    word: str,
+    size: str,
+    preparation: Mapping[str, Any],
+    results: Path,
+    splits: str | None,
+    reporter: Reporter,
+) -> Data:
+    """Open what `--data` names, building volume stores where they are not built yet.
+
+    Args:
+        word: "phantom" or a directory.
+        size: size of the phantom.
+        preparation: the preset's section of that name.
+        results: the folder whose `data/` holds the stores.
+        splits: "published", "deleaked", "own" or None for the source's own choice.
+        reporter: where progress goes.
+
+    Raises:
+        UserError: there is no such directory.
+        DataError: the data cannot be used as they are.
+    """
+    settings = PreparationSettings(**preparation)
+    cache, jobs = results / "data", os.cpu_count() or 1
+    with StoreProgress(reporter, "prepare volumes") as progress:
+        if word == "phantom":
+            if splits not in (None, "own"):
+                raise UserError(f"--splits {splits}: the phantom has only its own split; leave --splits out")
+            return load_phantom(phantom_size(size), cache, PHANTOM_SEED, jobs, progress.update, settings)
+        directory = Path(word)
+        if not directory.is_dir():
+            raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
+        return load_disk(directory, cache, settings, splits, jobs, progress.update)
+
+
+class StoreProgress:
+    """Turns the builders' (done, total) calls into bars, one a store."""
+
+    def __init__(self, reporter: Reporter, title: str) -> None:
+        self._reporter = reporter
+        self._title = title
+        self._context: Any = None
+        self._bar: Any = None
+        self._done = 0
+
+    def __enter__(self) -> StoreProgress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._close(*error)
+
+    def update(self, done: int, total: int) -> None:
+        """Show that `done` of `total` volumes are prepared."""
+        if self._context is None:
+            self._context = self._reporter.bar(self._title, total, done)
+            self._bar = self._context.__enter__()
+            self._done = done
+        self._bar.advance(done - self._done)
+        self._done = done
+        if done == total:
+            self._close(None, None, None)
+
+    def _close(self, *error: object) -> None:
+        if self._context is not None:
+            self._context.__exit__(*error)
+        self._context = None

@@ -1,0 +1,1 @@
+"""The data sets, one file each; splits and their audit, preparation at load, the volume store."""

@@ -1,0 +1,163 @@
+"""The contract between a method and the benchmark.
+
+A method is a `Detector`: a Lightning module that learns from healthy slices and gives back, for any volume, the
+healthy brain it believes to be behind it. It never sees a lesion mask, a data set's name or a metric: the engine
+computes residual, post-processing, threshold and scores, the same way for every method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import lightning as L
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """Healthy training or validation slices.
+
+    Attributes:
+        image: intensities in [0, 1], float [B, 1, H, W].
+        brain_mask: True inside the brain, bool [B, 1, H, W].
+        seed: one number an image, int64 [B]; all randomness spent on an image (timestep, patch, noise) is derived
+            from its seed, so that a resumed training and another batch order see the same noise.
+    """
+
+    image: Tensor
+    brain_mask: Tensor
+    seed: Tensor
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a method may know about the volume it reconstructs, besides the volume itself.
+
+    Attributes:
+        brain_mask: True inside the brain, bool [D, 1, H, W], on the volume's device.
+        seed: this volume's own seed; slice `i` draws its noise from `(seed, i)`.
+        batch_size: images a forward pass; must not change the result.
+    """
+
+    brain_mask: Tensor
+    seed: int
+    batch_size: int
+
+
+class Frozen(BaseModel):
+    """Base of every settings model: immutable, and a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OptimizerSettings(Frozen):
+    """Adam and its learning-rate schedule (preset section `optimizer`).
+
+    Attributes:
+        learning_rate: peak learning rate.
+        warmup_steps: optimiser steps of linear warm-up from zero; 0 is none.
+        decay: "none" keeps the peak, "cosine" anneals to zero at the last step.
+        gradient_clip: largest global gradient norm; 0 is no clipping.
+    """
+
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(ge=0)
+    decay: Literal["none", "cosine"]
+    gradient_clip: float = Field(ge=0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table: a method with some of its settings fixed.
+
+    Attributes:
+        name: what `bench run --method` takes, e.g. "pddpm-s16".
+        title: what the table prints, e.g. "pDDPM (s16)".
+        settings: dotted preset keys to values, e.g. {"patch.stride": 16}.
+    """
+
+    name: str
+    title: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """The identity of a method: its names, its source and the table rows it makes.
+
+    Attributes:
+        name: registry key; the name of the file that holds it.
+        title: display name.
+        citation: authors, title, venue, year.
+        year: year of publication; None for a control.
+        rows: the table rows this class makes; at least one.
+        control: True for rows that are no published method (shown by `bench table --controls`).
+    """
+
+    name: str
+    title: str
+    citation: str
+    year: int | None
+    rows: tuple[Row, ...]
+    control: bool = False
+
+
+class Detector(L.LightningModule):
+    """Base class of every method.
+
+    A subclass sets `info` and `Settings`, and implements `training_step`, `validation_step` (returning the loss, the
+    validation loss being the one that picks the checkpoint) and `reconstruct`. A method that scores otherwise than by
+    |x - x_rec| overrides `anomaly_score`; one that learns without gradients sets `trainable = False` and may override
+    `absorb`.
+
+    Args:
+        settings: an instance of the class's own `Settings`.
+    """
+
+    info: ClassVar[MethodInfo]
+    Settings: ClassVar[type[Frozen]]
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, settings: Frozen) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the training loss of a batch, a scalar."""
+        raise TypeError(f"{type(self).__name__} does not implement training_step, which a trainable method needs")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a validation batch, a scalar (mean over the batch)."""
+        raise TypeError(f"{type(self).__name__} does not implement validation_step, which a trainable method needs")
+
+    def reconstruct(self, volume: Tensor, scan: Scan) -> Tensor:
+        """Return the healthy reconstruction of a volume, [D, 1, H, W] like the volume, deterministic given the scan."""
+        raise TypeError(f"{type(self).__name__} does not implement reconstruct")
+
+    def anomaly_score(self, volume: Tensor, reconstruction: Tensor, scan: Scan) -> Tensor:
+        """Return the raw anomaly map, [D, 1, H, W]: the l1 residual (paper, Algorithm 2) unless a method overrides."""
+        return (volume - reconstruction).abs()
+
+    def absorb(self, volumes: Iterable[Tensor]) -> None:
+        """Learn from whole healthy training volumes [D, 1, H, W] without gradients; called once before training."""
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the preset's learning rate, linear warm-up and decay."""
+        optim = getattr(self.settings, "optimizer", None)
+        if not isinstance(optim, OptimizerSettings):
+            raise TypeError(f"{type(self).__name__}.Settings needs a field `optimizer: OptimizerSettings`")
+        optimizer = torch.optim.Adam(self.parameters(), lr=optim.learning_rate)
+        total = max(1, int(self.trainer.estimated_stepping_batches))
+
+        def factor(step: int) -> float:
+            warm = min(1.0, (step + 1) / (optim.warmup_steps + 1))
+            if optim.decay == "none":
+                return warm
+            progress = max(0, step - optim.warmup_steps) / max(1, total - optim.warmup_steps)
+            return warm * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * min(1.0, progress)))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,1 @@
+"""Shared parts of the methods: diffusion schedule, simplex noise, patches, U-Net, Vision Transformer."""

@@ -1,0 +1,103 @@
+"""The one architecture of Baur et al. (2021), "Autoencoders for unsupervised anomaly segmentation in brain MR images".
+
+Encoder: 5×5 convolutions of stride 2 with batch norm and leaky ReLU, a 1×1 convolution to an eighth of the channels, a
+dense layer to the code. Decoder: its mirror image with transposed convolutions, and a 1×1 convolution to the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..base import Frozen
+
+_SQUEEZE = 8
+
+
+class AutoencoderSettings(Frozen):
+    """The shape of the autoencoder (preset section `autoencoder`).
+
+    Attributes:
+        filters: channels of each halving convolution of the encoder; the decoder mirrors them.
+        kernel: their kernel, an odd number.
+        latent: numbers in the code.
+    """
+
+    filters: tuple[int, ...] = Field(min_length=1)
+    kernel: int = Field(ge=3, multiple_of=1)
+    latent: int = Field(ge=1)
+
+
+class ConvEncoder(nn.Module):
+    """Maps slices to codes.
+
+    Args:
+        settings: the shape.
+        side: height and width of a slice; each convolution halves it.
+        outputs: numbers out: the code's length, or what a variational code needs.
+    """
+
+    def __init__(self, settings: AutoencoderSettings, side: int, outputs: int) -> None:
+        super().__init__()
+        squeezed, small = _bottleneck(settings, side)
+        steps = pairwise((1, *settings.filters))
+        convolutions = (
+            nn.Conv2d(inputs, filters, settings.kernel, stride=2, padding=settings.kernel // 2)
+            for inputs, filters in steps
+        )
+        self.features = nn.Sequential(*_activated(convolutions), nn.Conv2d(settings.filters[-1], squeezed, 1))
+        self.dense = nn.Linear(squeezed * small**2, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map [B, 1, H, W] to [B, outputs]."""
+        return self.dense(self.features(image).flatten(1))  # type: ignore[no-any-return]
+
+
+class ConvDecoder(nn.Module):
+    """Maps codes to slices.
+
+    Args:
+        settings: the shape.
+        side: height and width of a slice.
+    """
+
+    def __init__(self, settings: AutoencoderSettings, side: int) -> None:
+        super().__init__()
+        squeezed, small = _bottleneck(settings, side)
+        widest = settings.filters[-1]
+        steps = pairwise((widest, *reversed(settings.filters)))
+        convolutions = (
+            nn.ConvTranspose2d(inputs, filters, settings.kernel, 2, settings.kernel // 2, output_padding=1)
+            for inputs, filters in steps
+        )
+        self.dense = nn.Linear(settings.latent, squeezed * small**2)
+        self.unflatten = nn.Unflatten(1, (squeezed, small, small))
+        self.features = nn.Sequential(
+            nn.Conv2d(squeezed, widest, 1), *_activated(convolutions), nn.Conv2d(settings.filters[0], 1, 1)
+        )
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Map [B, latent] to [B, 1, H, W]."""
+        return self.features(self.unflatten(self.dense(code)))  # type: ignore[no-any-return]
+
+
+def _bottleneck(settings: AutoencoderSettings, side: int) -> tuple[int, int]:
+    """Return channels and side of the smallest feature map."""
+    factor = 2 ** len(settings.filters)
+    if side % factor or settings.filters[-1] % _SQUEEZE:
+        raise ValueError(
+            f"an autoencoder with filters {settings.filters} needs image.side divisible by {factor}, not {side}, "
+            f"and a last filter count divisible by {_SQUEEZE}"
+        )
+    return settings.filters[-1] // _SQUEEZE, side // factor
+
+
+def _activated(convolutions: Iterable[nn.Conv2d | nn.ConvTranspose2d]) -> list[nn.Module]:
+    """Follow each convolution by batch norm and leaky ReLU."""
+    return [
+        nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU())
+        for convolution in convolutions
+    ]

@@ -1,0 +1,103 @@
+"""Training and inference by patches: the paper's Algorithms 1 and 2, for whichever network predicts x0.
+
+Training noises one random patch of an image, shows the network the whole image, and asks for the patch (Eq. 8 and 9).
+Inference noises the patches of the grid one by one, all with the slice's one noise image, estimates x0 in one step at
+t_test, and averages where patches overlap. With a single patch as large as the image this is AnoDDPM.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..base import Batch, Detector, Frozen, OptimizerSettings, Scan
+from .diffusion import DiffusionSettings, Schedule
+from .patches import ImageSettings, PatchGrid, PatchSettings
+from .seeds import Stream, derive_seed, mix, uniform_int
+from .simplex import FractalSimplex, NoiseSettings
+from .unet import UNet, UNetSettings
+
+
+class DiffusionDetectorSettings(Frozen):
+    """What every diffusion method needs; one field a preset section."""
+
+    image: ImageSettings
+    optimizer: OptimizerSettings
+    unet: UNetSettings
+    diffusion: DiffusionSettings
+    noise: NoiseSettings
+
+
+class PatchDiffusion(Detector):
+    """A diffusion model that noises and denoises patches of a slice.
+
+    Args:
+        settings: image, network, schedule and noise.
+        patch: the partition of the image.
+    """
+
+    def __init__(self, settings: DiffusionDetectorSettings, patch: PatchSettings) -> None:
+        super().__init__(settings)
+        side = settings.image.side
+        self.unet = UNet(settings.unet, side)
+        self.schedule = Schedule(settings.diffusion)
+        self.noise = FractalSimplex(settings.noise, side, side)
+        self.patches = PatchGrid(patch, side)
+        self._t_train_max, self._t_test = settings.diffusion.t_train_max, settings.diffusion.t_test
+
+    def estimate(self, noised: Tensor, t: Tensor, patch: Tensor) -> Tensor:
+        """Estimate x0 from partly noised images.
+
+        Args:
+            noised: x̃_t, noised inside one patch and clean elsewhere, [B, 1, H, W].
+            t: timesteps, int64 [B].
+            patch: which patch of each image is noised, int64 [B].
+
+        Returns:
+            float32 [B, 1, H, W]; only the patch is ever used.
+        """
+        return self.unet(noised, t)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the l1 error inside one random patch an image (Algorithm 1)."""
+        return self._loss(batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the training loss: timestep, patch and noise are fixed by the images' seeds."""
+        return self._loss(batch)
+
+    def reconstruct(self, volume: Tensor, scan: Scan) -> Tensor:
+        """Reconstruct every slice patch by patch (Algorithm 2).
+
+        Args:
+            volume: [D, 1, H, W].
+            scan: its seed, and how many patches go through the network at once.
+
+        Returns:
+            float32 [D, 1, H, W].
+        """
+        count = len(self.patches)
+        seeds = torch.tensor([derive_seed(scan.seed, i) for i in range(len(volume))], device=volume.device)
+        noised = self.schedule.q_sample(volume, torch.full_like(seeds, self._t_test), self.noise(seeds))
+        work = torch.arange(len(volume) * count, device=volume.device)
+        crops = [
+            self._denoised_crops(volume, noised, chunk // count, chunk % count) for chunk in work.split(scan.batch_size)
+        ]
+        return self.patches.assemble(torch.cat(crops).unflatten(0, (-1, count)))
+
+    def _loss(self, batch: Batch) -> Tensor:
+        x0, seed = batch.image, batch.seed
+        t = 1 + uniform_int(seed, Stream.TIMESTEP, self._t_train_max)
+        patch = uniform_int(seed, Stream.PATCH, len(self.patches))
+        noised = self.schedule.q_sample(x0, t, self.noise(mix(seed, Stream.NOISE)))
+        estimate = self.estimate(self._only_inside(patch, noised, x0), t, patch)
+        return (self.patches.crop(estimate, patch) - self.patches.crop(x0, patch)).abs().mean()
+
+    def _denoised_crops(self, volume: Tensor, noised: Tensor, index: Tensor, patch: Tensor) -> Tensor:
+        """Return the estimates [B, p, p] of patch `patch[b]` of slice `index[b]`."""
+        x = self._only_inside(patch, noised[index], volume[index])
+        return self.patches.crop(self.estimate(x, torch.full_like(patch, self._t_test), patch), patch)
+
+    def _only_inside(self, patch: Tensor, noised: Tensor, clean: Tensor) -> Tensor:
+        """Return x̃_t: noised inside the patch, clean elsewhere (Eq. 8)."""
+        return torch.where(self.patches.masks[patch].unsqueeze(1), noised, clean)

@@ -1,0 +1,176 @@
+"""Fractal 2-D OpenSimplex noise for a batch of seeds (paper, Algorithms 1 and 2: Simplex(ν, N, γ)).
+
+OpenSimplex (Kurt Spencer, 2014) is gradient noise on a triangular lattice of edge √2. At a point q it is
+
+    noise(q) = 1/47 · Σ over lattice points p with |q - p|² < 2 of (2 - |q - p|²)⁴ · g(p)·(q - p),
+
+where g(p) is one of eight gradients, chosen by hashing the lattice coordinates of p with a seeded permutation. Only g
+depends on the seed. The pixels of an image never move, so the lattice points near each pixel and their weights
+(2 - d²)⁴·(q - p)/47 are computed once, for all octaves together, as one sparse linear map from gradients to pixels. A
+batch of noise images is then: a permutation a seed, the gradients at some 1500 lattice points, one weighted sum.
+
+Values equal those of the PyPI package `opensimplex` (function `noise2`, same seed) up to float32 rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..base import Frozen
+
+_SQUISH = (3**0.5 - 1) / 2  # lattice to plane: (x, y) += (x + y) * squish
+_STRETCH = (1 / 3**0.5 - 1) / 2  # plane to lattice, its inverse
+_RADIUS_SQUARED = 2.0
+_NORM = 47.0
+_NEIGHBOURS = 4  # no point of the plane has more than four lattice points within √2 of it
+_TABLE = 256
+_GRADIENTS = ((5, 2), (2, 5), (-5, 2), (-2, 5), (5, -2), (2, -5), (-5, -2), (-2, -5))
+_LCG_FACTOR, _LCG_SHIFT, _LCG_WARM_UP = 6364136223846793005, 1442695040888963407, 3
+
+
+class NoiseSettings(Frozen):
+    """Fractal noise (preset section `noise`; paper, section 4.3).
+
+    Attributes:
+        frequency: ν, lattice units a pixel of the first octave.
+        octaves: N; each octave doubles the frequency.
+        decay: γ, the factor of the amplitude from an octave to the next.
+    """
+
+    frequency: float = Field(gt=0)
+    octaves: int = Field(ge=1)
+    decay: float = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class _LinearMap:
+    """Noise as a linear function of gradients.
+
+    Attributes:
+        points: lattice coordinates (x, y) of the distinct lattice points that reach any pixel, int64 [P, 2].
+        index: rows of the gradient table (2·point + component) that each pixel sums, int64 [H·W, n].
+        weight: their weights, float64 [H·W, n]; unused places weigh zero.
+    """
+
+    points: NDArray[np.int64]
+    index: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+
+class FractalSimplex(nn.Module):
+    """Draws noise images of one size.
+
+    Pixel (row i, column j) of octave o is `noise2(x=j·ν·2^o, y=i·ν·2^o)`, times γ^o; the octaves are added and not
+    normalised. All octaves of an image use the image's one seed, as the field's code does with one OpenSimplex object.
+
+    Args:
+        settings: frequency, octaves, decay.
+        height: rows of an image.
+        width: columns of an image.
+    """
+
+    points: Tensor
+    index: Tensor
+    weight: Tensor
+    gradients: Tensor
+    lcg_factor: Tensor
+    lcg_shift: Tensor
+
+    def __init__(self, settings: NoiseSettings, height: int, width: int) -> None:
+        super().__init__()
+        self.shape = (height, width)
+        linear = _fractal_map(settings, height, width)
+        factor, shift = _lcg_powers()
+        # Not persistent: a checkpoint holds what was learned, not what is computed from the settings.
+        self.register_buffer("points", torch.from_numpy(linear.points), persistent=False)
+        self.register_buffer("index", torch.from_numpy(linear.index), persistent=False)
+        self.register_buffer("weight", torch.from_numpy(linear.weight).float(), persistent=False)
+        self.register_buffer("gradients", torch.tensor(_GRADIENTS, dtype=torch.float32), persistent=False)
+        self.register_buffer("lcg_factor", factor, persistent=False)
+        self.register_buffer("lcg_shift", shift, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, seeds: Tensor) -> Tensor:
+        """Return the noise images of the seeds.
+
+        Args:
+            seeds: int64 [B], on this module's device.
+
+        Returns:
+            float32 [B, 1, H, W].
+        """
+        permutation = self._permutations(seeds)
+        x, y = (self.points & (_TABLE - 1)).unbind(1)
+        hashed = permutation.gather(0, (permutation[x] + y[:, None]) & (_TABLE - 1))
+        table = self.gradients[(hashed & 14) >> 1].transpose(1, 2).flatten(0, 1)  # [2P, B]
+        pixels = F.embedding_bag(self.index, table.contiguous(), mode="sum", per_sample_weights=self.weight)
+        return pixels.t().reshape(-1, 1, *self.shape)
+
+    def _permutations(self, seeds: Tensor) -> Tensor:
+        """Return the permutation table of each seed, int64 [256, B]: a shuffle driven by a 64-bit LCG."""
+        states = self.lcg_factor[:, None] * seeds + self.lcg_shift[:, None]  # state before place 255, 254, ..., 0
+        choices = torch.arange(_TABLE, 0, -1, device=seeds.device)[:, None]
+        picks = (states % choices + 31) % choices  # the package adds 31 first, in unbounded integers: same remainder
+        table = torch.arange(_TABLE, device=seeds.device)[:, None].repeat(1, len(seeds))
+        for step in range(_TABLE):
+            place, pick = _TABLE - 1 - step, picks[step : step + 1]
+            chosen, last = table.gather(0, pick), table[place : place + 1].clone()
+            table.scatter_(0, pick, last)
+            table[place : place + 1] = chosen
+        return table
+
+
+def _lcg_powers() -> tuple[Tensor, Tensor]:
+    """Return a and c, int64 [256] each, such that after 3 + 1 + k steps the generator is at a[k]·seed + c[k]."""
+    factor, shift, factors, shifts = 1, 0, [], []
+    for step in range(_LCG_WARM_UP + _TABLE):
+        factor = factor * _LCG_FACTOR % 2**64
+        shift = (shift * _LCG_FACTOR + _LCG_SHIFT) % 2**64
+        if step >= _LCG_WARM_UP:
+            factors.append(factor)
+            shifts.append(shift)
+    unsigned = np.array([factors, shifts], dtype=np.uint64)
+    both = torch.from_numpy(unsigned.view(np.int64))
+    return both[0], both[1]
+
+
+def _fractal_map(settings: NoiseSettings, height: int, width: int) -> _LinearMap:
+    """Return the linear map of all octaves together."""
+    lattice, weights = [], []
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
+    for octave in range(settings.octaves):
+        points, weight = _neighbours(pixels * (settings.frequency * 2.0**octave))
+        lattice.append(points)
+        weights.append(weight * settings.decay**octave)
+    points = np.concatenate(lattice, axis=1)  # [H·W, 4·octaves, 2]
+    distinct, inverse = np.unique(points.reshape(-1, 2), axis=0, return_inverse=True)
+    index = 2 * inverse.reshape(points.shape[:2])[:, :, None] + np.arange(2)
+    weight = np.concatenate(weights, axis=1)
+    return _LinearMap(distinct, index.reshape(len(pixels), -1), weight.reshape(len(pixels), -1))
+
+
+def _neighbours(positions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the four lattice points that reach each position, and their weights.
+
+    Args:
+        positions: (x, y) in the plane, [N, 2].
+
+    Returns:
+        Lattice coordinates [N, 4, 2], and the factors of the gradient's two components [N, 4, 2].
+    """
+    cell = np.floor(positions + positions.sum(1, keepdims=True) * _STRETCH).astype(np.int64)
+    around = np.stack(np.meshgrid(np.arange(-1, 3), np.arange(-1, 3), indexing="ij"), axis=-1).reshape(-1, 2)
+    lattice = cell[:, None] + around  # [N, 16, 2]
+    offset = positions[:, None] - (lattice + lattice.sum(2, keepdims=True) * _SQUISH)
+    kernel = np.clip(_RADIUS_SQUARED - (offset**2).sum(2), 0.0, None) ** 4 / _NORM
+    nearest = np.argsort(-kernel, axis=1, kind="stable")[:, :_NEIGHBOURS, None]
+    weight = np.take_along_axis(kernel[:, :, None] * offset, nearest, axis=1)
+    return np.take_along_axis(lattice, np.broadcast_to(nearest, (*nearest.shape[:2], 2)), axis=1), weight

@@ -1,0 +1,27 @@
+"""Pure functions on arrays: the protocol's post-processing, threshold search, metrics and statistics.
+
+Every function takes NumPy arrays, changes none of them, and refuses what it cannot score with a ValueError of one sentence.
+"""
+
+from .average_precision import average_precision
+from .dice import dice
+from .postprocess import erode_brain_mask, postprocess, remove_small_components
+from .reconstruction import l1_error
+from .statistics import Interval, MeanStd, bootstrap_interval, mean_std
+from .threshold import Threshold, best_threshold, greedy_threshold
+
+__all__ = [
+    "Interval",
+    "MeanStd",
+    "Threshold",
+    "average_precision",
+    "best_threshold",
+    "bootstrap_interval",
+    "dice",
+    "erode_brain_mask",
+    "greedy_threshold",
+    "l1_error",
+    "mean_std",
+    "postprocess",
+    "remove_small_components",
+]

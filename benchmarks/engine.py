@@ -71,10 +71,17 @@ class Job:
         return self.seed + 1000 * self.fold
 
     def detector(self) -> Detector:
-        """A detector with the cell's own initial weights."""
+        """A detector with the cell's own initial weights.
+
+        Raises:
+            UserError: numbers that do not fit together, e.g. patches that do not cover the image.
+        """
         L.seed_everything(self.fold_seed, verbose=False)
         method = self.entry.method
-        return method(method.Settings.model_validate(self.plan.method))
+        try:
+            return method(method.Settings.model_validate(self.plan.method))
+        except ValueError as error:
+            raise UserError(f"preset {self.preset.name}, row {self.entry.row.name}: {error}") from error
 
     def config(self) -> dict[str, Any]:
         """What the run record and MLflow say about this cell."""

@@ -4,6 +4,8 @@
     DIR/Test/Brats21/{t2,mask,seg}/   scans with tumours
     DIR/Test/MSLUB/{t2,mask,seg}/     scans with MS lesions
     DIR/splits/*.csv                  who trains, validates and tests
+    DIR/splits/avail_t2.csv           optional: the healthy scans that have a T2
+    DIR/splits/ages.csv               optional: ages (columns img_name, age) for a split of our own
 
 A scan is called `<id>_t2.nii.gz`, its brain mask `<id>_mask.nii.gz`, its segmentation `<id>_seg.nii.gz`. A set's folder
 that holds a file PHANTOM.json is an export of the phantom and is called so wherever it is shown.
@@ -11,6 +13,7 @@ that holds a file PHANTOM.json is an export of the phantom and is called so wher
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +24,7 @@ SUFFIXES = (".nii.gz", ".nii")
 PHANTOM_MARK = "PHANTOM.json"
 SPLITS_FOLDER = "splits"
 AVAILABLE_T2 = "avail_t2.csv"
+AGES = "ages.csv"
 FOLDS = 5
 
 
@@ -35,6 +39,10 @@ class DataSetInfo:
         role: what it is for.
         folder: its folder below the data directory.
         csv_prefix: its split files are `<csv_prefix>_test.csv` and so on.
+        held_out: (k, n): of n published scans k are held out, for test (healthy) or for the threshold (lesions); a
+            split of our own keeps this share.
+        person_of: the person a scan shows, read from the scan's name.
+        site_of: the site of a scan, read from its name, or None.
     """
 
     name: str
@@ -43,6 +51,9 @@ class DataSetInfo:
     role: Role
     folder: str
     csv_prefix: str
+    held_out: tuple[int, int]
+    person_of: Callable[[str], str]
+    site_of: Callable[[str], str | None]
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from .phantom_fields import (
 )
 
 MARGIN = 8
-RIM = 0.7
+RIM = 1.1
 LATTICE = 4
 SUBLATTICE = 2
 ODDS_FLOOR = 0.015
@@ -124,11 +124,13 @@ def _signed_distance(mask: NDArray[np.bool_], reach: float) -> Array:
     return np.clip(inside - outside, -reach, 4 * reach).astype(np.float32)
 
 
-def _ventricles(fluid: Array, depth: Array) -> NDArray[np.bool_]:
-    """Return the lateral and third ventricles: the largest deep piece of the fluid."""
-    pieces, count = ndimage.label((fluid > 0.6) & (depth > 25))
-    sizes = ndimage.sum_labels(np.ones_like(pieces), pieces, index=np.arange(1, count + 1))
-    return np.asarray(pieces == 1 + int(np.argmax(sizes)))
+def _ventricles(fluid: Array, depth: Array, mni: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
+    """Return the lateral and third ventricles: deep fluid, without the cisterns behind the third ventricle."""
+    z, y, x = mni
+    above = (z > -8)[:, None, None] & (z < 40)[:, None, None]
+    cistern = (y < -34)[None, :, None] & (np.abs(x) < 13)[None, None, :] & (z < 22)[:, None, None]
+    between = (np.abs(x) < 38)[None, None, :] & (y > -62)[None, :, None] & (y < 42)[None, :, None]
+    return np.asarray((fluid > 0.5) & (depth > 22) & above & between & ~cistern)
 
 
 def _iron(shape: Shape, origin: tuple[float, float, float]) -> Array:
@@ -170,9 +172,9 @@ def load_atlas() -> Atlas:
     brain = inside > 0
     fluid = np.clip(1 - grey - white, 0, 1) * brain
     depth = _signed_distance(brain, 15.0)
-    ventricles = _ventricles(fluid, depth)
+    z, y, x = (np.arange(n, dtype=np.float32) + o for n, o in zip(brain.shape, origin[::-1], strict=True))
+    ventricles = _ventricles(fluid, depth, (z, y, x))
     away = ndimage.distance_transform_edt(~ventricles).astype(np.float32)
-    z, y, _ = (np.arange(n, dtype=np.float32) + o for n, o in zip(brain.shape, origin[::-1], strict=True))
     # The tentorium, roughly: a plane that rises towards the front separates the cerebellum from the cerebrum.
     above = smooth_step((z[:, None] - (-22 + 0.45 * (y + 60))[None, :]).astype(np.float32), 8.0)[:, :, None]
     front = smooth_step((y + 15).astype(np.float32), 10.0)[None, :, None]
@@ -254,13 +256,13 @@ def _sulcal_odds(subject: str, seed: int, age: float, cortex: Array) -> Array:
     """Return what this person's age and individuality add to the log-odds of fluid, float32 [Z, Y, X]."""
     rng = stream(seed, subject, "sulci")
     shape = (cortex.shape[0], cortex.shape[1], cortex.shape[2])
-    opening = 0.9 + 1.5 * seniority(age) + 0.2 * float(rng.standard_normal())
-    openness = 0.5 * random_field(rng, shape, 24.0) + 0.55 * random_field(rng, shape, 9.0)
+    opening = 0.6 + 1.4 * seniority(age) + 0.2 * float(rng.standard_normal())
+    openness = 0.4 * random_field(rng, shape, 24.0) + 0.45 * random_field(rng, shape, 9.0)
     openness += 0.35 * random_field(rng, shape, 4.5)
     # Where a random field crosses zero lies a sheet; a coarser field decides where the sheet is an open sulcus.
-    sheet = np.exp(-((random_field(rng, shape, 11.0) / np.float32(0.16)) ** 2))
-    sheet *= smooth_step(random_field(rng, shape, 14.0) + 0.5, 1.0)
-    return cortex * (np.float32(opening) + openness + 2.2 * sheet) + (1 - cortex) * 0.4 * openness
+    sheet = np.exp(-((random_field(rng, shape, 10.0) / np.float32(0.14)) ** 2))
+    sheet *= smooth_step(random_field(rng, shape, 14.0) + 0.7, 1.0)
+    return cortex * (np.float32(opening) + openness + 2.6 * sheet) + (1 - cortex) * 0.4 * openness
 
 
 def _softmax(fluid: Array, white: Array, cortex: Array) -> tuple[Array, Array, Array]:

@@ -32,6 +32,7 @@ TUMOUR_MEDIAN_ML, TUMOUR_SPREAD = 90.0, 0.75
 TUMOUR_RANGE_ML = (5.0, 250.0)
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MS_LOAD_ML = (0.3, 1.8, 13.9, 28.2, 52.2)
+MERGED = 1.6
 MS_COMPONENTS = (17.0, 31.0, 79.0, 116.0, 392.0)
 
 
@@ -86,12 +87,12 @@ def plan_tumour(subject: str, seed: int, quantile: float) -> TumourPlan:
     """
     atlas = load_atlas()
     rng = stream(seed, subject, "tumour plan")
+    volume, share = tumour_volume(quantile), float(rng.uniform(0.25, 0.6))
     hemisphere = (atlas.white_odds > 0) & (atlas.depth > 14) & (atlas.ventricle_distance > 6) & (atlas.iron < 0.1)
     middle = (atlas.shape[0] - 1) / 2
-    heights = np.abs(np.arange(atlas.shape[0]) - middle) <= SLAB_REACH
+    heights = np.abs(np.arange(atlas.shape[0]) - middle) <= SLAB_REACH + 0.7 * _ball_radius(1000 * volume * share)
     places = np.argwhere(hemisphere & heights[:, None, None])
     z, y, x = (int(part) for part in places[rng.integers(len(places))])
-    volume, share = tumour_volume(quantile), float(rng.uniform(0.25, 0.6))
     radius = _ball_radius(1000 * volume * share)
     push = Push((float(z), float(y), float(x)), 1.2 * radius, float(rng.uniform(0.2, 0.45)))
     return TumourPlan((z, y, x), volume, share, push)
@@ -178,7 +179,7 @@ def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array
     threshold = float(rng.uniform(*NECROSIS_DEPTH))
     dead = smooth_step(inside_core / 10 + 0.7 * random_field(rng, shape, 10.0) - np.float32(threshold), 0.5)
     core = smooth_step(inside_core, 2.5)
-    spread = smooth_step(inside_front - 1, 5.0)
+    spread = smooth_step(inside_front - 2, 14.0)
     # Oedema swells white matter; grey matter takes up little, and fluid stays what it is.
     reach = spread * (anatomy.white + 0.45 * anatomy.grey)
     weight = np.maximum(core, reach) * anatomy.brain
@@ -187,10 +188,10 @@ def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array
     return Paint(weight.astype(np.float32), np.clip(brightness, 0.02, 1.0).astype(np.float32))
 
 
-SOLID = (0.12, 0.40)
+SOLID = (0.04, 0.34)
 NECROSIS = (0.55, 0.85)
 NECROSIS_DEPTH = (0.3, 1.6)
-OEDEMA = (0.28, 0.48)
+OEDEMA = (0.14, 0.40)
 MS_PEAK = (0.25, 0.80)
 
 
@@ -211,7 +212,7 @@ def plan_ms(subject: str, seed: int, quantile: float) -> MsPlan:
 
 def _lesion_volumes(plan: MsPlan, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the voxels of each lesion, largest first: log-normal, a few hold most of the load, none below 4 mm^3."""
-    relative = np.exp(1.7 * rng.standard_normal(plan.lesions))
+    relative = np.exp(1.7 * rng.standard_normal(round(MERGED * plan.lesions)))
     volumes = 1000 * plan.load_ml * relative / relative.sum()
     return np.sort(np.maximum(np.round(volumes), 4).astype(np.int64))[::-1]
 

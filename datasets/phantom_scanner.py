@@ -48,16 +48,16 @@ class Scanner:
     gain: float
 
 
-GUYS = Scanner("Guys", 0.300, 0.385, 1.00, 0.016, 0.60, 1.25, 0.035, 900.0)
-HH = Scanner("HH", 0.280, 0.365, 1.05, 0.012, 0.50, 1.25, 0.060, 1400.0)
-IOP = Scanner("IOP", 0.330, 0.405, 0.95, 0.024, 0.75, 1.50, 0.030, 500.0)
+GUYS = Scanner("Guys", 0.345, 0.425, 1.00, 0.016, 0.60, 1.25, 0.035, 900.0)
+HH = Scanner("HH", 0.345, 0.425, 1.05, 0.012, 0.50, 1.25, 0.060, 1400.0)
+IOP = Scanner("IOP", 0.365, 0.435, 0.95, 0.024, 0.75, 1.50, 0.030, 500.0)
 HEALTHY_SCANNERS = (GUYS, HH, IOP)
 TUMOUR_SCANNERS = (
-    Scanner("tumour-centre-1", 0.290, 0.370, 1.00, 0.014, 0.65, 3.0, 0.050, 700.0),
-    Scanner("tumour-centre-2", 0.340, 0.425, 0.95, 0.020, 0.85, 4.0, 0.040, 2500.0),
-    Scanner("tumour-centre-3", 0.270, 0.345, 1.05, 0.011, 0.60, 2.0, 0.070, 1100.0),
+    Scanner("tumour-centre-1", 0.365, 0.435, 1.00, 0.014, 0.65, 3.0, 0.050, 700.0),
+    Scanner("tumour-centre-2", 0.375, 0.450, 0.95, 0.020, 0.85, 4.0, 0.040, 2500.0),
+    Scanner("tumour-centre-3", 0.375, 0.445, 1.05, 0.011, 0.60, 2.0, 0.070, 1100.0),
 )
-MS_SCANNERS = (Scanner("ms-centre", 0.275, 0.350, 1.05, 0.013, 0.50, 3.0, 0.045, 1000.0),)
+MS_SCANNERS = (Scanner("ms-centre", 0.365, 0.435, 1.05, 0.013, 0.50, 3.0, 0.045, 1000.0),)
 SCANNERS = {scanner.name: scanner for scanner in (*HEALTHY_SCANNERS, *TUMOUR_SCANNERS, *MS_SCANNERS)}
 
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 
+PREPARATION_VERSION = 1  # raise it when a change below changes the numbers: stores are then built anew
+
 _ScalarT = TypeVar("_ScalarT", np.float32, np.bool_)
 
 

@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .atomic import read_json, write_json
 from .cohort import Subject
 from .errors import DataError, shorten
 from .preparation import PreparedVolume
@@ -88,7 +89,7 @@ class VolumeStore:
         Raises:
             DataError: no finished store lies there, or its files do not belong together.
         """
-        manifest = _read_json(folder / _MANIFEST)
+        manifest = read_json(folder / _MANIFEST)
         if manifest is None:
             raise DataError(f"{folder} holds no finished volume store; build it with `bench prepare`")
         try:
@@ -212,7 +213,7 @@ def _recipe(subjects: Sequence[Subject], manifest: Mapping[str, Any], has_lesion
 
 def _is_current(folder: Path, recipe: Mapping[str, Any]) -> bool:
     """Whether a finished store of this recipe lies here; only a finished one has a fingerprint."""
-    found = _read_json(folder / _MANIFEST) or {}
+    found = read_json(folder / _MANIFEST) or {}
     return "fingerprint" in found and bool(found.get("format") == _FORMAT and found.get("recipe") == recipe)
 
 
@@ -226,19 +227,19 @@ class _Build:
 
     def start(self) -> None:
         """Keep a partial build of the same recipe, drop any other."""
-        if _read_json(self.folder / _MANIFEST) == {"format": _FORMAT, "recipe": self.recipe}:
+        if read_json(self.folder / _MANIFEST) == {"format": _FORMAT, "recipe": self.recipe}:
             return
         if self.folder.exists():
             shutil.rmtree(self.folder)
         (self.folder / _DONE).mkdir(parents=True)
-        _write_json(self.folder / _MANIFEST, {"format": _FORMAT, "recipe": self.recipe})
+        write_json(self.folder / _MANIFEST, {"format": _FORMAT, "recipe": self.recipe})
 
     def remaining(self) -> list[int]:
         """Indices of the subjects still to prepare: no marker, or (after a power cut) content unlike its marker."""
         return [index for index in range(len(self.subjects)) if not self._is_done(index)]
 
     def _is_done(self, index: int) -> bool:
-        marker = _read_json(self._marker(index))
+        marker = read_json(self._marker(index))
         if marker is None:
             return False
         shape = (len(self.subjects), *marker["shape"])
@@ -258,7 +259,7 @@ class _Build:
         for name, array in arrays.items():
             _write_entry(self.folder / _FILES[name], len(self.subjects), index, array)
         content = {name: _sha256(array) for name, array in arrays.items()}
-        _write_json(self._marker(index), {"shape": prepared.volume.shape, "content": content})
+        write_json(self._marker(index), {"shape": prepared.volume.shape, "content": content})
 
     def _checked_arrays(self, index: int, prepared: PreparedVolume) -> dict[str, NDArray[Any]]:
         given: dict[str, Any] = {_VOLUME: prepared.volume, _BRAIN: prepared.brain_mask, _LESION: prepared.lesion_mask}
@@ -284,7 +285,7 @@ class _Build:
             "made_with": _versions(),
         }
         self._write_subjects()
-        _write_json(self.folder / _MANIFEST, manifest)
+        write_json(self.folder / _MANIFEST, manifest)
 
     def _write_subjects(self) -> None:
         with (self.folder / _SUBJECTS).open("w", newline="") as file:
@@ -433,19 +434,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where there is no readable one."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.new")
-    unfinished.write_text(json.dumps(value, indent=1, sort_keys=False))
-    unfinished.replace(path)

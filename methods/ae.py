@@ -63,4 +63,4 @@ class AE(Detector):
 
     def reconstruct(self, volume: Tensor, scan: Scan) -> Tensor:
         """Reconstruct slice by slice, [D, 1, H, W] to the same shape."""
-        return torch.cat([self(slices) for slices in volume.split(scan.batch_size)])
+        return torch.cat([self(slices) for slices in torch.split(volume, scan.batch_size)])

@@ -1,6 +1,7 @@
 """Pure functions on arrays: the protocol's post-processing, threshold search, metrics and statistics.
 
-Every function takes NumPy arrays, changes none of them, and refuses what it cannot score with a ValueError of one sentence.
+Every function takes NumPy arrays, changes none of them, and refuses what it cannot score with a ValueError
+of one sentence.
 """
 
 from .average_precision import average_precision

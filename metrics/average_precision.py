@@ -1,4 +1,4 @@
-"""Average precision: the area under the precision-recall curve (the paper's AUPRC, section 4), as scikit-learn defines it.
+"""Average precision: area under the precision-recall curve (the paper's AUPRC, section 4), as scikit-learn has it.
 
 AP = Σ (R_n - R_{n-1}) P_n over the distinct scores from high to low, without interpolation: scores that tie enter
 together. Only scores of lesion voxels raise the recall, so only they are visited (see `counts`).

@@ -21,7 +21,7 @@ def require_floats(name: str, array: FloatArray) -> None:
         raise ValueError(f"{name} must be a float32 or float64 NumPy array, not {_kind(array)}")
     if array.size == 0:
         raise ValueError(f"{name} holds no voxel: its shape is {array.shape}")
-    # NaN survives min() and max(), so two reductions find every bad value without an array of flags beside 50 million scores.
+    # NaN survives min() and max(): two reductions find every bad value, without an array of flags beside the scores.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         raise ValueError(f"{name} must be finite, but it holds NaN or infinity")
 

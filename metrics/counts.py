@@ -1,9 +1,9 @@
 """How many voxels a threshold catches: the one ranking behind the exact threshold and the average precision.
 
-Both need the same two numbers at every possible cut: lesion voxels caught, and other voxels caught. A cut that adds only
-other voxels never improves Dice nor adds recall, so only the distinct scores *of lesion voxels* matter. Lesions are a few
-per cent of a brain, and what scores lower than every lesion voxel (the zeros outside the brain, as a rule) is counted, not
-sorted: 50 million voxels take seconds and little memory.
+Both need the same two numbers at every possible cut: lesion voxels caught, and other voxels caught. A cut that adds
+only other voxels never improves Dice nor adds recall, so only the distinct scores *of lesion voxels* matter. Lesions
+are a few per cent of a brain, and what scores no higher than the lowest lesion voxel (as a rule: the zeros outside the
+brain) is counted, not sorted: 50 million voxels take a second or two and little memory.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def dice(prediction: BoolArray, truth: BoolArray) -> float:
     require_mask("prediction", prediction)
     require_mask("truth", truth)
     require_same_shape("prediction", prediction, "truth", truth)
-    overlap = np.count_nonzero(prediction & truth)
-    return dice_from_counts(overlap, np.count_nonzero(prediction), np.count_nonzero(truth))
+    both, predicted, true = (int(np.count_nonzero(mask)) for mask in (prediction & truth, prediction, truth))
+    return dice_from_counts(both, predicted, true)
 
 
 def dice_from_counts(overlap: int, predicted: int, true: int) -> float:

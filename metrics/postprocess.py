@@ -10,8 +10,15 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from .checks import BoolArray, FloatArray, require_at_least, require_floats, require_mask, require_same_shape
-from .checks import require_volume
+from .checks import (
+    BoolArray,
+    FloatArray,
+    require_at_least,
+    require_floats,
+    require_mask,
+    require_same_shape,
+    require_volume,
+)
 from .median import median_filter
 
 # A plus sign within the slice: no erosion along the slice axis, where the volume is cut and not bounded by the brain.
@@ -45,8 +52,8 @@ def postprocess(residual: FloatArray, brain_mask: BoolArray, erosion: int = 3, m
     slices keep their score.
 
     Args:
-        residual: |x - x_rec| or another anomaly map, float [D, H, W], not negative: outside the brain it becomes 0, which
-            must be the least suspicious score.
+        residual: |x - x_rec| or another anomaly map, float [D, H, W], not negative: outside the brain it becomes 0,
+            which must be the least suspicious score.
         brain_mask: True inside the brain, bool [D, H, W].
         erosion: voxels taken off the brain mask in each slice.
         median: side of the cube of the median filter in voxels, odd; 1 filters nothing.

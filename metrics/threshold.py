@@ -35,7 +35,7 @@ class Threshold:
 
 
 def greedy_threshold(scores: FloatArray, labels: BoolArray, steps: int = 10) -> Threshold:
-    """The protocol's threshold: halve [0, max] `steps` times towards the better quarter point, return the best one seen.
+    """The protocol's threshold: halve [0, max] `steps` times towards the better quarter point, return the best seen.
 
     Each step compares the pooled Dice at lo + w/4 and lo + 3w/4 (w = hi - lo) and keeps the half around the better; on
     a tie the lower. A later point replaces the best only if strictly better. May end in a local optimum.
@@ -56,15 +56,15 @@ def greedy_threshold(scores: FloatArray, labels: BoolArray, steps: int = 10) -> 
         )
     pool = _Pool(scores, labels)
     lo, hi = 0.0, float(scores.max())
-    best: Threshold | None = None
+    best = Threshold(value=0.0, dice=-1.0)  # worse than any point
     for _ in range(steps):
-        middle, quarter = (lo + hi) / 2, (hi - lo) / 4
-        lower, upper = pool.evaluate(lo + quarter), pool.evaluate(lo + 3 * quarter)
+        width = hi - lo
+        lower, upper = pool.evaluate(lo + width / 4), pool.evaluate(lo + 3 * width / 4)
         better = lower if lower.dice >= upper.dice else upper
-        if best is None or better.dice > best.dice:
+        if better.dice > best.dice:
             best = better
+        middle = lo + width / 2
         lo, hi = (lo, middle) if better is lower else (middle, hi)
-    assert best is not None  # steps >= 1
     return best
 
 
@@ -99,12 +99,13 @@ class _Pool:
 
     def evaluate(self, value: float) -> Threshold:
         cut = self._all.dtype.type(value)
-        overlap, predicted = np.count_nonzero(self._lesion > cut), np.count_nonzero(self._all > cut)
+        overlap = int(np.count_nonzero(self._lesion > cut))
+        predicted = int(np.count_nonzero(self._all > cut))
         return Threshold(float(cut), dice_from_counts(overlap, predicted, self._true))
 
 
 def _largest_below(scores: FloatArray, bound: np.floating[Any]) -> float:
     """The largest score below `bound`, or a finite number below all scores if there is none."""
     largest = float(np.max(scores, where=scores < bound, initial=-np.inf))
-    # Not -inf, which JSON cannot hold, nor the next float below zero, which a CPU that flushes denormals takes for zero.
+    # Not -inf, which JSON cannot hold, nor the next float below zero, which a CPU flushing denormals takes for zero.
     return largest if np.isfinite(largest) else min(-1.0, 2 * float(bound))

@@ -150,7 +150,8 @@ class MAEModule(nn.Module):
 
     def _cells(self, features: Tensor) -> Tensor:
         """Cut [B, C, h, w] into cells, row by row: [B, N, cell_side·cell_side·C]."""
-        cut = features.unflatten(3, (self.grid, self.cell_side)).unflatten(2, (self.grid, self.cell_side))
+        side = (self.grid, self.cell_side)
+        cut = torch.unflatten(torch.unflatten(features, 3, side), 2, side)
         return cut.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
 
@@ -159,8 +160,8 @@ def uniform_sources(encoder_depth: int, decoder_depth: int) -> tuple[int, ...]:
 
     Spread evenly and U-shaped: the first decoder block looks at the deepest encoder block, the last at the first.
     """
-    places = torch.linspace(encoder_depth - 1, 0, decoder_depth, dtype=torch.float64)
-    return tuple(int(place) for place in places.round())
+    last = max(1, decoder_depth - 1)
+    return tuple(round((encoder_depth - 1) * (1 - block / last)) for block in range(decoder_depth))
 
 
 def _upsampling(width: int, channels: int, factor: int) -> nn.Sequential:

@@ -81,9 +81,10 @@ class PatchDiffusion(Detector):
         noised = self.schedule.q_sample(volume, torch.full_like(seeds, self._t_test), self.noise(seeds))
         work = torch.arange(len(volume) * count, device=volume.device)
         crops = [
-            self._denoised_crops(volume, noised, chunk // count, chunk % count) for chunk in work.split(scan.batch_size)
+            self._denoised_crops(volume, noised, chunk // count, chunk % count)
+            for chunk in torch.split(work, scan.batch_size)
         ]
-        return self.patches.assemble(torch.cat(crops).unflatten(0, (-1, count)))
+        return self.patches.assemble(torch.unflatten(torch.cat(crops), 0, (-1, count)))
 
     def _loss(self, batch: Batch) -> Tensor:
         x0, seed = batch.image, batch.seed

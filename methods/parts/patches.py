@@ -6,10 +6,11 @@ cells. A patch masks the cells it covers; the rest are visible. Patches and cell
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..base import Frozen
 
@@ -62,16 +63,19 @@ class PatchGrid(nn.Module):
 
     def __init__(self, settings: PatchSettings, side: int) -> None:
         super().__init__()
-        self.side, self.size, self.cell = side, settings.size, settings.grid
+        self.side, self.size = side, settings.size
         _check(settings, side)
         starts = range(0, side - settings.size + 1, settings.stride)
         self.corners = tuple((top, left) for top in starts for left in starts)
-        masks = torch.zeros(len(self.corners), side, side, dtype=torch.bool)
+        count, cells = len(self.corners), side // settings.grid
+        masks = np.zeros((count, side, side), dtype=np.bool_)
         for mask, (top, left) in zip(masks, self.corners, strict=True):
             mask[top : top + self.size, left : left + self.size] = True
-        covered = F.max_pool2d(masks[:, None].float(), self.cell).flatten(1).bool()
-        self.register_buffer("masks", masks, persistent=False)
-        self.register_buffer("pixels", _true_columns(masks.flatten(1)), persistent=False)
+        covered = masks[:, :: settings.grid, :: settings.grid].reshape(
+            count, cells**2
+        )  # a cell is in or out as a whole
+        self.register_buffer("masks", torch.from_numpy(masks), persistent=False)
+        self.register_buffer("pixels", _true_columns(masks.reshape(count, -1)), persistent=False)
         self.register_buffer("masked_cells", _true_columns(covered), persistent=False)
         self.register_buffer("visible_cells", _true_columns(~covered), persistent=False)
 
@@ -89,7 +93,7 @@ class PatchGrid(nn.Module):
         Returns:
             [B, p, p].
         """
-        return images.flatten(1).gather(1, self.pixels[patch]).unflatten(1, (self.size, self.size))
+        return images.flatten(1).gather(1, self.pixels[patch]).view(-1, self.size, self.size)
 
     def assemble(self, crops: Tensor) -> Tensor:
         """Put all patches of some images back in place; where patches overlap, take the mean (Algorithm 2, line 13).
@@ -106,9 +110,9 @@ class PatchGrid(nn.Module):
         return (total / self.masks.sum(0)).unsqueeze(1)
 
 
-def _true_columns(table: Tensor) -> Tensor:
+def _true_columns(table: NDArray[np.bool_]) -> Tensor:
     """Return the positions of True in each row; every row holds equally many."""
-    return table.nonzero()[:, 1].view(len(table), -1)
+    return torch.from_numpy(table.nonzero()[1].reshape(len(table), -1))
 
 
 def _check(settings: PatchSettings, side: int) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from enum import IntEnum
 
+import torch
 from torch import Tensor
 
 _GOLDEN_GAMMA = 0x9E3779B97F4A7C15
@@ -83,4 +84,4 @@ def _signed(value: int) -> int:
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
     """Shift int64 right as if it were unsigned: torch's own shift copies the sign bit."""
-    return (x >> bits) & (2 ** (64 - bits) - 1)
+    return torch.bitwise_and(torch.bitwise_right_shift(x, bits), 2 ** (64 - bits) - 1)

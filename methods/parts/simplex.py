@@ -151,10 +151,13 @@ def _fractal_map(settings: NoiseSettings, height: int, width: int) -> _LinearMap
         lattice.append(points)
         weights.append(weight * settings.decay**octave)
     points = np.concatenate(lattice, axis=1)  # [H·W, 4·octaves, 2]
-    distinct, inverse = np.unique(points.reshape(-1, 2), axis=0, return_inverse=True)
+    keys, inverse = np.unique((points[..., 0] << 32) + points[..., 1], return_inverse=True)
+    y = (keys & (2**32 - 1)).astype(np.uint32).view(np.int32).astype(np.int64)
     index = 2 * inverse.reshape(points.shape[:2])[:, :, None] + np.arange(2)
     weight = np.concatenate(weights, axis=1)
-    return _LinearMap(distinct, index.reshape(len(pixels), -1), weight.reshape(len(pixels), -1))
+    return _LinearMap(
+        np.stack([(keys - y) >> 32, y], axis=1), index.reshape(len(pixels), -1), weight.reshape(len(pixels), -1)
+    )
 
 
 def _neighbours(positions: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -1,0 +1,333 @@
+"""Pictures to look at before believing a number.
+
+`reconstruction_figure` and `comparison_figure` show what Figure 3 of the MAEDiff paper shows: reconstruction, anomaly
+map and truth of the same volumes. `cohort_sheet` shows what the methods learn from and are tested on. All maps of a
+figure share one scale, so that a faint map looks faint; slices are chosen by the truth, never by a score.
+
+Axial slices are drawn with the front of the head up and the subject's left on the right. matplotlib is imported inside
+the functions (a bare GPU node has none) and drawn on without a display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..datasets.cohort import Cohort, Data, Role
+from ..metrics import remove_small_components
+from .errors import UserError
+from .files import write_with
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Volume = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+_INCH = 1.7
+_DPI = 130
+_MAP = "inferno"
+_FOUND, _TRUE = "#ff3b30", "#34d058"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One volume as a method saw it.
+
+    Attributes:
+        title: words at the left; may hold line breaks.
+        original: intensities in [0, 1], [D, H, W].
+        reconstruction: the healthy reference, [D, H, W].
+        score_map: anomaly score after post-processing, [D, H, W].
+        truth: lesion mask, [D, H, W]; None for a healthy volume.
+        threshold: score above it is lesion; None where no threshold belongs to the volume.
+    """
+
+    title: str
+    original: Volume
+    reconstruction: Volume
+    score_map: Volume
+    truth: Mask | None
+    threshold: float | None
+
+    @property
+    def slice_index(self) -> int:
+        """The slice with the most lesion; the middle one of a healthy volume."""
+        if self.truth is None or not self.truth.any():
+            return self.original.shape[0] // 2
+        return int(np.argmax(self.truth.sum(axis=(1, 2))))
+
+
+def reconstruction_figure(samples: Sequence[Sample], path: Path, *, min_voxels: int = 1) -> None:
+    """Draw a row a volume: original, reconstruction, anomaly map, prediction at the threshold, ground truth.
+
+    Args:
+        samples: the volumes, from top to bottom; at least one.
+        path: the PNG to write.
+        min_voxels: components of fewer voxels are dropped from the prediction, as for the Dice score.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    heads = ("original", "reconstruction", "anomaly map", "prediction", "ground truth")
+    figure, grid = _grid(len(samples), len(heads), left=1.25)
+    top = _map_top(samples)
+    for axes, head in zip(grid[0], heads, strict=True):
+        axes.set_title(head, fontsize=9)
+    for row, sample in zip(grid, samples, strict=True):
+        index = sample.slice_index
+        _name(row[0], f"{sample.title}\nslice {index}")
+        _grey(row[0], sample.original[index])
+        _grey(row[1], sample.reconstruction[index])
+        _heat(row[2], sample.score_map[index], top)
+        _prediction(row[3], sample, index, min_voxels)
+        _truth(row[4], sample, index)
+    _colour_bar(figure, [row[2] for row in grid], top)
+    _save(figure, path)
+
+
+def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> None:
+    """Draw methods side by side: under each its reconstruction and its anomaly map of the same volumes.
+
+    Args:
+        groups: title of a method to its samples; every method has the same volumes in the same order.
+        path: the PNG to write.
+
+    Raises:
+        UserError: there is nothing to draw, the methods differ in their volumes, matplotlib is not installed, or the
+            file cannot be written.
+    """
+    first = _same_volumes(groups)
+    figure, grid = _grid(2 * len(first), len(groups) + 1, left=1.25)
+    top = _map_top([sample for samples in groups.values() for sample in samples])
+    for axes, head in zip(grid[0], [*groups, "original and truth"], strict=True):
+        axes.set_title(head, fontsize=9)
+    for number, sample in enumerate(first):
+        index = sample.slice_index
+        upper, lower = grid[2 * number], grid[2 * number + 1]
+        _name(upper[0], f"{sample.title.splitlines()[0]}\nslice {index}")
+        for column, samples in enumerate(groups.values()):
+            _grey(upper[column], samples[number].reconstruction[index])
+            _heat(lower[column], samples[number].score_map[index], top)
+        _grey(upper[-1], sample.original[index])
+        _truth(lower[-1], sample, index)
+    _colour_bar(figure, [axes for row in grid[1::2] for axes in row], top)
+    _save(figure, path)
+
+
+def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) -> None:
+    """Draw a contact sheet: healthy subjects by site and age, then the lesion sets with their lesions outlined.
+
+    Args:
+        data: the data source.
+        path: the PNG to write.
+        subjects: how many of each set.
+        slices: how many of each subject.
+
+    Raises:
+        UserError: matplotlib is not installed, or the file cannot be written.
+    """
+    cohorts = [data.healthy, *(data.lesions[role] for role in Role if role in data.lesions)]
+    columns = min(3, subjects)
+    blocks = [block for cohort in cohorts for block in _blocks(cohort, spread_subjects(cohort, subjects), columns)]
+    figure, grid = _grid(len(blocks), columns * slices, left=0.9, gap=0.32)
+    for row, block in zip(grid, blocks, strict=True):
+        _name(row[0], f"{block[0][0].title}\n({len(block[0][0].store.ids)})")
+        for number, (cohort, subject) in enumerate(block):
+            _draw_subject(row[number * slices : (number + 1) * slices], cohort, subject)
+    figure.suptitle(data.title, fontsize=11, y=0.995)
+    _save(figure, path)
+
+
+def spread_subjects(cohort: Cohort, count: int) -> list[str]:
+    """Subjects that show the range of a set: by site and age where healthy, by lesion volume where not."""
+    store = cohort.store
+    if store.has_lesions:
+        order = sorted(store.ids, key=lambda subject: (int(store.lesion_mask(subject).sum()), subject))
+        return _evenly(order, count)
+    sites: dict[str, list[tuple[float, str]]] = {}
+    for subject in store.subjects:
+        age = -1.0 if subject.age is None else subject.age
+        sites.setdefault(subject.site or "", []).append((age, subject.id))
+    shares = [count // len(sites) + (rank < count % len(sites)) for rank in range(len(sites))]
+    chosen = []
+    for (_, members), share in zip(sorted(sites.items()), shares, strict=True):
+        chosen += _evenly([subject for _, subject in sorted(members)], share)
+    return chosen
+
+
+def _evenly(order: Sequence[str], count: int) -> list[str]:
+    """Pick evenly, both ends included."""
+    if count >= len(order):
+        return list(order)
+    places = np.linspace(0, len(order) - 1, count) if count > 1 else np.array([len(order) // 2] * count)
+    return [order[round(float(place))] for place in places]
+
+
+def _blocks(cohort: Cohort, subjects: Sequence[str], columns: int) -> list[list[tuple[Cohort, str]]]:
+    """The subjects of one cohort, cut into rows of the sheet."""
+    pairs = [(cohort, subject) for subject in subjects]
+    return [pairs[start : start + columns] for start in range(0, len(pairs), columns)]
+
+
+def _draw_subject(row: Sequence[Axes], cohort: Cohort, subject: str) -> None:
+    """A few slices of one subject; where there are lesions, from the first to the last slice that holds one."""
+    volume = cohort.store.volume(subject)
+    lesion = cohort.store.lesion_mask(subject) if cohort.store.has_lesions else None
+    depth = volume.shape[0]
+    low, high = round(0.3 * depth), round(0.7 * depth)
+    if lesion is not None and lesion.any():
+        held = np.flatnonzero(lesion.any(axis=(1, 2)))
+        low, high = int(held[len(held) // 5]), int(held[-1 - len(held) // 5])
+    for axes, place in zip(row, np.linspace(low, high, len(row)), strict=True):
+        index = round(float(place))
+        _grey(axes, volume[index])
+        if lesion is not None:
+            _outline(axes, lesion[index], _TRUE)
+    row[0].set_title(_subject_title(cohort, subject, lesion), fontsize=6.5, loc="left", pad=2)
+
+
+def _subject_title(cohort: Cohort, subject: str, lesion: Mask | None) -> str:
+    person = next(known for known in cohort.store.subjects if known.id == subject)
+    age = "" if person.age is None else f"{person.age:.0f} years"
+    load = "" if lesion is None else f"{lesion.sum() * _VOXEL_ML:.1f} ml"
+    return ", ".join(word for word in (subject, person.site or "", age, load) if word)
+
+
+#: A prepared voxel is 2 mm wide.
+_VOXEL_ML = 0.008
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Drawing
+
+
+def _grid(rows: int, columns: int, *, left: float, gap: float = 0.04) -> tuple[Figure, list[list[Axes]]]:
+    """Axes without frames, room for a name at the left and a colour bar at the right, in inches.
+
+    Raises:
+        UserError: matplotlib is not installed, or there is nothing to draw.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+        from matplotlib.figure import Figure as MatplotlibFigure  # noqa: PLC0415
+    except ImportError as error:
+        raise UserError(
+            "matplotlib is not installed here; figures are drawn where it is, from the same runs"
+        ) from error
+    if rows == 0 or columns == 0:
+        raise UserError("there is nothing to draw: no volume was given")
+    right, head = 0.75, 0.45
+    width, height = left + columns * _INCH + right, head + rows * (_INCH + gap) + 0.08
+    figure = MatplotlibFigure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    spec = figure.add_gridspec(
+        rows,
+        columns,
+        left=left / width,
+        right=1 - right / width,
+        top=1 - head / height,
+        bottom=0.08 / height,
+        wspace=0.03,
+        hspace=gap / _INCH,
+    )
+    grid = [[figure.add_subplot(spec[row, column]) for column in range(columns)] for row in range(rows)]
+    for axes in (axes for line in grid for axes in line):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+    return figure, grid
+
+
+def _name(axes: Axes, text: str) -> None:
+    axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=6)
+
+
+def _grey(axes: Axes, image: NDArray[Any]) -> None:
+    """A slice on the fixed scale of prepared intensities."""
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
+
+
+def _heat(axes: Axes, image: NDArray[Any], top: float) -> None:
+    axes.imshow(image, cmap=_MAP, vmin=0, vmax=top, origin="lower", interpolation="nearest")
+
+
+def _prediction(axes: Axes, sample: Sample, index: int, min_voxels: int) -> None:
+    _grey(axes, sample.original[index])
+    if sample.threshold is None:
+        axes.set_xlabel("no threshold", fontsize=6.5, labelpad=1)
+        return
+    found = remove_small_components(sample.score_map > sample.threshold, min_voxels)
+    _fill(axes, found[index], _FOUND)
+    axes.text(2, 2, f"score > {sample.threshold:.3g}", color="white", fontsize=6, va="bottom")
+
+
+def _truth(axes: Axes, sample: Sample, index: int) -> None:
+    _grey(axes, sample.original[index])
+    if sample.truth is not None:
+        _fill(axes, sample.truth[index], _TRUE)
+
+
+def _fill(axes: Axes, mask: NDArray[Any], colour: str) -> None:
+    """A translucent mask with its outline."""
+    from matplotlib.colors import to_rgb  # noqa: PLC0415
+
+    layer = np.zeros((*mask.shape, 4))
+    layer[mask] = (*to_rgb(colour), 0.45)
+    axes.imshow(layer, origin="lower", interpolation="nearest")
+    _outline(axes, mask, colour)
+
+
+def _outline(axes: Axes, mask: NDArray[Any], colour: str) -> None:
+    if mask.any() and not mask.all():
+        axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.6)
+
+
+def _map_top(samples: Sequence[Sample]) -> float:
+    """Common upper end of the maps' scale: what one voxel in a thousand of the scores above zero exceeds."""
+    values = [sample.score_map[sample.score_map > 0] for sample in samples]
+    pooled = np.concatenate(values) if values else np.empty(0)
+    return float(np.quantile(pooled, 0.999)) if pooled.size else 1.0
+
+
+def _colour_bar(figure: Figure, axes: Sequence[Axes], top: float) -> None:
+    """One bar at the right edge for every map of the figure."""
+    from matplotlib.cm import ScalarMappable  # noqa: PLC0415
+    from matplotlib.colors import Normalize  # noqa: PLC0415
+
+    width, height = figure.get_size_inches()
+    tall = min(0.8, 2.2 / height)
+    place = figure.add_axes((1 - 0.62 / width, 0.5 - tall / 2, 0.12 / width, tall))
+    bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=place, extend="max")
+    bar.set_label(f"anomaly score, all {len(axes)} maps", fontsize=7)
+    bar.ax.tick_params(labelsize=6.5)
+
+
+def _same_volumes(groups: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
+    """The samples of the first method, after checking that all methods have the same volumes.
+
+    Raises:
+        UserError: they differ, or there is none.
+    """
+    if not groups:
+        raise UserError("there is nothing to compare: no method has a finished run")
+    first = next(iter(groups.values()))
+    for title, samples in groups.items():
+        same = len(samples) == len(first) and all(
+            np.array_equal(one.original, other.original) for one, other in zip(samples, first, strict=True)
+        )
+        if not same:
+            raise UserError(
+                f"{title} was run on other volumes than {next(iter(groups))}; compare runs on the same data"
+            )
+    return first
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_with(path, lambda partial: figure.savefig(partial, format="png", dpi=_DPI))

@@ -1,0 +1,75 @@
+"""The command line: quick help, one sentence and exit code 2 for user errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(sys.executable).with_name("bench")
+
+
+def bench(*words: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    command = [str(BENCH), *words]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        answer = bench("--help", cwd=tmp_path)
+        seconds.append(time.perf_counter() - started)
+    assert answer.returncode == 0
+    for command in ("run", "table", "list", "figure", "sync", "ui", "prepare"):
+        assert command in answer.stdout
+    assert min(seconds) < 0.5
+
+
+def test_help_imports_no_heavy_library() -> None:
+    probe = "import sys, uadbench.benchmarks.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'numpy') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("run", "--method", "maedif"), "there is no method 'maedif'"),
+        (("run", "--method", "thresh", "--data", "nowhere"), "there is no such directory"),
+        (("run", "--method", "thresh", "--preset", "nothing"), "there is no preset 'nothing'"),
+        (("run", "--method", "thresh", "--set", "train.epoch=1"), "no number train.epoch"),
+        (("run", "--method", "thresh", "--device", "tpu"), "choose auto, cpu or cuda"),
+        (("list", "everything"), "choose one of"),
+        (("table", "7"), "choose"),
+        (("table", "1", "--format", "html"), "choose"),
+    ],
+)
+def test_a_user_error_is_one_sentence_and_exit_code_2(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
+    answer = bench(*words, cwd=tmp_path)
+    assert answer.returncode == 2, answer.stderr
+    assert sentence in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
+
+
+def test_no_gpu_is_one_sentence(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    answer = bench("run", "--method", "thresh", "--device", "cuda", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "sees no GPU" in answer.stderr
+
+
+def test_list_methods_names_every_row_with_its_source(tmp_path: Path) -> None:
+    answer = bench("list", "methods", cwd=tmp_path)
+    for word in ("thresh", "ae", "anoddpm", "pddpm-s48", "pddpm-s16", "maediff", "Behrendt", "Baur"):
+        assert word in answer.stdout

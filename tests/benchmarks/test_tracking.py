@@ -1,0 +1,298 @@
+"""MLflow is told the truth, once, and a store that fails costs a sentence."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from uadbench.benchmarks import tracking
+from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.record import RunRecord
+from uadbench.benchmarks.suite import SuiteRow
+from uadbench.benchmarks.tracking import FoldResult, TrackingError, fold_results, store_uri, sync_all, sync_record
+
+Make = Callable[..., Any]
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing in the program may catch it."""
+
+
+@pytest.fixture
+def entry(entry_of: Make) -> SuiteRow:
+    return entry_of("toy", "Toy")
+
+
+def runs_of(uri: str, data: str, kind: str) -> list[Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("uadbench")
+    query = f"tags.`uadbench.data` = '{data}' and tags.`uadbench.kind` = '{kind}'"
+    return list(client.search_runs([experiment.experiment_id], query, order_by=["attributes.run_name ASC"]))
+
+
+def content(uri: str, data: str) -> list[Any]:
+    """Everything MLflow holds of a data source: names, parameters, tags, whole metric histories, artifacts."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    found = []
+    for run in runs_of(uri, data, "parent") + runs_of(uri, data, "fold"):
+        history = {
+            key: [(m.value, m.step) for m in client.get_metric_history(run.info.run_id, key)]
+            for key in run.data.metrics
+        }
+        tags = {key: value for key, value in run.data.tags.items() if key not in ("mlflow.parentRunId",)}
+        files = sorted(item.path for item in client.list_artifacts(run.info.run_id))
+        found.append([run.info.run_name, run.info.status, run.data.params, tags, history, files])
+    return found
+
+
+def test_a_fold_is_a_child_with_all_its_numbers(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 3, data="whole")
+    assert sync_record(record, mlflow_uri)
+    (parent,), (child,) = (runs_of(mlflow_uri, "whole", kind) for kind in ("parent", "fold"))
+    assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert "mlflow.parentRunId" not in parent.data.tags
+    assert parent.info.run_name == "Toy · phantom (demo) · demo"
+    assert child.info.run_name == "Toy · fold 3"
+    assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
+    assert child.info.end_time - child.info.start_time == 32_000  # 30 s of training, 2 s of scoring
+    assert child.data.params["train.epochs"] == parent.data.params["train.epochs"] == "4"
+    assert child.data.params["method.net.width"] == str(sum(map(ord, "toy")))
+    metrics = child.data.metrics
+    assert metrics["phantom-tumours/dice"] == record.metrics["phantom-tumours/dice"]
+    assert metrics["threshold/ms/greedy"] == 0.1
+    assert metrics["best_val_loss"] == 0.5
+    for key, value in {
+        "method": "toy", "row": "toy", "fold": "3", "data": "whole", "preset": "demo", "seed": "0", "phantom": "yes",
+        "env.torch": "2.13.0", "env.commit": "abc123def456", "mlflow.source.git.commit": "abc123def456",
+    }.items():  # fmt: skip
+        assert child.data.tags[key] == value
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    losses = client.get_metric_history(child.info.run_id, "val_loss")
+    assert [(point.step, point.value) for point in losses] == [(2, 1.0), (4, 0.5), (6, 2.0 / 6)]
+    assert {item.path for item in client.list_artifacts(child.info.run_id)} == {
+        "preset.json",
+        "scores.csv",
+        "reconstruction.png",
+    }
+    assert "t_test 250" in parent.data.tags["mlflow.note.content"]
+
+
+def test_the_parent_carries_mean_and_standard_deviation(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    records = [fake_record(tmp_path, entry, fold, data="means") for fold in range(3)]
+    seen: list[tuple[int, int]] = []
+    assert sync_all(tmp_path, mlflow_uri, progress=lambda done, total: seen.append((done, total))) == 3
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    (parent,) = runs_of(mlflow_uri, "means", "parent")
+    values = [record.metrics["phantom-ms/dice"] for record in records]
+    assert parent.data.metrics["phantom-ms/dice_mean"] == pytest.approx(fmean(values))
+    assert parent.data.metrics["phantom-ms/dice_std"] == pytest.approx(stdev(values))
+    assert parent.data.metrics["folds_done"] == 3
+    assert not any(key.startswith("val_loss") for key in parent.data.metrics)
+
+
+def test_a_second_sync_changes_nothing(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
+    for fold in range(2):
+        fake_record(tmp_path, entry, fold, data="twice")
+    assert sync_all(tmp_path, mlflow_uri) == 2
+    before = content(mlflow_uri, "twice")
+    assert sync_all(tmp_path, mlflow_uri) == 0
+    assert content(mlflow_uri, "twice") == before
+    assert len(before) == 3
+
+
+def test_killed_at_any_moment_then_synced_again(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    writing = ("create_run", "log_batch", "log_text", "log_artifact", "set_terminated", "set_tag")
+    originals = {name: getattr(MlflowClient, name) for name in writing}
+
+    def die_after(calls: int) -> list[int]:
+        left = [calls]
+
+        def mortal(name: str) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if left[0] == 0:
+                    raise Killed
+                left[0] -= 1
+                return originals[name](*args, **kwargs)
+
+            return call
+
+        for name in writing:
+            monkeypatch.setattr(MlflowClient, name, mortal(name))
+        return left
+
+    def synced(data: str, calls: int) -> tuple[bool, Any]:
+        """Sync until killed, sync again; return what MLflow then holds, without the words that name the trial."""
+        record = fake_record(tmp_path / data, entry, 0, data=data)
+        left = die_after(calls)
+        with contextlib.suppress(Killed):
+            sync_record(record, mlflow_uri)
+        died = left[0] == 0
+        die_after(10_000)
+        sync_record(record, mlflow_uri)
+        held = content(mlflow_uri, data)
+        for run in held:
+            for key in ("uadbench.data", "data", "uadbench.complete", "uadbench.result"):
+                run[3].pop(key, None)
+        return died, held
+
+    _, reference = synced("reference", 10_000)
+    assert [run[1] for run in reference] == ["FINISHED", "FINISHED"]
+    died, calls = True, 0
+    while died:
+        died, again = synced(f"after-{calls}", calls)
+        assert again == reference, f"killed after {calls} calls"
+        calls += 1
+    assert calls > 8
+
+
+def test_changed_numbers_replace_the_old(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
+    record = fake_record(tmp_path, entry, 0, data="changed")
+    sync_record(record, mlflow_uri)
+    record.save_metrics({**record.metrics, "phantom-ms/dice": 0.77})
+    assert sync_record(record, mlflow_uri)
+    (child,) = runs_of(mlflow_uri, "changed", "fold")
+    assert child.data.metrics["phantom-ms/dice"] == 0.77
+    (parent,) = runs_of(mlflow_uri, "changed", "parent")
+    assert parent.data.metrics["phantom-ms/dice_mean"] == 0.77
+
+
+def test_the_checkpoint_travels_by_choice(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 0, data="checkpoint")
+    sync_record(record, mlflow_uri)
+    (child,) = runs_of(mlflow_uri, "checkpoint", "fold")
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    assert "checkpoints" not in {item.path for item in client.list_artifacts(child.info.run_id)}
+    assert sync_record(record, mlflow_uri, with_checkpoint=True)
+    assert not sync_record(record, mlflow_uri, with_checkpoint=True)
+    assert not sync_record(record, mlflow_uri)
+    (same,) = runs_of(mlflow_uri, "checkpoint", "fold")
+    assert same.info.run_id == child.info.run_id
+    assert [item.path for item in client.list_artifacts(same.info.run_id, "checkpoints")] == ["checkpoints/best.ckpt"]
+
+
+def test_an_unfinished_cell_is_not_told(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
+    record = fake_record(tmp_path, entry, 0, data="unfinished", done=False)
+    assert not sync_record(record, mlflow_uri)
+
+
+def test_long_and_odd_parameters_fit(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
+    plan = {"method": {"a(b)": "x" * 600}, "many": {f"n{i}": i for i in range(150)}}
+    sync_record(fake_record(tmp_path, entry, 0, data="odd's data", plan=plan), mlflow_uri)
+    assert len(fold_results(mlflow_uri, "odd's data")) == 1
+    assert not sync_all(tmp_path, mlflow_uri)
+
+
+def test_results_are_read_back_as_they_are_on_disk(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    record: RunRecord = fake_record(
+        tmp_path, entry, 1, data="back", cohorts={"healthy": {"name": "ixi", "title": "IXI"}}
+    )
+    sync_record(record, mlflow_uri)
+    (found,) = fold_results(mlflow_uri, "back")
+    expected = FoldResult.of_record(record)
+    assert found.metrics.items() >= {k: v for k, v in expected.metrics.items() if k != "val_loss"}.items()
+    assert (found.cohorts, found.cell, found.fold, found.folds) == (expected.cohorts, expected.cell, 1, 5)
+    assert found.started == expected.started
+    assert fold_results(mlflow_uri, "another") == ()
+
+
+def test_no_store_yet_is_no_result_and_makes_none(tmp_path: Path) -> None:
+    assert fold_results(f"sqlite:///{tmp_path / 'none.db'}", "phantom") == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:9", "http://name:secret@127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db", "odd://place"]
+)
+def test_an_unreachable_store_is_one_sentence_and_quick(
+    uri: str, tmp_path: Path, entry: SuiteRow, fake_record: Make, mlflow_uri: str
+) -> None:
+    record = fake_record(tmp_path, entry)
+    before = dict(os.environ)
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match="run `bench sync`") as caught:
+        sync_record(record, uri)
+    assert time.monotonic() - start < 8
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert isinstance(caught.value, UserError)
+    assert {k: v for k, v in os.environ.items() if "HTTP" in k} == {k: v for k, v in before.items() if "HTTP" in k}
+
+
+def test_without_mlflow_it_is_one_sentence(
+    tmp_path: Path, entry: SuiteRow, fake_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def bare(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == "mlflow":
+            raise ModuleNotFoundError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", bare)
+    with pytest.raises(TrackingError, match="mlflow is not installed here; the run record keeps everything"):
+        sync_record(fake_record(tmp_path, entry), "sqlite:///never.db")
+
+
+def test_the_users_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    with tracking._settings(tracking._PROBE):
+        assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+
+
+def test_the_environment_names_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somewhere")
+    assert store_uri(tmp_path) == "http://somewhere"
+
+
+def test_a_deleted_experiment_is_explained(tmp_path: Path, entry: SuiteRow, fake_record: Make, mlflow_uri: str) -> None:
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, data="gone")
+    sync_record(record, mlflow_uri)
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    number = client.get_experiment_by_name("uadbench").experiment_id
+    client.delete_experiment(number)
+    try:
+        with pytest.raises(TrackingError, match=f"restore -x {number}"):
+            sync_record(record, mlflow_uri)
+    finally:
+        client.restore_experiment(number)
+
+
+def test_mlflow_keeps_quiet(
+    tmp_path: Path, entry: SuiteRow, fake_record: Make, mlflow_uri: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sync_record(fake_record(tmp_path, entry, data="quiet"), mlflow_uri)
+    assert capfd.readouterr() == ("", "")
+    assert not logging.getLogger("alembic").isEnabledFor(logging.INFO)

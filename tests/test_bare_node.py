@@ -1,0 +1,47 @@
+"""A bare GPU node has torch, numpy, scipy, scikit-learn, pandas, lightning, rich, typer and pydantic, and no more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
+    script = textwrap.dedent(f"""
+        import importlib.abc, sys
+        absent = {{"mlflow", "nibabel", "SimpleITK", "nilearn", "opensimplex", "numba", "matplotlib", "pooch", "ray"}}
+
+        class Bare(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in absent:
+                    raise ModuleNotFoundError(f"No module named {{name!r}} (bare node)", name=name)
+
+        sys.meta_path.insert(0, Bare())
+        import importlib.util
+        true_find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] in absent else true_find(name, *a)
+        sys.path.insert(0, {str(TESTS)!r})
+        from pathlib import Path
+        from conftest import TINY_PRESET, make_tiny_data
+        from uadbench.benchmarks.engine import jobs_for, run_job
+        from uadbench.benchmarks.preset import load_preset
+        from uadbench.benchmarks.progress import SilentReporter
+        from uadbench.benchmarks.suite import select_rows
+        from uadbench.benchmarks.tracking import TrackingError, store_uri, sync_record
+        folder = Path({str(tmp_path)!r})
+        data = make_tiny_data(folder / "data")
+        for job in jobs_for(select_rows(["thresh", "maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0):
+            record = run_job(job, folder / "runs", "cpu", SilentReporter())
+            assert record.done
+        try:
+            sync_record(record, store_uri(folder), with_checkpoint=False)
+        except TrackingError as error:
+            print(error)
+    """)
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "bench sync" in answer.stdout

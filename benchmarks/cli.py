@@ -71,10 +71,12 @@ SetOption = Annotated[list[str], typer.Option("--set", help="Change one number: 
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of initialisation, slice choice and noise.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SplitsOption = Annotated[
-    str | None, typer.Option("--splits", help="published, deleaked or own; default: published if there, refusing leaks.")
+    str | None,
+    typer.Option("--splits", help="published, deleaked or own; default: published if there, refusing leaks."),
 ]
 ResultsOption = Annotated[
-    Path, typer.Option("--results", envvar="UADBENCH_RESULTS", help="Folder of runs, volume stores and the MLflow file.")
+    Path,
+    typer.Option("--results", envvar="UADBENCH_RESULTS", help="Folder of runs, volume stores and the MLflow file."),
 ]
 _RESULTS = Path("results")
 
@@ -91,9 +93,12 @@ def run(
     splits: SplitsOption = None,
     results: ResultsOption = _RESULTS,
     with_checkpoint: Annotated[bool, typer.Option(help="Log the checkpoint to MLflow too.")] = False,
+    workers: Annotated[
+        int, typer.Option("--jobs", min=0, help="Cells at a time; 0: one a core on the CPU, one on a GPU.")
+    ] = 0,
 ) -> None:
     """Train and score methods; finished cells are not run again, interrupted ones go on."""
-    from .environment import choose_device
+    from .environment import choose_device, default_workers
     from .suite import select_rows
 
     console = _console()
@@ -102,39 +107,50 @@ def run(
     settings = _preset(preset, change)
     source = _open(data, settings, results, splits, console)
     jobs = _jobs(entries, folds, source, settings, seed)
-    _announce(jobs, source, settings, results, chosen, console)
-    _run_all(jobs, results, chosen, with_checkpoint, console)
+    workers = min(workers or default_workers(chosen), len(jobs))
+    _announce(jobs, source, settings, results, chosen, workers, console)
+    _run_all(jobs, results, chosen, workers, with_checkpoint, console)
 
 
-def _run_all(jobs: list[Job], results: Path, device: str, with_checkpoint: bool, console: Console) -> None:
-    """Run cell by cell; MLflow is told after each, and a silent server costs nothing but a warning."""
-    from .engine import run_job
+def _run_all(
+    jobs: list[Job], results: Path, device: str, workers: int, with_checkpoint: bool, console: Console
+) -> None:
+    """Run the cells; MLflow is told after each, and a silent server costs nothing but a warning."""
+    from .errors import UserError
+    from .parallel import run_jobs
     from .progress import RichReporter
     from .tracking import TrackingError, store_uri, sync_record
 
     reporter = RichReporter(console)
     told: set[str] = set()
-    for number, job in enumerate(jobs, start=1):
-        console.print(f"[{number}/{len(jobs)}] {job.entry.row.title}, fold {job.fold}", markup=False, highlight=False)
-        record = run_job(job, results / "runs", device, reporter)
+    problems = []
+    outcomes = run_jobs(jobs, results / "runs", device, workers, reporter)
+    for number, outcome in enumerate(outcomes, start=1):
+        name = f"[{number}/{len(jobs)}] {outcome.job.entry.row.title}, fold {outcome.job.fold}"
+        if outcome.problem:
+            problems.append(outcome.problem)
+            reporter.say(f"{name}: failed: {outcome.problem}")
+            continue
+        reporter.say(f"{name}: {_result(outcome.record)}")
         try:
-            sync_record(record, store_uri(results), with_checkpoint=with_checkpoint)
+            sync_record(outcome.record, store_uri(results), with_checkpoint=with_checkpoint)
         except TrackingError as error:
             if str(error) not in told:
-                console.print(f"warning: {error}", markup=False, highlight=False)
+                reporter.say(f"warning: {error}")
             told.add(str(error))
-        _print_result(record, console)
-    console.print("All cells are done. `bench table` shows them, `bench ui` compares them.", highlight=False)
+    if problems:
+        raise UserError(f"{len(problems)} of {len(jobs)} cells failed, the others are done; the first: {problems[0]}")
+    reporter.say("All cells are done. `bench table` shows them, `bench ui` compares them.")
 
 
-def _print_result(record: RunRecord, console: Console) -> None:
+def _result(record: RunRecord) -> str:
     shown = {key: value for key, value in record.metrics.items() if key.endswith(("/dice", "/auprc", "/l1"))}
     words = [f"{key} {value * (1e3 if key.endswith('l1') else 100):.2f}" for key, value in sorted(shown.items())]
-    console.print("    " + ", ".join(words) + "  (Dice, AUPRC in %; l1 in 1e-3)", markup=False, highlight=False)
+    return ", ".join(words)
 
 
 def _announce(
-    jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, console: Console
+    jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, workers: int, console: Console
 ) -> None:
     """Say what will be done and how long that should take."""
     from .engine import check_lesions
@@ -145,26 +161,33 @@ def _announce(
     runs = results / "runs"
     open_jobs = [job for job in jobs if not record_of(runs, job.cell).done]
     machine = describe_environment(device)
-    console.print(f"Data: {data.title}, splits: {data.splits.name}. Preset: {preset.name}{_changes(preset)}.", highlight=False)
+    console.print(
+        f"Data: {data.title}, splits: {data.splits.name}. Preset: {preset.name}{_changes(preset)}.", highlight=False
+    )
     console.print(f"Device: {machine['device']} on {machine['machine']}.", highlight=False)
     for departure in preset.departures:
         console.print(f"  departs from the paper: {departure}", markup=False, highlight=False)
     for note in data.splits.notes:
         console.print(f"  note: {note}", markup=False, highlight=False)
     if data.splits.findings:
-        console.print(f"  warning: the split was taken with {len(data.splits.findings)} findings of the audit", highlight=False)
+        console.print(
+            f"  warning: the split was taken with {len(data.splits.findings)} findings of the audit", highlight=False
+        )
     console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
     if not open_jobs:
         return
     for job in open_jobs:
         check_lesions(job)
     recipes = {job.cell.recipe.id: job for job in open_jobs}
-    seconds = {key: estimate_seconds(job, runs, device) for key, job in recipes.items()}
+    seconds = {key: estimate_seconds(job, runs, device, workers) for key, job in recipes.items()}
     for key, job in recipes.items():
         count = sum(other.cell.recipe.id == key for other in open_jobs)
         console.print(f"  {job.entry.row.title}: {count} × {_duration(seconds[key])}", markup=False, highlight=False)
-    total = sum(seconds[job.cell.recipe.id] for job in open_jobs)
-    console.print(f"This should take about {_duration(total)}. Ctrl-C stops; the same command goes on.", highlight=False)
+    total = sum(seconds[job.cell.recipe.id] for job in open_jobs) / min(workers, len(open_jobs))
+    pace = f"{workers} cells at a time" if workers > 1 else "one cell at a time"
+    console.print(
+        f"This should take about {_duration(total)}, {pace}. Ctrl-C stops; the same command goes on.", highlight=False
+    )
 
 
 @app.command()
@@ -172,7 +195,9 @@ def table(
     which: Annotated[str, typer.Argument(help="1, 2 or all.")] = "all",
     form: Annotated[str, typer.Option("--format", help="rich, markdown, latex or csv.")] = "rich",
     paper: Annotated[bool, typer.Option("--paper", help="Put the published row under each of ours.")] = False,
+    elsewhere: Annotated[bool, typer.Option("--elsewhere", help="Add what other papers reported.")] = False,
     controls: Annotated[bool, typer.Option("--controls", help="Add the control rows and the untrained l1.")] = False,
+    beside: Annotated[bool, typer.Option("--beside", help="Add Dice at the exact threshold, l1 in the brain.")] = False,
     data: DataOption = "phantom",
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006
@@ -182,8 +207,19 @@ def table(
     """Print Table 1 or 2 of the paper from the runs in MLflow."""
     from .tables import print_tables
 
-    settings = _preset(preset, change)
-    print_tables(which, form, settings, data, seed, results, paper=paper, controls=controls, console=_console(sys.stdout))
+    print_tables(
+        which,
+        form,
+        _preset(preset, change),
+        data,
+        seed=seed,
+        results=results,
+        console=_console(sys.stdout),
+        paper=paper,
+        controls=controls,
+        elsewhere=elsewhere,
+        beside=beside,
+    )
 
 
 @app.command("list")
@@ -208,8 +244,8 @@ def sync(
 
     console = _console()
     uri = store_uri(results)
-    count = sync_all(results / "runs", uri, RichReporter(console), with_checkpoint=with_checkpoint)
-    console.print(f"{count} records are in {uri}.", highlight=False)
+    synced = sync_all(results / "runs", uri, RichReporter(console), with_checkpoint=with_checkpoint)
+    console.print(f"{uri}: {synced.written} cells written, {synced.known} were there already.", highlight=False)
 
 
 @app.command()

@@ -8,6 +8,7 @@ Each stage looks at the run record first and does only what is missing. The stag
 from __future__ import annotations
 
 import importlib.util
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ import torch
 
 from ..datasets.cohort import Cohort, Data, Role
 from ..methods import Detector
-from ..metrics import dice
+from ..metrics import dice, l1_error
 from .cell import Cell, Recipe
 from .environment import describe_environment
 from .errors import UserError
@@ -28,7 +29,7 @@ from .files import write_with
 from .preset import Plan, Preset, plan_for
 from .progress import Reporter
 from .record import RunRecord, ThresholdPair, VolumeScore, record_of
-from .scoring import Reader, Reading, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions
+from .scoring import Reader, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions
 from .slices import Slab
 from .suite import SuiteRow
 from .training import load_weights, save_weights, train
@@ -158,6 +159,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
     with record.lock():
         if record.done:
             return record
+        started = time.monotonic()
         record.begin(job.config(), describe_environment(device))
         detector = job.detector()
         _measure_untrained(job, detector, record, device, reporter)
@@ -167,9 +169,9 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
         record.set_state("scoring")
         thresholds = _thresholds(job, reader, record, reporter)
         scores = _scores(job, reader, record, thresholds, reporter)
-        _draw(job, reader, record, thresholds, scores)
+        _draw(job, reader, record, thresholds)
         record.save_metrics(_metrics(job, record, scores, detector, val_loss))
-        record.set_state("done", seconds_score=sum(score.seconds for score in scores))
+        record.set_state("done", seconds=record.state.get("seconds", 0.0) + time.monotonic() - started)
     return record
 
 
@@ -303,46 +305,36 @@ def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
 
 
-def _draw(
-    job: Job,
-    reader: Reader,
-    record: RunRecord,
-    thresholds: dict[str, ThresholdPair],
-    scores: tuple[VolumeScore, ...],
-) -> None:
+def _draw(job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, ThresholdPair]) -> None:
     """Draw the reconstruction figure, where matplotlib is installed: a bare GPU node has none."""
     if record.figure.exists() or importlib.util.find_spec("matplotlib") is None:
         return
-    samples = []
-    for cohort, subject in figure_subjects(job.data):
-        reading = reader.read(cohort, subject)
-        pair = thresholds.get(cohort.role.value)
-        truth = None if cohort.role is Role.HEALTHY else lesion_mask(cohort, subject, job.slab)
-        samples.append(
-            Sample(
-                title=figure_title(cohort, subject, reading, truth, pair, job),
-                original=reading.original,
-                reconstruction=reading.reconstruction,
-                score_map=reading.score_map,
-                truth=truth,
-                threshold=None if pair is None else pair.greedy,
-            )
-        )
-    reconstruction_figure(samples, record.figure)
+    samples = figure_samples(job, reader, thresholds)
+    reconstruction_figure(samples, record.figure, min_voxels=job.plan.score.min_voxels)
 
 
-def figure_subjects(data: Data) -> list[tuple[Cohort, str]]:
-    """The volumes that figures show: the first test volume of each set, chosen by no score."""
-    chosen = [(cohort, data.splits.lesion[role].test[0]) for role, cohort in data.lesions.items()]
-    return [*chosen, (data.healthy, data.splits.healthy_test[0])]
+def figure_samples(job: Job, reader: Reader, thresholds: dict[str, ThresholdPair]) -> list[Sample]:
+    """What figures show: the first test volume of each set, chosen by no score."""
+    splits = job.data.splits
+    chosen = [(cohort, splits.lesion[role].test[0]) for role, cohort in job.data.lesions.items()]
+    chosen.append((job.data.healthy, splits.healthy_test[0]))
+    return [_sample(job, reader, cohort, subject, thresholds) for cohort, subject in chosen]
 
 
-def figure_title(
-    cohort: Cohort, subject: str, reading: Reading, truth: np.ndarray | None, pair: ThresholdPair | None, job: Job
-) -> str:
-    """Set, subject and this volume's own score."""
+def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: dict[str, ThresholdPair]) -> Sample:
+    reading = reader.read(cohort, subject)
+    pair = thresholds.get(cohort.role.value)
+    truth = None if cohort.role is Role.HEALTHY else lesion_mask(cohort, subject, job.slab)
     if truth is None or pair is None:
-        error = float(np.abs(reading.original - reading.reconstruction).mean())
-        return f"{cohort.title}\n{subject}\nl1 {error * 1e3:.1f}e-3"
-    value = dice(binarise(reading.score_map, pair.greedy, job.plan.score), truth)
-    return f"{cohort.title}\n{subject}\nDice {value * 100:.1f} %"
+        error = l1_error(reading.original, reading.reconstruction)
+        words = f"l1 {error * 1e3:.1f}e-3"
+    else:
+        words = f"Dice {dice(binarise(reading.score_map, pair.greedy, job.plan.score), truth) * 100:.1f} %"
+    return Sample(
+        title=f"{cohort.title}\n{subject}\n{words}",
+        original=reading.original,
+        reconstruction=reading.reconstruction,
+        score_map=reading.score_map,
+        truth=truth,
+        threshold=None if pair is None else pair.greedy,
+    )

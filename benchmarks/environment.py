@@ -33,6 +33,11 @@ def choose_device(word: str) -> str:
     raise UserError(f"--device {word}: choose auto, cpu or cuda")
 
 
+def default_workers(device: str) -> int:
+    """Cells at a time: one a core on the CPU, where small networks leave cores idle; one on a GPU."""
+    return (os.cpu_count() or 1) if device == "cpu" else 1
+
+
 def describe_environment(device: str) -> dict[str, str]:
     """Versions, commit, machine and device of this process."""
     versions = {name: _version(name) for name in _LIBRARIES}

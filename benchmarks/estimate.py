@@ -13,14 +13,21 @@ from .engine import Job
 from .record import all_records
 
 
-def estimate_seconds(job: Job, runs: Path, device: str) -> float:
-    """Seconds a cell should take on this machine.
+def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
+    """Seconds a cell should take on this machine, while `workers` cells share it.
 
     A finished cell of the same recipe tells best; without one, a training step and the reconstruction of one volume
-    are timed on random images.
+    are timed on random images, with the threads that a worker will have.
     """
     sister = _sister_seconds(job, runs)
-    return sister if sister is not None else _timed_seconds(job, device)
+    if sister is not None:
+        return sister
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // workers))
+    try:
+        return _timed_seconds(job, device)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sister_seconds(job: Job, runs: Path) -> float | None:

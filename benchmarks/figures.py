@@ -60,7 +60,7 @@ class Sample:
     def slice_index(self) -> int:
         """The slice with the most lesion; the middle one of a healthy volume."""
         if self.truth is None or not self.truth.any():
-            return self.original.shape[0] // 2
+            return int(self.original.shape[0] // 2)
         return int(np.argmax(self.truth.sum(axis=(1, 2))))
 
 
@@ -76,19 +76,19 @@ def reconstruction_figure(samples: Sequence[Sample], path: Path, *, min_voxels: 
         UserError: matplotlib is not installed, or the file cannot be written.
     """
     heads = ("original", "reconstruction", "anomaly map", "prediction", "ground truth")
-    figure, grid = _grid(len(samples), len(heads), left=1.25)
+    names = [f"{sample.title}\nslice {sample.slice_index}" for sample in samples]
+    figure, grid = _grid(names, len(heads), right=0.75)
     top = _map_top(samples)
     for axes, head in zip(grid[0], heads, strict=True):
         axes.set_title(head, fontsize=9)
     for row, sample in zip(grid, samples, strict=True):
         index = sample.slice_index
-        _name(row[0], f"{sample.title}\nslice {index}")
         _grey(row[0], sample.original[index])
         _grey(row[1], sample.reconstruction[index])
         _heat(row[2], sample.score_map[index], top)
         _prediction(row[3], sample, index, min_voxels)
         _truth(row[4], sample, index)
-    _colour_bar(figure, [row[2] for row in grid], top)
+    _colour_bar(figure, top)
     _save(figure, path)
 
 
@@ -104,20 +104,22 @@ def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> Non
             file cannot be written.
     """
     first = _same_volumes(groups)
-    figure, grid = _grid(2 * len(first), len(groups) + 1, left=1.25)
-    top = _map_top([sample for samples in groups.values() for sample in samples])
-    for axes, head in zip(grid[0], [*groups, "original and truth"], strict=True):
-        axes.set_title(head, fontsize=9)
+    names = [(f"{sample.title.splitlines()[0]}\nslice {sample.slice_index}", "anomaly map") for sample in first]
+    figure, grid = _grid([name for pair in names for name in pair], len(groups) + 1, right=0.75)
+    tops = {title: _map_top(samples) for title, samples in groups.items()}
+    common = _common_top(list(tops.values()))
+    for column, (title, samples) in enumerate(groups.items()):
+        own = tops[title] > common
+        grid[0][column].set_title(f"{title}\n(maps: own scale, 0 to {tops[title]:.2g})" if own else title, fontsize=8.5)
+        for number, sample in enumerate(samples):
+            index = first[number].slice_index
+            _grey(grid[2 * number][column], sample.reconstruction[index])
+            _heat(grid[2 * number + 1][column], sample.score_map[index], tops[title] if own else common)
+    grid[0][-1].set_title("original and truth", fontsize=8.5)
     for number, sample in enumerate(first):
-        index = sample.slice_index
-        upper, lower = grid[2 * number], grid[2 * number + 1]
-        _name(upper[0], f"{sample.title.splitlines()[0]}\nslice {index}")
-        for column, samples in enumerate(groups.values()):
-            _grey(upper[column], samples[number].reconstruction[index])
-            _heat(lower[column], samples[number].score_map[index], top)
-        _grey(upper[-1], sample.original[index])
-        _truth(lower[-1], sample, index)
-    _colour_bar(figure, [axes for row in grid[1::2] for axes in row], top)
+        _grey(grid[2 * number][-1], sample.original[sample.slice_index])
+        _truth(grid[2 * number + 1][-1], sample, sample.slice_index)
+    _colour_bar(figure, common)
     _save(figure, path)
 
 
@@ -136,9 +138,9 @@ def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) 
     cohorts = [data.healthy, *(data.lesions[role] for role in Role if role in data.lesions)]
     columns = min(3, subjects)
     blocks = [block for cohort in cohorts for block in _blocks(cohort, spread_subjects(cohort, subjects), columns)]
-    figure, grid = _grid(len(blocks), columns * slices, left=0.9, gap=0.32)
+    names = [f"{block[0][0].title}\n({len(block[0][0].store.ids)} subjects)" for block in blocks]
+    figure, grid = _grid(names, columns * slices, right=0.1, gap=0.2)
     for row, block in zip(grid, blocks, strict=True):
-        _name(row[0], f"{block[0][0].title}\n({len(block[0][0].store.ids)})")
         for number, (cohort, subject) in enumerate(block):
             _draw_subject(row[number * slices : (number + 1) * slices], cohort, subject)
     figure.suptitle(data.title, fontsize=11, y=0.995)
@@ -208,45 +210,36 @@ _VOXEL_ML = 0.008
 # Drawing
 
 
-def _grid(rows: int, columns: int, *, left: float, gap: float = 0.04) -> tuple[Figure, list[list[Axes]]]:
-    """Axes without frames, room for a name at the left and a colour bar at the right, in inches.
+def _grid(names: Sequence[str], columns: int, *, right: float, gap: float = 0.04) -> tuple[Figure, list[list[Axes]]]:
+    """Axes without frames: a row a name, which stands at its left; `right` and `gap` in inches.
 
     Raises:
         UserError: matplotlib is not installed, or there is nothing to draw.
     """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-        from matplotlib.figure import Figure as MatplotlibFigure  # noqa: PLC0415
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure as MatplotlibFigure
     except ImportError as error:
         raise UserError(
             "matplotlib is not installed here; figures are drawn where it is, from the same runs"
         ) from error
+    rows = len(names)
     if rows == 0 or columns == 0:
         raise UserError("there is nothing to draw: no volume was given")
-    right, head = 0.75, 0.45
-    width, height = left + columns * _INCH + right, head + rows * (_INCH + gap) + 0.08
+    head, left = 0.45, 0.2 + 0.068 * max(len(line) for name in names for line in name.splitlines())
+    width, height = left + columns * _INCH + right, head + rows * (_INCH + gap) + 0.15
     figure = MatplotlibFigure(figsize=(width, height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    spec = figure.add_gridspec(
-        rows,
-        columns,
-        left=left / width,
-        right=1 - right / width,
-        top=1 - head / height,
-        bottom=0.08 / height,
-        wspace=0.03,
-        hspace=gap / _INCH,
-    )
+    frame = {"left": left / width, "right": 1 - right / width, "top": 1 - head / height, "bottom": 0.15 / height}
+    spec = figure.add_gridspec(rows, columns, **frame, wspace=0.03, hspace=gap / _INCH)
     grid = [[figure.add_subplot(spec[row, column]) for column in range(columns)] for row in range(rows)]
     for axes in (axes for line in grid for axes in line):
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_frame_on(False)
+    for line, name in zip(grid, names, strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=6)
     return figure, grid
-
-
-def _name(axes: Axes, text: str) -> None:
-    axes.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=6)
 
 
 def _grey(axes: Axes, image: NDArray[Any]) -> None:
@@ -276,7 +269,7 @@ def _truth(axes: Axes, sample: Sample, index: int) -> None:
 
 def _fill(axes: Axes, mask: NDArray[Any], colour: str) -> None:
     """A translucent mask with its outline."""
-    from matplotlib.colors import to_rgb  # noqa: PLC0415
+    from matplotlib.colors import to_rgb
 
     layer = np.zeros((*mask.shape, 4))
     layer[mask] = (*to_rgb(colour), 0.45)
@@ -296,16 +289,22 @@ def _map_top(samples: Sequence[Sample]) -> float:
     return float(np.quantile(pooled, 0.999)) if pooled.size else 1.0
 
 
-def _colour_bar(figure: Figure, axes: Sequence[Axes], top: float) -> None:
+def _common_top(tops: Sequence[float]) -> float:
+    """The scale that methods share; one whose scores are of another kind (Thresh: intensities) is not squeezed in."""
+    middle = sorted(tops)[(len(tops) - 1) // 2]
+    return max(top for top in tops if top <= 3 * middle)
+
+
+def _colour_bar(figure: Figure, top: float) -> None:
     """One bar at the right edge for every map of the figure."""
-    from matplotlib.cm import ScalarMappable  # noqa: PLC0415
-    from matplotlib.colors import Normalize  # noqa: PLC0415
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
     width, height = figure.get_size_inches()
     tall = min(0.8, 2.2 / height)
     place = figure.add_axes((1 - 0.62 / width, 0.5 - tall / 2, 0.12 / width, tall))
     bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=place, extend="max")
-    bar.set_label(f"anomaly score, all {len(axes)} maps", fontsize=7)
+    bar.set_label("anomaly score, one scale for all", fontsize=7)
     bar.ax.tick_params(labelsize=6.5)
 
 

@@ -56,5 +56,13 @@ def _runs(results: Path) -> Table:
         config = record.config
         preset = " ".join([config["preset"], *config["changed"]])
         status = str(record.state["status"])
-        table.add_row(record.folder.name, config["title"], config["data_title"], preset, str(config["fold"]), str(config["seed"]), status)
+        table.add_row(
+            record.folder.name,
+            config["title"],
+            config["data_title"],
+            preset,
+            str(config["fold"]),
+            str(config["seed"]),
+            status,
+        )
     return table

@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 
 class Bar(Protocol):
@@ -23,7 +31,7 @@ class Bar(Protocol):
 class Reporter(Protocol):
     """Where progress and remarks go."""
 
-    def bar(self, title: str, total: int, done: int = 0) -> "_BarContext":
+    def bar(self, title: str, total: int, done: int = 0) -> _BarContext:
         """Open a bar of `total` steps, `done` of them finished earlier."""
 
     def say(self, text: str) -> None:
@@ -57,15 +65,11 @@ class _SilentBar:
 
 
 class RichReporter:
-    """Reports on a terminal; where the output is a file, a line when each bar ends."""
+    """Reports on a terminal, several bars at a time; where the output is a file, a line when each bar ends."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-
-    @contextmanager
-    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
-        """Open a bar with elapsed and remaining time."""
-        columns = (
+        self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -73,18 +77,29 @@ class RichReporter:
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
+            console=console,
+            speed_estimate_period=120,
         )
-        shown = self._console.is_terminal
-        with Progress(*columns, console=self._console, speed_estimate_period=120, disable=not shown) as progress:
-            task = progress.add_task(title, total=total, completed=done, note="")
-            bar = _RichBar(progress, task)
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Bar]:
+        """Open a bar with elapsed and remaining time."""
+        task = self._progress.add_task(title, total=total, completed=done, note="")
+        bar = _RichBar(self._progress, task)
+        if self._console.is_terminal and len(self._progress.tasks) == 1:
+            self._progress.start()
+        try:
             yield bar
-        if not shown:
-            self._console.print(f"{title}: {total} done {bar.last_note}".rstrip(), highlight=False)
+        finally:
+            self._progress.remove_task(task)
+            if not self._progress.tasks:
+                self._progress.stop()
+        if not self._console.is_terminal:
+            self.say(f"  {title}: {total} done {bar.last_note}".rstrip())
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, markup=False)
 
 
 class _RichBar:

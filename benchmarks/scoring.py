@@ -82,7 +82,9 @@ class Reader:
         device = self.detector.device
         volume = torch.from_numpy(original)[:, None].to(device)
         brain = torch.from_numpy(mask)[:, None].to(device)
-        scan = Scan(brain_mask=brain, seed=derive_seed(self.seed, "score", subject), batch_size=self.settings.batch_size)
+        scan = Scan(
+            brain_mask=brain, seed=derive_seed(self.seed, "score", subject), batch_size=self.settings.batch_size
+        )
         with torch.inference_mode(), _autocast(device, self.precision):
             reconstruction = self.detector.reconstruct(volume, scan)
             raw = self.detector.anomaly_score(volume, reconstruction, scan)
@@ -105,7 +107,9 @@ def _checked(result: torch.Tensor, volume: torch.Tensor, origin: str) -> np.ndar
         raise UserError(f"{origin} returned shape {tuple(result.shape)} for a volume of shape {tuple(volume.shape)}")
     array = result.float().squeeze(1).cpu().numpy()
     if not np.isfinite(array).all():
-        raise UserError(f"{origin} returned values that are no numbers (NaN or infinite); the training may have diverged")
+        raise UserError(
+            f"{origin} returned values that are no numbers (NaN or infinite); the training may have diverged"
+        )
     return array
 
 
@@ -118,7 +122,7 @@ def lesion_mask(cohort: Cohort, subject: str, slab: Slab) -> np.ndarray:
     truth = np.array(slab.of(cohort.store.lesion_mask(subject)), dtype=bool)
     if not truth.any():
         raise UserError(
-            f"{cohort.title}, {subject}: no lesion voxel in slices {slab.start} to {slab.stop - 1}, so it has no score; "
+            f"{cohort.title}, {subject}: no lesion voxel in slices {slab.start} to {slab.stop - 1}, hence no score; "
             "use more slices (--set data.slices=50) or take the scan out of the split"
         )
     return truth

@@ -104,7 +104,9 @@ def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) 
     ]
 
 
-def training_loader(store: VolumeStore, slab: Slab, subjects: Sequence[str], batch_size: int, seed: int) -> DataLoader[Batch]:
+def training_loader(
+    store: VolumeStore, slab: Slab, subjects: Sequence[str], batch_size: int, seed: int
+) -> DataLoader[Batch]:
     """Loader of an epoch: `ceil(len(subjects) / batch_size)` batches."""
     sampler = EpochSampler(subjects, slab.depth, seed)
     return DataLoader(SliceSet(store, slab), batch_size=min(batch_size, len(subjects)), sampler=sampler)

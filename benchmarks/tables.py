@@ -1,8 +1,8 @@
 """The tables of the paper, from our runs: mean ± standard deviation over folds.
 
-Three steps, each a pure function but the first: `gather` reads finished folds (from MLflow, and from the run records
-what MLflow does not hold), `collect` makes a `Table` of them, and `render` or `renderable` prints it. Published figures
-stand beside ours when asked for and never compete with them; neither do controls.
+Three steps: `gather` reads finished folds (from MLflow, and from the run records what MLflow does not hold), `collect`
+makes a `Table` of them, and `render` or `renderable` prints it; the last two are pure. Published figures stand beside
+ours when asked for and never compete with them; neither do controls. `print_tables` is all of it: `bench table`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..methods import Detector, rows
+from ..methods import Detector
 from .cell import Recipe
+from .errors import UserError
 from .preset import Preset, plan_for
 from .record import all_records
-from .suite import Suite, SuiteRow
-from .tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds
+from .suite import Suite, SuiteRow, load_suite, suite_names
+from .tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds, store_uri
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
 Kind = Literal["method", "control", "paper", "elsewhere"]
-Format = Literal["markdown", "latex", "csv"]
 
 _DASH = "–"
 _MARK = "‡"
@@ -115,7 +115,7 @@ class Entry:
         """Two decimals, as in the paper."""
         if self.printed is not None:
             mark = "" if math.isfinite(self.mean) else f" {_MARK}"
-            tight = self.printed if plus_minus == " ± " else self.printed.replace(" × ", "×")
+            tight = self.printed if plus_minus == " ± " else self.printed.replace(" × ", "\n×")
             return tight.replace(" ± ", plus_minus) + mark
         if not math.isfinite(self.mean):
             return "NaN"
@@ -187,22 +187,91 @@ class Published:
     note: str
 
 
+def print_tables(
+    which: str,
+    form: str,
+    preset: Preset,
+    data: str,
+    *,
+    seed: int,
+    results: Path,
+    console: Console,
+    paper: bool = False,
+    controls: bool = False,
+    elsewhere: bool = False,
+    beside: bool = False,
+) -> None:
+    """Print tables as `bench table` does.
+
+    Args:
+        which: "1", "2" or "all".
+        form: "rich", "markdown", "latex" or "csv".
+        preset: the numbers the rows were run with.
+        data: what `--data` took: "phantom" or a directory.
+        seed: the seed of the runs.
+        results: the results folder.
+        console: where to.
+        paper: put the published row under each.
+        controls: add control rows and the l1 of untrained networks.
+        elsewhere: add what other papers reported.
+        beside: add Dice at the exact threshold and l1 inside the brain.
+
+    Raises:
+        UserError: there is no such table or format, or the preset does not fit a row.
+    """
+    suites = [load_suite(name) for name in _suites_of(which)]
+    if form not in ("rich", *_RENDERERS):
+        raise UserError(f"--format {form}: choose rich, {', '.join(_RENDERERS)}")
+    names = _data_names(data)
+    gathered = gather(results / "runs", store_uri(results), *names)
+    newest = max(gathered.results, key=lambda result: result.started, default=None)
+    name = names[0] if newest is None else newest.data
+    extra = load_suite("controls").rows if controls else ()
+    options = {"paper": paper, "elsewhere": elsewhere, "beside": beside}
+    tables = [collect(suite, preset, name, seed, gathered, controls=extra, **options) for suite in suites]
+    if form == "rich":
+        for table in tables:
+            console.print(renderable(table), soft_wrap=False)
+    else:
+        console.file.write(render(tables, form))
+
+
+def _suites_of(which: str) -> tuple[str, ...]:
+    known = tuple(name for name in suite_names() if name.startswith("table"))
+    if which == "all":
+        return known
+    for name in (which, f"table{which}"):
+        if name in known:
+            return (name,)
+    raise UserError(
+        f"there is no table {which}; choose {', '.join(name.removeprefix('table') for name in known)} or all"
+    )
+
+
+def _data_names(word: str) -> tuple[str, ...]:
+    """The names that runs on `--data WORD` may have: a directory's own, or with its mark where it holds phantoms."""
+    if word == "phantom":
+        return (word,)
+    name = Path(word).resolve().name
+    return name, f"phantom-{name}", f"mixed-{name}"
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Reading
 
 
-def gather(runs: Path, uri: str, data: str) -> Gathered:
-    """Read every finished fold of a data source: from MLflow, and what it does not hold from the run records.
+def gather(runs: Path, uri: str, *data: str) -> Gathered:
+    """Read every finished fold of data sources: from MLflow, and what it does not hold from the run records.
 
     Args:
         runs: the folder of run records.
         uri: the MLflow store.
-        data: name of the data source.
+        data: names of data sources.
     """
     records = [FoldResult.of_record(record) for record in all_records(runs) if record.done]
-    on_disk = [result for result in records if result.data == data]
+    on_disk = [result for result in records if result.data in data]
     try:
-        tracked = fold_results(uri, data)
+        tracked = fold_results(uri, *data)
     except TrackingError as error:
         return Gathered(tuple(on_disk), (f"Read from the run records, not from MLflow: {error}.",))
     known = {result.cell for result in tracked}
@@ -234,11 +303,6 @@ def reported_elsewhere() -> tuple[Published, ...]:
         cells = lines.setdefault((line["title"], line["source"]), {})
         cells |= {f"{line['role']}/{metric}": line[metric] for metric in ("dice", "auprc")}
     return tuple(Published("", title, source, cells, "") for (title, source), cells in lines.items())
-
-
-def control_rows() -> tuple[SuiteRow, ...]:
-    """The registered rows that are no published method."""
-    return tuple(SuiteRow(row, cls) for cls, row in rows().values() if cls.info.control)
 
 
 def _read_csv(name: str) -> list[dict[str, str]]:
@@ -449,17 +513,17 @@ def _count(number: int, noun: str) -> str:
 # Printing
 
 
-def render(table: Table, form: Format) -> str:
-    """Print a table as text: "markdown", "latex" (booktabs) or "csv" (one number a line, unrounded)."""
-    return {"markdown": _markdown, "latex": _latex, "csv": _csv}[form](table)
+def render(tables: Sequence[Table], form: str) -> str:
+    """Write tables as text: "markdown", "latex" (booktabs) or "csv" (one number a line, unrounded)."""
+    return _RENDERERS[form](tables)
 
 
 def renderable(table: Table) -> Group:
     """A table for the terminal; fits 80 characters."""
-    from rich import box  # noqa: PLC0415
-    from rich.console import Group  # noqa: PLC0415
-    from rich.table import Table as RichTable  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=table.title, title_justify="left", pad_edge=False)
     grid.add_column("Method", overflow="fold")
@@ -481,7 +545,11 @@ def renderable(table: Table) -> Group:
     return Group(grid, Text(table.caption), *(Text(note, style="dim") for note in table.notes))
 
 
-def _markdown(table: Table) -> str:
+def _markdown(tables: Sequence[Table]) -> str:
+    return "\n".join(_markdown_table(table) for table in tables)
+
+
+def _markdown_table(table: Table) -> str:
     emphasis = {0: "{}", 1: "**{}**", 2: "<u>{}</u>"}
     heads = ["Method", *(f"{column.group}<br>{column.heading}" for column in table.columns)]
     lines = [f"**{table.title}**", "", _bar(heads), _bar([":--", *("--:" for _ in table.columns)])]
@@ -499,7 +567,11 @@ def _bar(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 
-def _latex(table: Table) -> str:
+def _latex(tables: Sequence[Table]) -> str:
+    return "\n".join(["% needs \\usepackage{booktabs}", *(_latex_table(table) for table in tables)])
+
+
+def _latex_table(table: Table) -> str:
     emphasis = {0: "{}", 1: r"\textbf{{{}}}", 2: r"\underline{{{}}}"}
     body = []
     for line in table.lines:
@@ -514,7 +586,6 @@ def _latex(table: Table) -> str:
     notes = _tex(" ".join([table.caption, *table.notes]))
     return "\n".join(
         [
-            r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{_tex(table.title)}. {notes}}}",
@@ -559,17 +630,18 @@ def _tex(text: str) -> str:
     return text.translate(_TEX)
 
 
-def _csv(table: Table) -> str:
-    """One number a line: easy to filter, and it always holds which data set and unit it is in."""
+def _csv(tables: Sequence[Table]) -> str:
+    """One number a line: easy to filter, and each says what it was measured on and in which unit."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = ["table", "data", "preset", "seed", "kind", "row", "title", "role", "set", "metric", "unit"]
     writer.writerow([*heads, "mean", "std", "folds", "printed"])
-    for line in table.lines:
-        for column, entry in zip(table.columns, line.entries, strict=True):
-            conditions = [table.name, table.data, table.preset, table.seed, line.kind, line.row, line.title]
-            number = [column.role, column.group, column.metric, column.unit, *_csv_numbers(entry)]
-            writer.writerow([*conditions, *number])
+    for table in tables:
+        conditions = [table.name, table.data, table.preset, table.seed]
+        for line in table.lines:
+            for column, entry in zip(table.columns, line.entries, strict=True):
+                number = [column.role, column.group, column.metric, column.unit, *_csv_numbers(entry)]
+                writer.writerow([*conditions, line.kind, line.row, line.title, *number])
     return text.getvalue()
 
 
@@ -578,3 +650,6 @@ def _csv_numbers(entry: Entry | None) -> list[str | float | int]:
         return ["", "", 0, ""]
     mean = entry.mean if math.isfinite(entry.mean) else ""
     return [mean, "" if entry.std is None else entry.std, entry.folds, entry.printed or ""]
+
+
+_RENDERERS = {"markdown": _markdown, "latex": _latex, "csv": _csv}

@@ -20,17 +20,18 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ..metrics import MeanStd, mean_std
 from .errors import UserError
+from .progress import Reporter, SilentReporter
 from .record import RunRecord, all_records
 
 EXPERIMENT = "uadbench"
@@ -55,7 +56,12 @@ _KIND, _CELL, _RECIPE, _DATA, _SPLITS = (f"uadbench.{word}" for word in ("kind",
 _COMPLETE, _CHECKPOINT, _RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
 _PARENT_ID = "mlflow.parentRunId"
 
-Progress = Callable[[int, int], None]
+
+class Synced(NamedTuple):
+    """How many finished cells MLflow was told of, and how many it knew already."""
+
+    written: int
+    known: int
 
 
 class TrackingError(UserError):
@@ -132,29 +138,26 @@ def sync_record(record: RunRecord, uri: str, *, with_checkpoint: bool = False) -
     Raises:
         TrackingError: MLflow is absent or unreachable.
     """
-    return _sync([record], uri, with_checkpoint, None) > 0
+    return _sync([record], uri, SilentReporter(), with_checkpoint).written > 0
 
 
-def sync_all(runs: Path, uri: str, *, with_checkpoint: bool = False, progress: Progress | None = None) -> int:
+def sync_all(runs: Path, uri: str, reporter: Reporter, *, with_checkpoint: bool = False) -> Synced:
     """Tell MLflow of every finished cell; repeating it doubles nothing.
 
     Args:
         runs: the folder of run records.
         uri: the store, see `store_uri`.
+        reporter: where progress goes.
         with_checkpoint: upload the best weights too.
-        progress: called with (cells looked at, cells in all).
-
-    Returns:
-        Number of cells that were written.
 
     Raises:
         TrackingError: MLflow is absent or unreachable.
     """
-    return _sync(all_records(runs), uri, with_checkpoint, progress)
+    return _sync(all_records(runs), uri, reporter, with_checkpoint)
 
 
-def fold_results(uri: str, data: str) -> tuple[FoldResult, ...]:
-    """Every complete cell of a data source that MLflow knows; none where the SQLite file does not exist yet.
+def fold_results(uri: str, *data: str) -> tuple[FoldResult, ...]:
+    """Every complete cell of these data sources that MLflow knows; none where the SQLite file does not exist yet.
 
     Raises:
         TrackingError: MLflow is absent or unreachable.
@@ -163,26 +166,25 @@ def fold_results(uri: str, data: str) -> tuple[FoldResult, ...]:
     if database is not None and not database.exists():
         return ()
     with _open(uri) as store:
-        return tuple(store.results({_DATA: data}))
+        return tuple(result for name in data for result in store.results({_DATA: name}))
 
 
-def _sync(records: Iterable[RunRecord], uri: str, with_checkpoint: bool, progress: Progress | None) -> int:
+def _sync(records: Iterable[RunRecord], uri: str, reporter: Reporter, with_checkpoint: bool) -> Synced:
     done = [record for record in records if record.done]
     if not done:
-        return 0
+        return Synced(0, 0)
     written = 0
     families: dict[tuple[str, str, str], str] = {}
-    with _open(uri) as store:
-        for count, record in enumerate(done, start=1):
+    with _open(uri) as store, reporter.bar("tell MLflow", len(done)) as bar:
+        for record in done:
             report = _Report.of(record)
             if report.family not in families:
                 families[report.family] = store.parent(report)
             written += store.child(report, families[report.family], record, with_checkpoint)
-            if progress is not None:
-                progress(count, len(done))
+            bar.advance()
         for family, parent in families.items():
             store.summarise(family, parent)
-    return written
+    return Synced(written, len(done) - written)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -371,10 +373,10 @@ def _client_and_errors() -> tuple[Any, tuple[type[Exception], ...]]:
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
     try:
-        from mlflow import MlflowClient  # noqa: PLC0415
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-        from requests.exceptions import RequestException  # noqa: PLC0415
-        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
     except ImportError as error:
         raise TrackingError(
             "mlflow is not installed here; the run record keeps everything, run `bench sync` where it is"
@@ -518,7 +520,7 @@ class _Store:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         """Log in batches that every server accepts."""
-        from mlflow.entities import Metric, Param, RunTag  # noqa: PLC0415
+        from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
         for start in range(0, len(metrics), _METRICS_A_BATCH):

@@ -77,7 +77,9 @@ class Diary(L.Callback):
         """Start the clock."""
         self._since = time.monotonic()
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
         """Make the step's own randomness a function of the step alone."""
         torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step))
 
@@ -182,8 +184,8 @@ def train(
     every = min(settings.validate_every, settings.epochs)
     if settings.epochs % every:
         raise UserError(
-            f"train.epochs={settings.epochs} is no multiple of train.validate_every={settings.validate_every}: the last "
-            "epochs would never be validated; change one of them with --set"
+            f"train.epochs={settings.epochs} is no multiple of train.validate_every={settings.validate_every}: the "
+            "last epochs would never be validated; change one of them with --set"
         )
     loader = training_loader(store, slab, parts[0], settings.batch_size, seed)
     validation = validation_loader(store, slab, parts[1], settings.validation_slices, settings.batch_size, seed)

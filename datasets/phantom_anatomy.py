@@ -30,6 +30,7 @@ from .phantom_fields import (
     smooth_step,
     spline_basis,
     stream,
+    volume_shape,
 )
 
 MARGIN = 8
@@ -77,8 +78,7 @@ class Atlas:
     @property
     def shape(self) -> Shape:
         """The volume's shape, (Z, Y, X)."""
-        z, y, x = self.depth.shape
-        return (z, y, x)
+        return volume_shape(self.depth)
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Anatomy:
     cortex: Array
     ventricle_distance: Array
     depth: Array
+
+    @property
+    def shape(self) -> Shape:
+        """The volume's shape, (Z, Y, X)."""
+        return volume_shape(self.brain)
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def load_atlas() -> Atlas:
         white_odds=np.log((white + ODDS_FLOOR) / (grey + ODDS_FLOOR)),
         depth=depth,
         cortex=cortex.astype(np.float32),
-        iron=_iron((brain.shape[0], brain.shape[1], brain.shape[2]), origin),
+        iron=_iron(volume_shape(brain), origin),
         ventricle_distance=np.minimum(away, 60),
         outward=_outward(ventricles),
     )
@@ -200,11 +205,11 @@ def seniority(age: float) -> float:
 def _velocity(atlas: Atlas, subject: str, seed: int, age: float, push: Push | None) -> Array:
     """Return the pull-back velocity on the control lattice, [3, Z, Y, X] in lattice units."""
     rng = stream(seed, subject, "warp")
-    shape = (atlas.outward.shape[1], atlas.outward.shape[2], atlas.outward.shape[3])
+    shape = volume_shape(atlas.outward[0])
     velocity = np.zeros(atlas.outward.shape, np.float32)
     for spacing, millimetres in ((40.0, 2.2), (18.0, 1.3), (9.0, 0.7)):
-        for part in velocity:
-            part += np.float32(millimetres) * random_field(rng, shape, spacing / LATTICE)
+        parts = [random_field(rng, shape, spacing / LATTICE) for _ in range(3)]
+        velocity += np.float32(millimetres) * np.stack(parts)
     widening = -0.6 + 6.5 * seniority(age) + 0.8 * float(rng.standard_normal())
     velocity -= np.float32(widening) * atlas.outward
     if push is not None:
@@ -255,8 +260,8 @@ def _smooth_sample(channel: Array, where: Array) -> Array:
 def _sulcal_odds(subject: str, seed: int, age: float, cortex: Array) -> Array:
     """Return what this person's age and individuality add to the log-odds of fluid, float32 [Z, Y, X]."""
     rng = stream(seed, subject, "sulci")
-    shape = (cortex.shape[0], cortex.shape[1], cortex.shape[2])
-    opening = 0.6 + 1.4 * seniority(age) + 0.2 * float(rng.standard_normal())
+    shape = volume_shape(cortex)
+    opening = 0.7 + 1.4 * seniority(age) + 0.2 * float(rng.standard_normal())
     openness = 0.4 * random_field(rng, shape, 24.0) + 0.45 * random_field(rng, shape, 9.0)
     openness += 0.35 * random_field(rng, shape, 4.5)
     # Where a random field crosses zero lies a sheet; a coarser field decides where the sheet is an open sulcus.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ def spread(index: int, seed: int, topic: str) -> float:
     """
     start = float(stream(seed, "cohort", topic).random())
     return float((start + index * GOLDEN_RATIO) % 1.0)
+
+
+def volume_shape(volume: NDArray[Any]) -> Shape:
+    """Return the shape of a volume, (Z, Y, X)."""
+    z, y, x = volume.shape
+    return z, y, x
 
 
 def spline_basis(length: int, spacing: float) -> Array:

@@ -5,11 +5,12 @@ the travel time through the tissue is shortest (fast marching, Sethian 1996), an
 so that the whole lesion has the volume that was drawn. The mass pushes tissue away before anything is painted.
 
 MS lesions are ovoids in white matter: around the ventricles with the long axis across their wall (Dawson's fingers),
-below the cortex, and between. Number and load are drawn from the quantiles of the 30 consensus masks of MSLUB (Lesjak et
-al., Neuroinformatics 2018), the largest lesions confluent along the ventricles as there.
+below the cortex, and between. Number and load are drawn from the quantiles of the 30 consensus masks of MSLUB (Lesjak
+et al., Neuroinformatics 2018), the largest lesions confluent along the ventricles as there.
 
-Every lesion brain shows lesion near the centre of the volume: tumours and the largest MS lesion have their centre within
-SLAB_REACH of the middle of the brain's box, so that also a slab of central slices holds some of each.
+Every lesion brain shows lesion near the centre of the volume, so that a slab of central slices holds some of each: the
+largest MS lesion has its centre within SLAB_REACH of the middle of the brain's box, and a tumour within SLAB_REACH and
+the radius of its core.
 """
 
 from __future__ import annotations
@@ -18,22 +19,36 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, special
 
 from .phantom_anatomy import Anatomy, Push, load_atlas
 from .phantom_fields import Array, Shape, evaluate, linear_basis, random_field, smooth_step, stream
 from .phantom_scanner import Paint
 
 Mask = NDArray[np.bool_]
+Voxels = NDArray[np.int64]
 
-SLAB_REACH = 9.0
-MARCH_STEP = 2
+SLAB_REACH = 9.0  # mm from the middle of the brain's box
+MARCH_STEP = 2  # mm, the grid of the fast marching
+MARCH_LIMIT = 120.0  # mm of white matter
 TUMOUR_MEDIAN_ML, TUMOUR_SPREAD = 90.0, 0.75
 TUMOUR_RANGE_ML = (5.0, 250.0)
+CORE_SHARE = (0.25, 0.6)
+PUSH_STRENGTH = (0.2, 0.45)
+
 QUARTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MS_LOAD_ML = (0.3, 1.8, 13.9, 28.2, 52.2)
-MERGED = 1.6
 MS_COMPONENTS = (17.0, 31.0, 79.0, 116.0, 392.0)
+MERGED = 1.2  # lesions begun for each component that is left, since neighbours merge
+CONFLUENT = 1500  # mm^3, from here on lesions are periventricular and merge along the ventricle
+MS_SOFTNESS = 1.1  # mm
+
+# Grey values on the scanner's scale from white matter (0) to fluid (1): calibrated, see `phantom`.
+SOLID = (0.00, 0.30)
+NECROSIS = (0.50, 0.82)
+NECROSIS_DEPTH = (0.5, 1.8)
+OEDEMA = (0.02, 0.34)
+MS_PEAK = (0.18, 0.74)
 
 
 @dataclass(frozen=True)
@@ -71,9 +86,8 @@ class MsPlan:
 
 def tumour_volume(quantile: float) -> float:
     """Return the whole-lesion volume in ml at a quantile: log-normal with median 90, clipped to 5..250."""
-    from scipy.stats import norm
-
-    volume = TUMOUR_MEDIAN_ML * np.exp(TUMOUR_SPREAD * norm.ppf(np.clip(quantile, 1e-6, 1 - 1e-6)))
+    deviate = float(special.ndtri(np.clip(quantile, 1e-6, 1 - 1e-6)))
+    volume = TUMOUR_MEDIAN_ML * np.exp(TUMOUR_SPREAD * deviate)
     return float(np.clip(volume, *TUMOUR_RANGE_ML))
 
 
@@ -87,14 +101,14 @@ def plan_tumour(subject: str, seed: int, quantile: float) -> TumourPlan:
     """
     atlas = load_atlas()
     rng = stream(seed, subject, "tumour plan")
-    volume, share = tumour_volume(quantile), float(rng.uniform(0.25, 0.6))
+    volume, share = tumour_volume(quantile), float(rng.uniform(*CORE_SHARE))
     hemisphere = (atlas.white_odds > 0) & (atlas.depth > 14) & (atlas.ventricle_distance > 6) & (atlas.iron < 0.1)
     middle = (atlas.shape[0] - 1) / 2
-    heights = np.abs(np.arange(atlas.shape[0]) - middle) <= SLAB_REACH + 0.7 * _ball_radius(1000 * volume * share)
+    heights = np.abs(np.arange(atlas.shape[0]) - middle) <= SLAB_REACH + _ball_radius(1000 * volume * share)
     places = np.argwhere(hemisphere & heights[:, None, None])
     z, y, x = (int(part) for part in places[rng.integers(len(places))])
     radius = _ball_radius(1000 * volume * share)
-    push = Push((float(z), float(y), float(x)), 1.2 * radius, float(rng.uniform(0.2, 0.45)))
+    push = Push((float(z), float(y), float(x)), 1.2 * radius, float(rng.uniform(*PUSH_STRENGTH)))
     return TumourPlan((z, y, x), volume, share, push)
 
 
@@ -123,17 +137,12 @@ def _travel_time(anatomy: Anatomy, core: Mask) -> Array:
     seeds = core[part] & ~ndimage.binary_erosion(core[part])
     march = sitk.FastMarchingImageFilter()
     march.SetTrialPoints([[int(x), int(y), int(z)] for z, y, x in np.argwhere(seeds)])
-    march.SetStoppingValue(120.0 / MARCH_STEP)
+    march.SetStoppingValue(MARCH_LIMIT / MARCH_STEP)
     arrival = sitk.GetArrayFromImage(march.Execute(sitk.GetImageFromArray(speed.astype(np.float32))))
-    arrival = np.minimum(arrival, 120.0 / MARCH_STEP).astype(np.float32) * MARCH_STEP
+    arrival = np.minimum(arrival, MARCH_LIMIT / MARCH_STEP).astype(np.float32) * MARCH_STEP
     shape = anatomy.brain.shape
     bases = [linear_basis(np.arange(n) / MARCH_STEP, m) for n, m in zip(shape, arrival.shape, strict=True)]
     return np.where(core, np.float32(0), evaluate(arrival, bases))
-
-
-def _shape(volume: Mask) -> Shape:
-    z, y, x = volume.shape
-    return (z, y, x)
 
 
 def grow_tumour(anatomy: Anatomy, plan: TumourPlan, subject: str, seed: int) -> Lesions:
@@ -146,7 +155,7 @@ def grow_tumour(anatomy: Anatomy, plan: TumourPlan, subject: str, seed: int) -> 
         seed: the seed of the cohort.
     """
     rng = stream(seed, subject, "tumour")
-    shape = _shape(anatomy.brain)
+    shape = anatomy.shape
     lines = [(np.arange(n, dtype=np.float32) - c) ** 2 for n, c in zip(shape, plan.centre, strict=True)]
     distance = np.sqrt(lines[0][:, None, None] + lines[1][None, :, None] + lines[2][None, None, :])
     ragged = 0.22 * random_field(rng, shape, 20.0) + 0.10 * random_field(rng, shape, 8.0)
@@ -170,9 +179,9 @@ def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array
         inside_core: about the depth inside the core in mm, negative outside.
         inside_front: travel time left until the front of the oedema, negative beyond.
     """
-    shape = _shape(anatomy.brain)
+    shape = anatomy.shape
     coarse, fine = random_field(rng, shape, 14.0), random_field(rng, shape, 5.0)
-    solid = float(rng.uniform(*SOLID)) + 0.10 * coarse + 0.07 * fine
+    solid = float(rng.uniform(*SOLID)) + 0.12 * coarse + 0.08 * fine
     necrosis = float(rng.uniform(*NECROSIS)) + 0.06 * coarse
     oedema = float(rng.uniform(*OEDEMA)) + 0.05 * coarse + 0.03 * fine
     # Deep in the core tissue dies first; some tumours have no necrosis, some little else.
@@ -181,18 +190,11 @@ def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array
     core = smooth_step(inside_core, 2.5)
     spread = smooth_step(inside_front - 2, 14.0)
     # Oedema swells white matter; grey matter takes up little, and fluid stays what it is.
-    reach = spread * (anatomy.white + 0.45 * anatomy.grey)
+    reach = spread * (anatomy.white + 0.25 * anatomy.grey)
     weight = np.maximum(core, reach) * anatomy.brain
     inner = solid + dead * (necrosis - solid)
     brightness = oedema + core * (inner - oedema)
-    return Paint(weight.astype(np.float32), np.clip(brightness, 0.02, 1.0).astype(np.float32))
-
-
-SOLID = (0.04, 0.34)
-NECROSIS = (0.55, 0.85)
-NECROSIS_DEPTH = (0.3, 1.6)
-OEDEMA = (0.14, 0.40)
-MS_PEAK = (0.25, 0.80)
+    return Paint(weight.astype(np.float32), np.clip(brightness, 0.04, 1.0).astype(np.float32))
 
 
 def plan_ms(subject: str, seed: int, quantile: float) -> MsPlan:
@@ -219,58 +221,80 @@ def _lesion_volumes(plan: MsPlan, rng: np.random.Generator) -> NDArray[np.int64]
 
 @dataclass(frozen=True)
 class _Sites:
-    """Where lesions may begin, as voxel indices [N, 3]."""
+    """Where lesions may begin, as voxel indices [N, 3]; `central` are the periventricular ones of the central slab."""
 
-    periventricular: NDArray[np.int64]
-    juxtacortical: NDArray[np.int64]
-    deep: NDArray[np.int64]
-    central: NDArray[np.int64]
+    periventricular: Voxels
+    juxtacortical: Voxels
+    deep: Voxels
+    central: Voxels
 
 
 def _sites(anatomy: Anatomy) -> _Sites:
     white = (anatomy.white > 0.6) & anatomy.brain
     away = anatomy.ventricle_distance
     near_cortex = white & (ndimage.uniform_filter(anatomy.grey, 5) > 0.3) & (anatomy.cortex > 0.5)
-    beside = white & (away > 1.5) & (away < 7)
-    bottom, top = (np.flatnonzero(anatomy.brain.any(axis=(1, 2)))[[0, -1]]).tolist()
-    places = np.argwhere(beside)
-    middle = np.abs(places[:, 0] - (bottom + top) / 2) <= SLAB_REACH
+    beside = np.argwhere(white & (away > 1.5) & (away < 7))
     deep = white & (away > 6) & (away < 22) & (anatomy.depth > 15)
-    return _Sites(places, np.argwhere(near_cortex), np.argwhere(deep), places[middle])
+    bottom, top = np.flatnonzero(anatomy.brain.any(axis=(1, 2)))[[0, -1]]
+    central = np.abs(beside[:, 0] - (bottom + top) / 2) <= SLAB_REACH
+    return _Sites(beside, np.argwhere(near_cortex), np.argwhere(deep), beside[central])
 
 
-def _choose_site(rng: np.random.Generator, sites: _Sites, rank: int, volume: int) -> tuple[NDArray[np.int64], bool]:
-    """Return the centre of a lesion, and whether it is periventricular. Large lesions are, so are half the others."""
+@dataclass(frozen=True)
+class _Ovoid:
+    """One MS lesion before it meets the tissue: centre (z, y, x), unit long axis, long over short axis, grey value."""
+
+    centre: NDArray[np.int64]
+    axis: NDArray[np.float64]
+    aspect: float
+    brightness: float
+    ventricular: bool
+
+
+def _draw_ovoid(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, volume: int, *, largest: bool) -> _Ovoid:
+    """Return a lesion: the largest lies in the central slab; confluent ones are periventricular, and half the rest."""
     draw = float(rng.random())
-    if rank == 0:
-        pool, ventricular = sites.central, True
-    elif volume > 1500 or draw < 0.45:
-        pool, ventricular = sites.periventricular, True
+    ventricular = largest or volume > CONFLUENT or draw < 0.45
+    if ventricular:
+        pool = sites.central if largest else sites.periventricular
     else:
-        pool, ventricular = (sites.juxtacortical if draw < 0.8 else sites.deep), False
-    return pool[rng.integers(len(pool))], ventricular
+        pool = sites.juxtacortical if draw < 0.8 else sites.deep
+    centre = pool[rng.integers(len(pool))]
+    axis = rng.standard_normal(3)
+    if ventricular:
+        axis = _across_wall(anatomy, centre) + 0.3 * axis
+    axis = axis / np.linalg.norm(axis)
+    aspect, brightness = float(rng.uniform(1.3, 2.4)), float(rng.uniform(*MS_PEAK))
+    return _Ovoid(centre, axis, aspect, brightness, ventricular)
 
 
-def _ovoid(
-    box: tuple[slice, slice, slice], centre: NDArray[np.int64], axis: NDArray[np.float64], aspect: float
-) -> Array:
-    """Return the distance to the centre in the metric of an ovoid with its long axis along `axis`."""
-    z, y, x = (
-        np.arange(part.start, part.stop, dtype=np.float32) - float(c) for part, c in zip(box, centre, strict=True)
-    )
-    z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
-    along = axis[0] * z + axis[1] * y + axis[2] * x
-    squared = z * z + y * y + x * x - along**2 * (1 - 1 / aspect**2)
-    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
-
-
-def _long_axis(anatomy: Anatomy, centre: NDArray[np.int64], random: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the unit vector across the ventricle's wall, a little off."""
+def _across_wall(anatomy: Anatomy, centre: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the unit vector that points away from the ventricle."""
     z, y, x = (int(part) for part in centre)
     patch = anatomy.ventricle_distance[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3]
     slope = np.array([float(part[2, 2, 2]) for part in np.gradient(patch)])
-    axis = slope / max(float(np.linalg.norm(slope)), 1e-6) + 0.3 * random
-    return np.asarray(axis / np.linalg.norm(axis))
+    return np.asarray(slope / max(float(np.linalg.norm(slope)), 1e-6))
+
+
+def _box(ovoid: _Ovoid, volume: int, shape: Shape) -> tuple[slice, slice, slice]:
+    """Return a box that a lesion of this volume does not leave, within the brain's volume."""
+    elongated = 2.0 if ovoid.ventricular and volume > CONFLUENT else 1.0
+    reach = int(np.ceil(2.2 * elongated * _ball_radius(volume))) + 2
+    z, y, x = (
+        slice(max(int(c) - reach, 0), min(int(c) + reach + 1, n)) for c, n in zip(ovoid.centre, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _distance(ovoid: _Ovoid, box: tuple[slice, slice, slice]) -> Array:
+    """Return the distance to the centre in the ovoid's metric, on a box."""
+    z, y, x = (
+        np.arange(part.start, part.stop, dtype=np.float32) - float(c) for part, c in zip(box, ovoid.centre, strict=True)
+    )
+    z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
+    along = ovoid.axis[0] * z + ovoid.axis[1] * y + ovoid.axis[2] * x
+    squared = z * z + y * y + x * x - along**2 * (1 - 1 / ovoid.aspect**2)
+    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
 
 
 def grow_ms(anatomy: Anatomy, plan: MsPlan, subject: str, seed: int) -> Lesions:
@@ -283,36 +307,29 @@ def grow_ms(anatomy: Anatomy, plan: MsPlan, subject: str, seed: int) -> Lesions:
         seed: the seed of the cohort.
     """
     rng = stream(seed, subject, "ms")
-    shape = _shape(anatomy.brain)
     sites = _sites(anatomy)
     host = anatomy.brain & (anatomy.fluid < 0.45) & (anatomy.white + 0.5 * anatomy.grey > 0.45) & (anatomy.iron < 0.2)
-    ragged = np.exp(0.2 * random_field(rng, shape, 5.0))
-    mask = np.zeros(shape, np.bool_)
-    peak = np.zeros(shape, np.float32)
-    missing = 0
+    ragged = np.exp(0.2 * random_field(rng, anatomy.shape, 5.0))
+    mask = np.zeros(anatomy.shape, np.bool_)
+    peak = np.zeros(anatomy.shape, np.float32)
+    missing = 0  # what a lesion finds no room for goes to the next
     for rank, volume in enumerate(_lesion_volumes(plan, rng)):
-        centre, ventricular = _choose_site(rng, sites, rank, int(volume))
-        axis = rng.standard_normal(3)
-        axis = _long_axis(anatomy, centre, axis) if ventricular else axis / np.linalg.norm(axis)
-        aspect, brightness = float(rng.uniform(1.3, 2.4)), float(rng.uniform(*MS_PEAK))
         wanted = int(volume) + missing
-        reach = int(np.ceil(2.2 * _ball_radius(wanted) * (2.0 if ventricular and volume > 1500 else 1.0))) + 2
-        low, high = np.maximum(centre - reach, 0), np.minimum(centre + reach + 1, shape)
-        box = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], high[2]))
-        cost = _ovoid(box, centre, axis, aspect) * ragged[box]
-        if ventricular:  # lesions merge along the ventricle rather than grow across the white matter
+        ovoid = _draw_ovoid(rng, anatomy, sites, int(volume), largest=rank == 0)
+        box = _box(ovoid, wanted, anatomy.shape)
+        cost = _distance(ovoid, box) * ragged[box]
+        if ovoid.ventricular:  # lesions merge along the ventricle rather than grow across the white matter
             cost = cost + 0.12 * anatomy.ventricle_distance[box] ** 2
         lesion, _ = _lowest(cost, host[box] & ~mask[box], wanted)
         missing = wanted - int(lesion.sum())
         mask[box] |= lesion
-        peak[box][lesion] = brightness
-    return Lesions(mask, _paint_ms(mask, peak, 0.08 * random_field(rng, shape, 4.0)))
+        peak[box][lesion] = ovoid.brightness
+    return Lesions(mask, _paint_ms(mask, peak, 0.10 * random_field(rng, anatomy.shape, 4.0)))
 
 
 def _paint_ms(mask: Mask, peak: Array, texture: Array) -> Paint:
-    """Return soft-edged lesions: brightest inside, fading to white matter at the border, as a hand-drawn mask is wide."""
-    softness = 1.1
-    coverage = ndimage.gaussian_filter(mask.astype(np.float32), softness, truncate=2.5)
-    brightness = ndimage.gaussian_filter(peak, softness, truncate=2.5) / np.maximum(coverage, np.float32(1e-3))
+    """Return soft-edged lesions: brightest inside, fading to white matter at the border of a mask drawn generously."""
+    coverage = ndimage.gaussian_filter(mask.astype(np.float32), MS_SOFTNESS, truncate=2.5)
+    brightness = ndimage.gaussian_filter(peak, MS_SOFTNESS, truncate=2.5) / np.maximum(coverage, np.float32(1e-3))
     weight = smooth_step(coverage - 0.5, 1.0)
     return Paint(weight, np.clip(brightness + texture, 0.02, 1.0).astype(np.float32))

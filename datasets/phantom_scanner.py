@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from .phantom_anatomy import Anatomy, seniority
-from .phantom_fields import Array, Shape, linear_basis, random_field, smooth_step, stream
+from .phantom_fields import Array, linear_basis, random_field, smooth_step, stream
 
 OUTSIDE = 0.02
 IRON_DARKENING = 0.30
 FLOW_VOID = 0.5
+SLICE_PROFILE = 0.42  # standard deviation of a slice's profile, in thicknesses: a half-width of one
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ HH = Scanner("HH", 0.345, 0.425, 1.05, 0.012, 0.50, 1.25, 0.060, 1400.0)
 IOP = Scanner("IOP", 0.365, 0.435, 0.95, 0.024, 0.75, 1.50, 0.030, 500.0)
 HEALTHY_SCANNERS = (GUYS, HH, IOP)
 TUMOUR_SCANNERS = (
-    Scanner("tumour-centre-1", 0.365, 0.435, 1.00, 0.014, 0.65, 3.0, 0.050, 700.0),
-    Scanner("tumour-centre-2", 0.375, 0.450, 0.95, 0.020, 0.85, 4.0, 0.040, 2500.0),
-    Scanner("tumour-centre-3", 0.375, 0.445, 1.05, 0.011, 0.60, 2.0, 0.070, 1100.0),
+    Scanner("tumour-centre-1", 0.365, 0.435, 1.00, 0.014, 0.65, 3.0, 0.080, 700.0),
+    Scanner("tumour-centre-2", 0.375, 0.450, 0.95, 0.020, 0.85, 4.0, 0.070, 2500.0),
+    Scanner("tumour-centre-3", 0.375, 0.445, 1.05, 0.011, 0.60, 2.0, 0.090, 1100.0),
 )
 MS_SCANNERS = (Scanner("ms-centre", 0.365, 0.435, 1.05, 0.013, 0.50, 3.0, 0.045, 1000.0),)
 SCANNERS = {scanner.name: scanner for scanner in (*HEALTHY_SCANNERS, *TUMOUR_SCANNERS, *MS_SCANNERS)}
@@ -76,7 +76,7 @@ class Paint:
 
 def _tissue_signal(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator, age: float) -> Array:
     """Return fraction times grey value, with the texture of each tissue, float32 [Z, Y, X]."""
-    shape = _shape(anatomy.brain)
+    shape = anatomy.shape
     mottle = 1 + 0.025 * random_field(rng, shape, 16.0) + 0.03 * random_field(rng, shape, 3.0)
     # Vessels and membranes make fluid in the sulci uneven; in the ventricles it is nearly uniform.
     vessels = FLOW_VOID * smooth_step(random_field(rng, shape, 3.5) - 1.2, 0.8)
@@ -91,16 +91,13 @@ def _tissue_signal(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator,
     return solid + anatomy.fluid * np.float32(scanner.fluid) * pool + np.float32(OUTSIDE) * membrane
 
 
-def _shape(volume: NDArray[np.bool_]) -> Shape:
-    z, y, x = volume.shape
-    return (z, y, x)
-
-
 def _acquire(image: Array, scanner: Scanner, rng: np.random.Generator) -> Array:
     """Return the image as the scanner's slices hold it, noisy, interpolated back to 1 mm slices."""
     depth = image.shape[0]
     centres = np.arange(0.5 * float(rng.random()), depth, scanner.slice_thickness)
-    profile = np.exp(-0.5 * ((np.arange(depth)[None, :] - centres[:, None]) / (0.42 * scanner.slice_thickness)) ** 2)
+    profile = np.exp(
+        -0.5 * ((np.arange(depth)[None, :] - centres[:, None]) / (SLICE_PROFILE * scanner.slice_thickness)) ** 2
+    )
     profile /= profile.sum(axis=1, keepdims=True)
     slices = np.tensordot(profile.astype(np.float32), image, axes=1)
     real = slices + np.float32(scanner.noise) * rng.standard_normal(slices.shape, dtype=np.float32)
@@ -109,8 +106,10 @@ def _acquire(image: Array, scanner: Scanner, rng: np.random.Generator) -> Array:
     return np.tensordot(back, np.hypot(real, imaginary), axes=1).astype(np.float32)
 
 
-def scan(anatomy: Anatomy, scanner: Scanner, subject: str, seed: int, age: float, paint: Paint | None = None) -> Array:
-    """Return the skull-stripped T2 image of a brain, float32 [Z, Y, X] at 1 mm; 0 outside the brain.
+def scan(
+    anatomy: Anatomy, scanner: Scanner, subject: str, seed: int, age: float, *, paint: Paint | None = None
+) -> Array:
+    """Return the skull-stripped T2 image of a brain, float32 [Z, Y, X] at 1 mm, whole numbers; 0 outside the brain.
 
     Args:
         anatomy: the brain.
@@ -121,7 +120,7 @@ def scan(anatomy: Anatomy, scanner: Scanner, subject: str, seed: int, age: float
         paint: the lesions, or None.
     """
     rng = stream(seed, subject, "scanner")
-    shape = _shape(anatomy.brain)
+    shape = anatomy.shape
     image = _tissue_signal(anatomy, scanner, rng, age)
     if paint is not None:
         lesion = scanner.white + paint.brightness * np.float32(scanner.fluid - scanner.white)
@@ -129,5 +128,5 @@ def scan(anatomy: Anatomy, scanner: Scanner, subject: str, seed: int, age: float
     image = np.where(anatomy.brain, image, np.float32(OUTSIDE))
     image *= np.exp(np.float32(scanner.bias) * random_field(rng, shape, 64.0))
     image = ndimage.gaussian_filter(image, (0, scanner.blur, scanner.blur), truncate=3)
-    image = _acquire(image, scanner, rng) * np.float32(scanner.gain)
-    return np.where(anatomy.brain, image, np.float32(0)).astype(np.float32)
+    stored = np.rint(_acquire(image, scanner, rng) * np.float32(scanner.gain))
+    return np.where(anatomy.brain, stored, np.float32(0)).astype(np.float32)

@@ -21,7 +21,7 @@ TINY_PRESET = Path(__file__).parent / "tiny.toml"
 def tiny_brain(role: Role, subject: Subject) -> PreparedVolume:
     """A bright-rimmed disc a slice, individual in size; unhealthy ones hold a bright block."""
     rng = np.random.default_rng([list(Role).index(role), int(subject.id.split("-")[-1])])
-    depth, height, width = TINY_SHAPE
+    _, height, width = TINY_SHAPE
     y, x = np.mgrid[:height, :width]
     radius = np.hypot(y - height / 2 + rng.uniform(-3, 3), x - width / 2)
     edge = rng.uniform(36, 42)

@@ -16,7 +16,18 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder), "."]
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--quiet",
+        "-w",
+        str(folder),
+        ".",
+    ]
     source = folder / "source"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(source)], check=False, capture_output=True)
     subprocess.run(build, cwd=source if source.is_dir() else ROOT, check=True)
@@ -25,7 +36,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_only_uadbench(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.split("/")[0] for name in names} == {"uadbench", next(n for n in names if "dist-info" in n).split("/")[0]}
+    assert {name.split("/")[0] for name in names} == {
+        "uadbench",
+        next(n for n in names if "dist-info" in n).split("/")[0],
+    }
     assert not [name for name in names if "test" in name.lower() and "dist-info" not in name]
 
 
@@ -46,11 +60,15 @@ def test_presets_suites_and_paper_tables_travel(wheel: Path) -> None:
 def test_bench_works_from_the_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
-    probe = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); sys.meta_path = [f for f in sys.meta_path if 'editable' not in "
-        "repr(f).lower()]; sys.argv = ['bench', 'list', 'presets']; import uadbench.benchmarks.cli as cli; "
-        f"assert cli.__file__.startswith({str(site)!r}), cli.__file__; cli.main()"
-    )
+    probe = f"""
+import sys
+sys.path.insert(0, {str(site)!r})
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+sys.argv = ["bench", "list", "presets"]
+import uadbench.benchmarks.cli as cli
+assert cli.__file__.startswith({str(site)!r}), cli.__file__
+cli.main()
+"""
     environment = {**os.environ, "COLUMNS": "200"}
     answer = subprocess.run(
         [sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment

@@ -71,9 +71,8 @@ class PatchGrid(nn.Module):
         masks = np.zeros((count, side, side), dtype=np.bool_)
         for mask, (top, left) in zip(masks, self.corners, strict=True):
             mask[top : top + self.size, left : left + self.size] = True
-        covered = masks[:, :: settings.grid, :: settings.grid].reshape(
-            count, cells**2
-        )  # a cell is in or out as a whole
+        # A patch covers whole cells, so a cell's first pixel speaks for it.
+        covered = masks[:, :: settings.grid, :: settings.grid].reshape(count, cells**2)
         self.register_buffer("masks", torch.from_numpy(masks), persistent=False)
         self.register_buffer("pixels", _true_columns(masks.reshape(count, -1)), persistent=False)
         self.register_buffer("masked_cells", _true_columns(covered), persistent=False)

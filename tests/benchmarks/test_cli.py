@@ -17,7 +17,9 @@ def bench(*words: str, cwd: Path, timeout: float = 300) -> subprocess.CompletedP
     environment = {**os.environ, "COLUMNS": "160", "MLFLOW_DISABLE_TELEMETRY": "true"}
     environment.pop("MLFLOW_TRACKING_URI", None)
     command = [str(BENCH), *words]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def test_help_answers_at_once(tmp_path: Path) -> None:
@@ -33,7 +35,8 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def test_help_imports_no_heavy_library() -> None:
-    probe = "import sys, uadbench.benchmarks.cli; print([m for m in ('torch', 'pandas', 'mlflow', 'numpy') if m in sys.modules])"
+    heavy = ("torch", "pandas", "mlflow", "numpy")
+    probe = f"import sys, uadbench.benchmarks.cli; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

@@ -76,9 +76,7 @@ def test_an_interrupted_cell_goes_on_to_the_same_numbers(
     assert [line.val_loss for line in record.history()] == [line.val_loss for line in finished.history()]
 
 
-def test_ctrl_c_still_works_after_an_interrupted_training(
-    tiny_data: Data, tiny_preset: Preset, tmp_path: Path
-) -> None:
+def test_ctrl_c_still_works_after_an_interrupted_training(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run_job(job_of("pddpm-s48", tiny_data, tiny_preset), tmp_path, "cpu", StopAfter("train", 2))
@@ -122,7 +120,9 @@ def test_a_finished_cell_is_not_run_again(finished: RunRecord, tiny_data: Data, 
     before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.suffix != ".lock"}
     run_job(job_of("maediff", tiny_data, tiny_preset), finished.folder.parent, "cpu", SilentReporter())
     after = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.suffix != ".lock"}
-    assert {p: t for p, t in after.items() if p.name != ".lock"} == {p: t for p, t in before.items() if p.name != ".lock"}
+    assert {p: t for p, t in after.items() if p.name != ".lock"} == {
+        p: t for p, t in before.items() if p.name != ".lock"
+    }
 
 
 def test_two_processes_do_not_run_one_cell(finished: RunRecord, tiny_data: Data, tiny_preset: Preset) -> None:
@@ -130,9 +130,7 @@ def test_two_processes_do_not_run_one_cell(finished: RunRecord, tiny_data: Data,
         run_job(job_of("maediff", tiny_data, tiny_preset), finished.folder.parent, "cpu", SilentReporter())
 
 
-def test_scores_are_those_of_the_reference_libraries(
-    finished: RunRecord, tiny_data: Data, tiny_preset: Preset
-) -> None:
+def test_scores_are_those_of_the_reference_libraries(finished: RunRecord, tiny_data: Data, tiny_preset: Preset) -> None:
     """Dice and average precision of the record, recomputed by scikit-learn from the maps."""
     job = job_of("maediff", tiny_data, tiny_preset)
     reader = reader_of(job, finished, "cpu")

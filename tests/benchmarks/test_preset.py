@@ -93,7 +93,7 @@ def test_a_wrong_change_is_one_sentence(change: str, sentence: str) -> None:
 def test_a_number_out_of_range_is_one_sentence(change: str) -> None:
     preset = load_preset("demo", [change])
     entry = select_rows(["maediff"])[0]
-    with pytest.raises(UserError, match=change.split("=")[0].split(".")[1]):
+    with pytest.raises(UserError, match=change.split("=", maxsplit=1)[0].split(".")[1]):
         plan_for(preset, entry.method, entry.row)
 
 

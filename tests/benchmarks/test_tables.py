@@ -13,11 +13,22 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.suite import Suite, SuiteRow
-from uadbench.benchmarks.tables import Gathered, Line, Table, collect, control_rows, gather, render, renderable
+from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.preset import Preset, load_preset
+from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.suite import Suite
+from uadbench.benchmarks.tables import (
+    Gathered,
+    Line,
+    Table,
+    collect,
+    gather,
+    print_tables,
+    render,
+    renderable,
+)
 from uadbench.benchmarks.tracking import FoldResult, sync_all
-from uadbench.methods import Detector, methods
+from uadbench.methods import methods
 
 Make = Callable[..., Any]
 DOWN = "http://127.0.0.1:9"
@@ -115,8 +126,8 @@ def test_incomplete_folds_are_marked_and_one_fold_has_no_spread(bench: Bench) ->
     bench.run(1, 4, words(0.03, 0.5))
     table = bench.table()
     assert line_of(table, "ae").mark == "3/5"
-    assert "AE <sup>3/5</sup>" in render(table, "markdown")
-    assert r"AE\textsuperscript{3/5}" in render(table, "latex")
+    assert "AE <sup>3/5</sup>" in render([table], "markdown")
+    assert r"AE\textsuperscript{3/5}" in render([table], "latex")
     assert any("fraction" in note for note in table.notes)
 
 
@@ -143,7 +154,7 @@ def test_best_is_bold_and_second_underlined_by_unrounded_means(bench: Bench) -> 
     table = bench.table(controls=(), paper=True)
     ranks = [[entry.rank for entry in line.entries if entry] for line in table.lines if line.kind == "method"]
     assert ranks == [[2, 1, 0, 1, 2], [1, 1, 2, 1, 1], [0, 2, 1, 1, 0]]
-    rows = render(table, "markdown").splitlines()
+    rows = render([table], "markdown").splitlines()
     (ae,) = [row for row in rows if row.startswith("| AE")]
     assert ae.startswith("| AE <sup>1/5</sup> | **30.00** | **50.00** | <u>20.00</u> | **20.00** | **30.00** |")
 
@@ -192,7 +203,7 @@ def test_the_garbled_cell_is_printed_as_it_is_and_marked(bench: Bench, entry_of:
     table = collect(suite, bench.preset, "phantom", 0, Gathered((), ()), paper=True)
     assert texts(line_of(table, "unet-att", "paper"))[4] == "205.39 ± 31.89 × 10³ ‡"
     assert any(note.startswith("‡ U-Net + Att.: l1 as printed") for note in table.notes)
-    assert r"205.39 $\pm$ 31.89 $\times$ 10$^3$ $\ddagger$" in render(table, "latex")
+    assert r"205.39 $\pm$ 31.89 $\times$ 10$^3$ $\ddagger$" in render([table], "latex")
 
 
 def test_what_others_reported_comes_last(bench: Bench) -> None:
@@ -275,7 +286,7 @@ def test_csv_holds_unrounded_numbers_one_a_line(bench: Bench) -> None:
     dices = [0.3123456789, 0.3333]
     for fold, value in enumerate(dices):
         bench.run(1, fold, words(0.03, value))
-    lines = list(csv.DictReader(io.StringIO(render(bench.table(paper=True), "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render([bench.table(paper=True)], "csv"))))
     (ours,) = [x for x in lines if (x["row"], x["kind"], x["role"], x["metric"]) == ("ae", "method", "tumours", "dice")]
     assert float(ours["mean"]) == pytest.approx(100 * fmean(dices), rel=1e-12)
     assert float(ours["std"]) == pytest.approx(100 * stdev(dices), rel=1e-9)
@@ -286,7 +297,7 @@ def test_csv_holds_unrounded_numbers_one_a_line(bench: Bench) -> None:
 
 def test_latex_is_balanced_and_escaped(bench: Bench) -> None:
     bench.run(1, 0, words(0.03, 0.3), data_title="50% of a_b & c")
-    text = render(bench.table(paper=True), "latex")
+    text = render([bench.table(paper=True)], "latex")
     assert r"50\% of a\_b \& c" in text
     assert text.count("{") == text.count("}")
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
@@ -298,7 +309,7 @@ def test_latex_is_balanced_and_escaped(bench: Bench) -> None:
 
 def test_markdown_has_one_cell_a_column(bench: Bench) -> None:
     bench.run(1, 0, words(0.03, 0.3))
-    lines = [line for line in render(bench.table(paper=True), "markdown").splitlines() if line.startswith("|")]
+    lines = [line for line in render([bench.table(paper=True)], "markdown").splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {7}
 
 
@@ -316,7 +327,7 @@ def test_the_terminal_table_fits_80_characters(bench: Bench) -> None:
 
 def test_reads_mlflow_and_says_what_it_does_not_hold(bench: Bench, mlflow_uri: str) -> None:
     bench.run(1, 0, words(0.03, 0.3), data="told")
-    assert sync_all(bench.runs, mlflow_uri) == 1
+    assert sync_all(bench.runs, mlflow_uri, SilentReporter()).written == 1
     table = bench.table(mlflow_uri, data="told")
     assert texts(line_of(table, "ae"))[0] == "30.00"
     assert not any("MLflow" in note for note in table.notes)
@@ -329,7 +340,7 @@ def test_reads_mlflow_and_says_what_it_does_not_hold(bench: Bench, mlflow_uri: s
 def test_mlflow_alone_makes_the_same_table(bench: Bench, mlflow_uri: str, tmp_path: Path) -> None:
     for fold in range(2):
         bench.run(1, fold, words(0.03, 0.3 + 0.1 * fold), data="same", cohorts=_cohorts())
-    sync_all(bench.runs, mlflow_uri)
+    sync_all(bench.runs, mlflow_uri, SilentReporter())
     from_both = bench.table(mlflow_uri, data="same")
     bench.runs = tmp_path / "elsewhere"
     assert bench.table(mlflow_uri, data="same") == from_both
@@ -347,10 +358,11 @@ def test_unfinished_cells_do_not_count(bench: Bench) -> None:
     assert texts(line_of(bench.table(), "ae"))[0] == "–"
 
 
-def test_control_rows_are_the_registered_controls() -> None:
-    expected = {row.name for cls in methods().values() if cls.info.control for row in cls.info.rows}
-    assert {entry.row.name for entry in control_rows()} == expected
-    assert all(isinstance(entry, SuiteRow) and issubclass(entry.method, Detector) for entry in control_rows())
+def test_controls_are_added_by_the_command(bench: Bench) -> None:
+    lines = list(csv.DictReader(io.StringIO(printed(bench, "1", "csv", controls=True))))
+    controls = {line["row"] for line in lines if line["kind"] == "control"}
+    assert {row.name for cls in methods().values() if cls.info.control for row in cls.info.rows} <= controls
+    assert "maediff-untrained" in controls
 
 
 def test_results_carry_no_more_than_the_record(bench: Bench) -> None:
@@ -358,6 +370,41 @@ def test_results_carry_no_more_than_the_record(bench: Bench) -> None:
     (result,) = gather(bench.runs, DOWN, "phantom").results
     assert isinstance(result, FoldResult)
     assert result.cohorts["ms"] == ("phantom-ms", "phantom MS")
+
+
+def printed(bench: Bench, which: str, form: str, data: str = "phantom", **options: bool) -> str:
+    console = Console(width=80, file=io.StringIO(), soft_wrap=True)
+    preset = load_preset("demo")
+    print_tables(which, form, preset, data, seed=0, results=bench.runs.parent, console=console, **options)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_the_command_prints_both_tables_in_every_format(bench: Bench) -> None:
+    assert printed(bench, "all", "markdown", paper=True).count("| Method |") == 2
+    assert printed(bench, "all", "latex").count(r"\end{tabular}") == 2
+    lines = list(csv.DictReader(io.StringIO(printed(bench, "all", "csv", controls=True))))
+    assert {line["table"] for line in lines} == {"table1", "table2"}
+    assert {len(line) for line in lines} == {15}
+    text = printed(bench, "2", "rich", paper=True)
+    assert "U-Net + Att. + MAE" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(("which", "form"), [("7", "rich"), ("1", "html")])
+def test_a_wrong_word_is_answered_with_the_right_ones(bench: Bench, which: str, form: str) -> None:
+    with pytest.raises(UserError, match="choose"):
+        printed(bench, which, form)
+
+
+@pytest.mark.parametrize("name", ["scans", "phantom-scans", "mixed-scans"])
+def test_a_directory_finds_its_runs_whatever_they_are_called(
+    bench: Bench, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", DOWN)
+    bench.run(1, 0, words(0.03, 0.3), data=name, data_title=f"title of {name}")
+    lines = printed(bench, "1", "csv", data="/some/where/scans")
+    assert "–" not in lines
+    assert gather(bench.runs, DOWN, "scans", "phantom-scans", "mixed-scans").results[0].data == name
 
 
 def _cohorts() -> dict[str, dict[str, str]]:

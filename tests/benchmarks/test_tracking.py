@@ -16,6 +16,7 @@ import pytest
 
 from uadbench.benchmarks import tracking
 from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.record import RunRecord
 from uadbench.benchmarks.suite import SuiteRow
 from uadbench.benchmarks.tracking import FoldResult, TrackingError, fold_results, store_uri, sync_all, sync_record
@@ -98,9 +99,7 @@ def test_the_parent_carries_mean_and_standard_deviation(
     tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
 ) -> None:
     records = [fake_record(tmp_path, entry, fold, data="means") for fold in range(3)]
-    seen: list[tuple[int, int]] = []
-    assert sync_all(tmp_path, mlflow_uri, progress=lambda done, total: seen.append((done, total))) == 3
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert sync_all(tmp_path, mlflow_uri, SilentReporter()) == (3, 0)
     (parent,) = runs_of(mlflow_uri, "means", "parent")
     values = [record.metrics["phantom-ms/dice"] for record in records]
     assert parent.data.metrics["phantom-ms/dice_mean"] == pytest.approx(fmean(values))
@@ -112,9 +111,9 @@ def test_the_parent_carries_mean_and_standard_deviation(
 def test_a_second_sync_changes_nothing(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
     for fold in range(2):
         fake_record(tmp_path, entry, fold, data="twice")
-    assert sync_all(tmp_path, mlflow_uri) == 2
+    assert sync_all(tmp_path, mlflow_uri, SilentReporter()) == (2, 0)
     before = content(mlflow_uri, "twice")
-    assert sync_all(tmp_path, mlflow_uri) == 0
+    assert sync_all(tmp_path, mlflow_uri, SilentReporter()) == (0, 2)
     assert content(mlflow_uri, "twice") == before
     assert len(before) == 3
 
@@ -204,7 +203,7 @@ def test_long_and_odd_parameters_fit(tmp_path: Path, mlflow_uri: str, entry: Sui
     plan = {"method": {"a(b)": "x" * 600}, "many": {f"n{i}": i for i in range(150)}}
     sync_record(fake_record(tmp_path, entry, 0, data="odd's data", plan=plan), mlflow_uri)
     assert len(fold_results(mlflow_uri, "odd's data")) == 1
-    assert not sync_all(tmp_path, mlflow_uri)
+    assert sync_all(tmp_path, mlflow_uri, SilentReporter()) == (0, 1)
 
 
 def test_results_are_read_back_as_they_are_on_disk(

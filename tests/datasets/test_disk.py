@@ -178,7 +178,7 @@ def test_leak_stops_unless_it_is_chosen(load, publish, tmp_path):
 
 def test_leak_between_lesion_parts_stops_too(load, publish):
     publish(ms=(PATIENTS[:2], PATIENTS[1:]))
-    with pytest.raises(LeakError, match="ms val and ms test.*patient19"):
+    with pytest.raises(LeakError, match=r"ms val and ms test.*patient19"):
         load()
 
 

@@ -90,7 +90,9 @@ def test_published_sizes_of_the_sets():
 def test_another_seed_is_another_split():
     subjects = people(100)
     assert own_folds(subjects, ixi.INFO, seed=0) == own_folds(subjects, ixi.INFO, seed=0)
-    assert own_folds(subjects, ixi.INFO, seed=0) != own_folds(subjects, ixi.INFO, seed=1)
+    (folds, test), (other_folds, other_test) = (own_folds(subjects, ixi.INFO, seed=seed) for seed in (0, 1))
+    assert test != other_test
+    assert {fold.val for fold in folds}.isdisjoint({fold.val for fold in other_folds})
 
 
 def test_two_scans_of_a_person_stay_together():

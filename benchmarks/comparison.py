@@ -1,0 +1,35 @@
+"""Figure 3 of the paper on our own runs: several methods' reconstructions and maps of the same volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .engine import Job, figure_samples, reader_of
+from .errors import UserError
+from .figures import comparison_figure
+from .record import record_of
+
+
+def draw_comparison(jobs: Sequence[Job], runs: Path, device: str, path: Path) -> None:
+    """Draw the finished cells side by side.
+
+    Args:
+        jobs: one cell a method, all of one fold.
+        runs: the folder of run records.
+        device: "cpu" or "cuda".
+        path: the PNG to write.
+
+    Raises:
+        UserError: a cell is not finished.
+    """
+    groups = {}
+    for job in jobs:
+        record = record_of(runs, job.cell)
+        if not record.done:
+            raise UserError(
+                f"{job.entry.row.title}, fold {job.fold}, is not finished; run "
+                f"`bench run --method {job.entry.row.name} --folds {job.fold}` first"
+            )
+        groups[job.entry.row.title] = figure_samples(job, reader_of(job, record, device), record.thresholds)
+    comparison_figure(groups, path)

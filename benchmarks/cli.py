@@ -169,10 +169,8 @@ def _announce(
         console.print(f"  departs from the paper: {departure}", markup=False, highlight=False)
     for note in data.splits.notes:
         console.print(f"  note: {note}", markup=False, highlight=False)
-    if data.splits.findings:
-        console.print(
-            f"  warning: the split was taken with {len(data.splits.findings)} findings of the audit", highlight=False
-        )
+    for finding in data.splits.findings:
+        console.print(f"  warning: {finding}", markup=False, highlight=False)
     console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
     if not open_jobs:
         return

@@ -262,9 +262,7 @@ def _scores(
     """Scores of every test volume; each is on disk before the next is begun."""
     scores = list(record.scores())
     known = {(score.cohort, score.subject) for score in scores}
-    work = [(job.data.healthy, subject) for subject in job.data.splits.healthy_test]
-    for role, cohort in job.data.lesions.items():
-        work += [(cohort, subject) for subject in job.data.splits.lesion[role].test]
+    work = list(dict.fromkeys(_test_volumes(job)))
     missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
     with reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar:
         for cohort, subject in missing:
@@ -280,12 +278,13 @@ def _scores(
 def _metrics(
     job: Job, record: RunRecord, scores: tuple[VolumeScore, ...], detector: Detector, val_loss: float
 ) -> dict[str, float]:
-    """The cell's numbers: means over test volumes, by data set."""
-    healthy = [score for score in scores if score.role == Role.HEALTHY.value]
-    name = job.data.healthy.name
+    """The cell's numbers: means over test volumes, by data set.
+
+    A scan that stands twice in a published test list counts twice, as published.
+    """
+    by_volume = {(score.cohort, score.subject): score for score in scores}
+    tested = [by_volume[cohort.name, subject] for cohort, subject in _test_volumes(job)]
     result = {
-        f"{name}/l1": _mean(score.l1 for score in healthy),
-        f"{name}/l1_brain": _mean(score.l1_brain for score in healthy),
         "parameters": float(sum(weight.numel() for weight in detector.parameters())),
         "seconds_score": sum(score.seconds for score in scores),
     }
@@ -293,12 +292,18 @@ def _metrics(
         result["val_loss"] = val_loss
         result["seconds_train"] = float(record.state.get("seconds_train", 0.0))
     if record.untrained:
-        result[f"{name}/l1_untrained"] = record.untrained["l1"]
-    for cohort in job.data.lesions.values():
-        own = [score for score in scores if score.cohort == cohort.name]
-        for metric in ("dice", "dice_exact", "auprc"):
-            result[f"{cohort.name}/{metric}"] = _mean(getattr(score, metric) for score in own)
+        result[f"{job.data.healthy.name}/l1_untrained"] = record.untrained["l1"]
+    for cohort in (job.data.healthy, *job.data.lesions.values()):
+        own = [score for score in tested if score.cohort == cohort.name]
+        names = ("l1", "l1_brain") if cohort.role is Role.HEALTHY else ("dice", "dice_exact", "auprc")
+        result |= {f"{cohort.name}/{name}": _mean(getattr(score, name) for score in own) for name in names}
     return result
+
+
+def _test_volumes(job: Job) -> list[tuple[Cohort, str]]:
+    splits = job.data.splits
+    volumes = [(job.data.healthy, subject) for subject in splits.healthy_test]
+    return volumes + [(cohort, s) for role, cohort in job.data.lesions.items() for s in splits.lesion[role].test]
 
 
 def _mean(values: Any) -> float:

@@ -1,7 +1,7 @@
 """Which slices a training sees: one random slice a volume an epoch, the same whoever asks and whenever.
 
-All chance lies in the sampler, which derives slice and noise seed from (seed, epoch, subject). The data set only reads.
-So a training that is resumed at an epoch sees what an uninterrupted one would have seen.
+All chance lies in the sampler, which derives slice and noise seed from (seed, epoch, position); the data set only
+reads. So a training that is resumed at an epoch sees what an uninterrupted one would have seen.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ class EpochSampler(Sampler[SliceKey]):
         rng = np.random.default_rng([derive_seed(self._seed, "order"), self._epoch])
         order = rng.permutation(len(self._subjects))
         slices = rng.integers(self._depth, size=len(self._subjects))
-        for position in order:
-            subject = self._subjects[position]
-            yield SliceKey(subject, int(slices[position]), derive_seed(self._seed, "train", self._epoch, subject))
+        for position in map(int, order):
+            # The position is part of the seed: a scan that stands twice in a published split gets two noises.
+            seed = derive_seed(self._seed, "train", self._epoch, position)
+            yield SliceKey(self._subjects[position], int(slices[position]), seed)
 
 
 def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) -> list[SliceKey]:

@@ -20,8 +20,10 @@ import logging
 import math
 import os
 import re
+import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -154,6 +156,16 @@ def sync_all(runs: Path, uri: str, reporter: Reporter, *, with_checkpoint: bool 
         TrackingError: MLflow is absent or unreachable.
     """
     return _sync(all_records(runs), uri, reporter, with_checkpoint)
+
+
+def prepare_store(uri: str) -> None:
+    """Make the store and its experiment where there is none yet, so that MLflow's own UI finds them.
+
+    Raises:
+        TrackingError: MLflow is absent or unreachable.
+    """
+    with _open(uri):
+        pass
 
 
 def fold_results(uri: str, *data: str) -> tuple[FoldResult, ...]:
@@ -355,6 +367,7 @@ def _open(uri: str) -> Iterator[_Store]:
     client, errors = _client_and_errors()
     try:
         with _locked(uri):
+            _create_database(client, uri)
             with _settings(_PROBE):
                 store = _Store(client(tracking_uri=uri), uri)
             with _settings(_WORK):
@@ -382,7 +395,7 @@ def _client_and_errors() -> tuple[Any, tuple[type[Exception], ...]]:
             "mlflow is not installed here; the run record keeps everything, run `bench sync` where it is"
         ) from error
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    return MlflowClient, (MlflowException, RequestException, SQLAlchemyError, OSError)
+    return MlflowClient, (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError)
 
 
 @contextmanager
@@ -413,6 +426,25 @@ def _locked(uri: str) -> Iterator[None]:
     with database.with_name(f"{database.name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _create_database(client: Any, uri: str) -> None:
+    """Put a new SQLite store in place whole or not at all.
+
+    MLflow makes its tables in dozens of migrations, and a file whose migration was killed half-way can never be opened
+    again. So they run on a draft beside it, and a copy of the finished draft takes its place in one step.
+    """
+    database = _database(uri)
+    if database is None or database.exists():
+        return
+    draft = database.with_name(f".{database.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    client(tracking_uri=f"{_SQLITE}{draft.resolve() / 'draft.db'}")
+    with closing(sqlite3.connect(draft / "draft.db")) as source, closing(sqlite3.connect(draft / "whole.db")) as whole:
+        source.backup(whole)
+    (draft / "whole.db").replace(database)
+    shutil.rmtree(draft, ignore_errors=True)
 
 
 def without_password(uri: str) -> str:

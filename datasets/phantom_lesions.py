@@ -10,7 +10,7 @@ et al., Neuroinformatics 2018), the largest lesions confluent along the ventricl
 
 Every lesion brain shows lesion near the centre of the volume, so that a slab of central slices holds some of each: the
 largest MS lesion has its centre within SLAB_REACH of the middle of the brain's box, and a tumour within SLAB_REACH and
-the radius of its core.
+the radius of its core, though not in the very middle, lest the slab hold far more tumour than the volume in proportion.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ Mask = NDArray[np.bool_]
 Voxels = NDArray[np.int64]
 
 SLAB_REACH = 9.0  # mm from the middle of the brain's box
+SLAB_CLEARANCE = 0.3  # share of a tumour's reach that its centre keeps clear
 MARCH_STEP = 2  # mm, the grid of the fast marching
 MARCH_LIMIT = 120.0  # mm of white matter
 TUMOUR_MEDIAN_ML, TUMOUR_SPREAD = 90.0, 0.75
@@ -44,10 +45,10 @@ CONFLUENT = 1500  # mm^3, from here on lesions are periventricular and merge alo
 MS_SOFTNESS = 1.1  # mm
 
 # Grey values on the scanner's scale from white matter (0) to fluid (1): calibrated, see `phantom`.
-SOLID = (0.00, 0.30)
+SOLID = (0.08, 0.33)
 NECROSIS = (0.50, 0.82)
 NECROSIS_DEPTH = (0.5, 1.8)
-OEDEMA = (0.02, 0.34)
+OEDEMA = (0.13, 0.36)
 MS_PEAK = (0.18, 0.74)
 
 
@@ -102,12 +103,13 @@ def plan_tumour(subject: str, seed: int, quantile: float) -> TumourPlan:
     atlas = load_atlas()
     rng = stream(seed, subject, "tumour plan")
     volume, share = tumour_volume(quantile), float(rng.uniform(*CORE_SHARE))
-    hemisphere = (atlas.white_odds > 0) & (atlas.depth > 14) & (atlas.ventricle_distance > 6) & (atlas.iron < 0.1)
-    middle = (atlas.shape[0] - 1) / 2
-    heights = np.abs(np.arange(atlas.shape[0]) - middle) <= SLAB_REACH + _ball_radius(1000 * volume * share)
-    places = np.argwhere(hemisphere & heights[:, None, None])
-    z, y, x = (int(part) for part in places[rng.integers(len(places))])
     radius = _ball_radius(1000 * volume * share)
+    hemisphere = (atlas.white_odds > 0) & (atlas.depth > 14) & (atlas.ventricle_distance > 6) & (atlas.iron < 0.1)
+    limit = SLAB_REACH + radius
+    heights = np.abs(np.arange(atlas.shape[0]) - (atlas.shape[0] - 1) / 2)
+    near = (heights >= SLAB_CLEARANCE * limit) & (heights <= limit)
+    places = np.argwhere(hemisphere & near[:, None, None])
+    z, y, x = (int(part) for part in places[rng.integers(len(places))])
     push = Push((float(z), float(y), float(x)), 1.2 * radius, float(rng.uniform(*PUSH_STRENGTH)))
     return TumourPlan((z, y, x), volume, share, push)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score, f1_score
 
 from uadbench.benchmarks.engine import Job, check_lesions, jobs_for, reader_of, run_job
@@ -96,7 +97,7 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
         from uadbench.benchmarks.preset import load_preset
         from uadbench.benchmarks.progress import SilentReporter
         from uadbench.benchmarks.suite import select_rows
-        torch.set_num_threads({min(2, os.cpu_count() or 1)})
+        torch.set_num_threads({torch.get_num_threads()})
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
         job = jobs_for(select_rows(["maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0)[0]

@@ -226,6 +226,38 @@ def test_no_store_yet_is_no_result_and_makes_none(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sqlite3
+
+    database = tmp_path / "results" / "mlflow.db"
+    asked: list[str] = []
+
+    class Client:
+        """Makes a file and dies in the middle of it, the first time."""
+
+        def __init__(self, tracking_uri: str) -> None:
+            asked.append(tracking_uri)
+            path = Path(tracking_uri.removeprefix("sqlite:///"))
+            with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("CREATE TABLE half (number INTEGER)")
+            if len(asked) == 1:
+                raise Killed
+            with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("CREATE TABLE whole (number INTEGER)")
+
+    database.parent.mkdir()
+    with pytest.raises(Killed):
+        tracking._create_database(Client, f"sqlite:///{database}")
+    assert not database.exists()
+    tracking._create_database(Client, f"sqlite:///{database}")
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert tables == {"half", "whole"}
+    assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
+    tracking._create_database(Client, f"sqlite:///{database}")
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize(
     "uri", ["http://127.0.0.1:9", "http://name:secret@127.0.0.1:9", "sqlite:////proc/nowhere/mlflow.db", "odd://place"]
 )

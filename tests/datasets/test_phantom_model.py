@@ -177,7 +177,7 @@ def test_ms_lesions_have_their_load_and_lie_in_white_matter(young, load, count) 
     # None is below 4 mm³, so that a small load may grow a little.
     assert -0.01 * load < lesions.mask.sum() / 1000 - load < 0.01 * load + 0.004 * count
     assert (young.white + young.grey)[lesions.mask].mean() > 0.8
-    assert young.white[lesions.mask].mean() > 0.6 > young.white[young.brain].mean()
+    assert young.white[lesions.mask].mean() > 1.3 * young.white[young.brain].mean()
 
 
 def test_large_ms_lesions_lie_along_the_ventricles(young) -> None:

@@ -62,11 +62,15 @@ def test_training_noise_is_q_sample_of_simplex(make: Make, blobs: Blobs) -> None
     calls = watch(net)
     net.training_step(batch, 0)
     ((shown, t, _),) = calls
+    noises = []
     for b in range(6):
         alpha_bar = torch.prod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)[: t[b]])
         noise = (shown[b] - alpha_bar.sqrt() * batch.image[b]) / (1 - alpha_bar).sqrt()
         assert noise[0, 0, 0].abs() < 1e-2  # simplex noise is zero at the origin
         assert 0.3 < noise.std() < 1.0
+        noises.append(noise.flatten())
+    correlation = torch.corrcoef(torch.stack(noises)) - torch.eye(6)
+    assert correlation.abs().max() < 0.9  # every image has noise of its own
 
 
 def test_choices_belong_to_the_image_not_to_the_batch(make: Make, blobs: Blobs) -> None:

@@ -1,0 +1,84 @@
+"""The user's commands on a directory of scans: run, table, sync, with MLflow up and down."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+BENCH = Path(sys.executable).with_name("bench")
+TINY = Path(__file__).parents[1] / "tiny.toml"
+
+
+def write_scan(folder: Path, name: str, parts: dict[str, np.ndarray]) -> None:
+    for part, array in parts.items():
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), folder / part / f"{name}.nii.gz")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory `clinic` with ten healthy and four MS scans, and no tumour set."""
+    root = tmp_path_factory.mktemp("user")
+    rng = np.random.default_rng(0)
+    x, y, z = np.mgrid[:120, :120, :14]
+    for number in range(14):
+        mask = np.hypot(x - 60, y - 60) < rng.uniform(48, 56)
+        t2 = np.where(mask, 300 + 60 * np.cos(x / rng.uniform(6, 9)) + rng.normal(0, 5, mask.shape), 0)
+        if number < 10:
+            write_scan(root / "clinic/Train/ixi", f"IXI{number:03d}-Guys-0{number:03d}", {"t2": t2, "mask": mask})
+            continue
+        lesion = (np.hypot(x - 60 - 2 * number, y - 50) < 9) & (z > 2) & (z < 11)
+        parts = {"t2": np.where(lesion, 520, t2), "mask": mask, "seg": lesion}
+        write_scan(root / "clinic/Test/MSLUB", f"patient{number:02d}", parts)
+    preset = TINY.read_text().replace("depth = 100", "depth = 12")
+    (root / "small.toml").write_text(preset)
+    return root
+
+
+def bench(place: Path, *words: str, uri: str = "") -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "MLFLOW_TRACKING_URI": uri}
+    if not uri:
+        del environment["MLFLOW_TRACKING_URI"]
+    return subprocess.run(
+        [str(BENCH), *words], cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+RUN = ("run", "--method", "thresh", "--method", "ae", "--data", "clinic", "--preset", "small.toml", "--splits", "own")
+
+
+@pytest.mark.slow
+def test_run_then_table_then_again(place: Path) -> None:
+    down = bench(place, *RUN, "--folds", "0,1", uri="http://127.0.0.1:9")
+    assert down.returncode == 0, down.stderr
+    assert "bench sync" in down.stderr and "Traceback" not in down.stderr
+    assert down.stderr.count("warning:") == 1
+    synced = bench(place, "sync")
+    assert "4 cells written" in synced.stderr, synced.stderr
+    again = bench(place, "sync")
+    assert "0 cells written, 4 were there already" in again.stderr, again.stderr
+
+    table = bench(place, "table", "1", "--data", "clinic", "--preset", "small.toml", "--format", "markdown", "--paper")
+    assert table.returncode == 0, table.stderr
+    lines = {line.split("|")[1].strip(): line for line in table.stdout.splitlines() if line.startswith("|")}
+    ae = next(line for name, line in lines.items() if name.startswith("AE"))
+    assert "–" in ae, "the missing tumour set is a dash"
+    assert "±" in ae
+    assert "145.12" in table.stdout, "the published row stands beside ours"
+
+    repeated = bench(place, *RUN, "--folds", "0,1")
+    assert repeated.returncode == 0
+    assert "Cells: 4, of which 4 are done" in repeated.stderr
+
+
+def test_a_directory_without_data_is_one_sentence(place: Path) -> None:
+    (place / "empty").mkdir(exist_ok=True)
+    answer = bench(place, "run", "--method", "thresh", "--data", "empty")
+    assert answer.returncode == 2
+    assert "Train/ixi" in answer.stderr and "Traceback" not in answer.stderr

@@ -314,7 +314,8 @@ def prepare_phantom(
     """Write the phantom as NIfTI files in the layout of the field."""
     import os
 
-    from ..datasets.phantom import export_nifti, phantom_size
+    from ..datasets.phantom import phantom_size
+    from ..datasets.phantom_export import export_nifti
     from .progress import RichReporter
     from .sources import PHANTOM_SEED, StoreProgress
 

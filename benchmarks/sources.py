@@ -46,7 +46,7 @@ def open_data(
         if word == "phantom":
             if splits not in (None, "own"):
                 raise UserError(f"--splits {splits}: the phantom has only its own split; leave --splits out")
-            return load_phantom(phantom_size(size), cache, PHANTOM_SEED, jobs, progress.update, settings)
+            return load_phantom(phantom_size(size), cache, PHANTOM_SEED, jobs, progress.update, settings=settings)
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")

@@ -122,7 +122,7 @@ def _run_all(
     from .tracking import TrackingError, store_uri, sync_record
 
     reporter = RichReporter(console)
-    told: set[str] = set()
+    tracked = True
     problems = []
     outcomes = run_jobs(jobs, results / "runs", device, workers, reporter)
     for number, outcome in enumerate(outcomes, start=1):
@@ -133,11 +133,11 @@ def _run_all(
             continue
         reporter.say(f"{name}: {_result(outcome.record)}")
         try:
-            sync_record(outcome.record, store_uri(results), with_checkpoint=with_checkpoint)
+            if tracked:
+                sync_record(outcome.record, store_uri(results), with_checkpoint=with_checkpoint)
         except TrackingError as error:
-            if str(error) not in told:
-                reporter.say(f"warning: {error}")
-            told.add(str(error))
+            tracked = False  # a server that does not answer is asked once, not once a cell
+            reporter.say(f"warning: {error}")
     if problems:
         raise UserError(f"{len(problems)} of {len(jobs)} cells failed, the others are done; the first: {problems[0]}")
     reporter.say("All cells are done. `bench table` shows them, `bench ui` compares them.")
@@ -255,9 +255,11 @@ def ui(
     """Open MLflow's own interface on the store."""
     import subprocess
 
-    from .tracking import store_uri
+    from .tracking import prepare_store, store_uri
 
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store_uri(results)]
+    uri = store_uri(results)
+    prepare_store(uri)
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     raise typer.Exit(subprocess.call([*command, "--host", host, "--port", str(port)]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
@@ -31,17 +31,11 @@ class Bar(Protocol):
 class Reporter(Protocol):
     """Where progress and remarks go."""
 
-    def bar(self, title: str, total: int, done: int = 0) -> _BarContext:
+    def bar(self, title: str, total: int, done: int = 0) -> AbstractContextManager[Bar]:
         """Open a bar of `total` steps, `done` of them finished earlier."""
 
     def say(self, text: str) -> None:
         """Print a line."""
-
-
-class _BarContext(Protocol):
-    def __enter__(self) -> Bar: ...
-
-    def __exit__(self, *error: object) -> bool | None: ...
 
 
 class SilentReporter:

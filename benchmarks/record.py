@@ -116,7 +116,7 @@ class RunRecord:
     @property
     def done(self) -> bool:
         """True once every number of the cell is on disk."""
-        return self.state["status"] == "done"
+        return bool(self.state["status"] == "done")
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -209,7 +209,7 @@ class RunRecord:
             return ()
         table = pd.read_csv(path, dtype={"subject": str}).astype(object)
         table = table.where(table.notna(), None)
-        return tuple(kind(**line) for line in table.to_dict("records"))
+        return tuple(kind(**{str(key): value for key, value in line.items()}) for line in table.to_dict("records"))
 
     def _save_lines(self, name: str, lines: tuple[_LineT, ...], kind: type[_LineT]) -> None:
         table = pd.DataFrame([asdict(line) for line in lines], columns=[field.name for field in fields(kind)])

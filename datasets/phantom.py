@@ -5,16 +5,16 @@ MS lesions into it, `phantom_scanner` takes its picture at 1 mm, `phantom_subjec
 scan then goes through the same preparation as one from disk. The sets take the place of IXI, BraTS21 and MSLUB; nothing
 here is a patient, and whatever shows a result of these sets says "phantom".
 
-Calibrated to facts about the real sets, never to a trained method. The row *Thresh*
-needs no training: the rank of a voxel's grey value in the brain is its score; then the protocol's eroded mask, 5×5×5 median, greedy threshold on the validation
-set, and components below 7 voxels dropped. On the demo size with seed 0, in per cent:
+Calibrated to facts about the real sets, never to a trained method. The row *Thresh* needs no training: the rank of a
+voxel's grey value in the brain is its score; then the protocol's eroded mask, 5×5×5 median, greedy threshold on the
+validation set, and components below 7 voxels dropped. On the demo size with seed 0, in per cent:
 
     set       real Dice / AUPRC    all 50 slices    central 12 slices
     tumours        19.7 / 20.3       21.6 / 15.6          20.1 / 12.7
     MS              6.2 /  4.2        7.6 /  3.7           7.6 /  4.2
 
-Grey values after the 1st to 99th percentile (real in brackets): white matter 0.25 to 0.33 (0.28 to 0.34), grey matter 0.34
-to 0.43 (0.32 to 0.40), fluid 0.75 to 0.86 (0.6 to 1.0), MS lesions 0.39 to 0.56 by subject (0.44 to 0.51).
+Grey values after the 1st to 99th percentile (real in brackets): white matter 0.25 to 0.33 (0.28 to 0.34), grey matter
+0.34 to 0.43 (0.32 to 0.40), fluid 0.75 to 0.86 (0.6 to 1.0), MS lesions 0.39 to 0.56 by subject (0.44 to 0.51).
 """
 
 from __future__ import annotations

@@ -13,8 +13,10 @@ The fractions stay fractions: a voxel is never forced to one label, so partial v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,10 +128,11 @@ def _signed_distance(mask: NDArray[np.bool_], reach: float) -> Array:
     """Return the distance to the mask's border, positive inside, clipped to +-reach."""
     inside = ndimage.distance_transform_edt(mask)
     outside = ndimage.distance_transform_edt(~mask)
-    return np.clip(inside - outside, -reach, 4 * reach).astype(np.float32)
+    distance: Array = np.clip(inside - outside, -reach, 4 * reach).astype(np.float32)
+    return distance
 
 
-def _ventricles(fluid: Array, depth: Array, mni: tuple[Array, Array, Array]) -> NDArray[np.bool_]:
+def _ventricles(fluid: Array, depth: Array, mni: Sequence[NDArray[Any]]) -> NDArray[np.bool_]:
     """Return the lateral and third ventricles: deep fluid, without the cisterns behind the third ventricle."""
     z, y, x = mni
     above = (z > -8)[:, None, None] & (z < 40)[:, None, None]
@@ -222,7 +225,8 @@ def _push_velocity(shape: Shape, push: Push) -> Array:
     lattice = (np.indices(shape, dtype=np.float32) - 1) * LATTICE
     offset = lattice - np.array(push.centre, np.float32)[:, None, None, None]
     squared = (offset**2).sum(axis=0) / np.float32(push.radius**2)
-    return (np.float32(push.strength) * offset * np.exp(-squared / 2)).astype(np.float32)
+    velocity: Array = (np.float32(push.strength) * offset * np.exp(-squared / 2)).astype(np.float32)
+    return velocity
 
 
 def _affine(subject: str, seed: int) -> NDArray[np.float32]:
@@ -240,13 +244,13 @@ def coordinates(subject: str, seed: int, age: float, push: Push | None = None) -
     displacement = integrate(_velocity(atlas, subject, seed, age, push)) * np.float32(LATTICE)
     moved = evaluate(displacement, [spline_basis(n, LATTICE) for n in atlas.shape])
     matrix = _affine(subject, seed)
-    centre = (np.array(atlas.shape, np.float32) - 1) / 2
+    centre: Array = (np.array(atlas.shape, np.float32) - 1) / np.float32(2)
     for axis, length in enumerate(atlas.shape):
         line = np.arange(length, dtype=np.float32) - centre[axis]
         moved[axis] += line.reshape([-1 if other == axis else 1 for other in range(3)])
-    shift = (matrix[:, 3] + centre).reshape(3, 1)
-    mapped: Array = (matrix[:, :3] @ moved.reshape(3, -1) + shift).reshape(moved.shape)
-    return mapped
+    shift: Array = (matrix[:, 3] + centre).reshape(3, 1)
+    flat: Array = matrix[:, :3] @ moved.reshape(3, -1)
+    return (flat + shift).reshape(moved.shape)
 
 
 def _smooth_sample(channel: Array, where: Array) -> Array:
@@ -267,7 +271,8 @@ def _sulcal_odds(subject: str, seed: int, age: float, cortex: Array) -> Array:
     # Where a random field crosses zero lies a sheet; a coarser field decides where the sheet is an open sulcus.
     sheet = np.exp(-((random_field(rng, shape, 10.0) / np.float32(0.14)) ** 2))
     sheet *= smooth_step(random_field(rng, shape, 14.0) + 0.7, 1.0)
-    return cortex * (np.float32(opening) + openness + 2.6 * sheet) + (1 - cortex) * 0.4 * openness
+    odds: Array = cortex * (np.float32(opening) + openness + 2.6 * sheet) + (1 - cortex) * 0.4 * openness
+    return odds
 
 
 def _softmax(fluid: Array, white: Array, cortex: Array) -> tuple[Array, Array, Array]:

@@ -74,7 +74,8 @@ def evaluate(controls: Array, bases: Sequence[Array]) -> Array:
     along_x = controls @ x.T
     along_y = np.matmul(y, along_x)
     flat = along_y.reshape(*along_y.shape[:-2], -1)
-    return np.matmul(z, flat).reshape(*controls.shape[:-3], z.shape[0], y.shape[0], x.shape[0])
+    field: Array = np.matmul(z, flat).reshape(*controls.shape[:-3], z.shape[0], y.shape[0], x.shape[0])
+    return field
 
 
 def control_shape(shape: Shape, spacing: float) -> Shape:
@@ -89,13 +90,15 @@ def random_field(rng: np.random.Generator, shape: Shape, spacing: float) -> Arra
     controls = rng.standard_normal(control_shape(shape, spacing), dtype=np.float32)
     # A spline averages its control points: the sum of the squared weights, over a knot interval, is its variance.
     deviation = float(np.prod([np.sqrt(np.mean(np.sum(basis**2, axis=1))) for basis in bases]))
-    return evaluate(controls, bases) / np.float32(deviation)
+    field: Array = evaluate(controls, bases) / np.float32(deviation)
+    return field
 
 
-def linear_basis(targets: NDArray[np.float64], length: int) -> Array:
+def linear_basis(targets: NDArray[Any], length: int) -> Array:
     """Return the linear interpolation matrix, float32 [len(targets), length], from voxels 0..length-1 to `targets`."""
     distance = np.abs(np.clip(targets, 0, length - 1)[:, None] - np.arange(length)[None, :])
-    return np.clip(1 - distance, 0, None).astype(np.float32)
+    matrix: Array = np.clip(1 - distance, 0, None).astype(np.float32)
+    return matrix
 
 
 def integrate(velocity: Array) -> Array:
@@ -122,12 +125,16 @@ def jacobian_determinant(coordinates: Array) -> Array:
     Args:
         coordinates: where each voxel goes, float32 [3, Z, Y, X].
     """
-    rows = [np.gradient(part) for part in coordinates]
-    matrix = np.moveaxis(np.array(rows, dtype=np.float64), (0, 1), (-2, -1))
-    return np.linalg.det(matrix).astype(np.float32)
+    a, b, c = (np.gradient(part) for part in coordinates)
+    first = a[0] * (b[1] * c[2] - b[2] * c[1])
+    second = a[1] * (b[0] * c[2] - b[2] * c[0])
+    third = a[2] * (b[0] * c[1] - b[1] * c[0])
+    determinant: Array = first - second + third
+    return determinant
 
 
-def smooth_step(values: Array, width: float) -> Array:
+def smooth_step(values: NDArray[Any], width: float) -> Array:
     """Return 0 far below zero, 1 far above and a cubic ramp of the given width around it."""
     ramp = np.clip(values / width + 0.5, 0, 1)
-    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    step: Array = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
+    return step

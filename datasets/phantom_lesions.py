@@ -274,7 +274,8 @@ def _across_wall(anatomy: Anatomy, centre: NDArray[np.int64]) -> NDArray[np.floa
     """Return the unit vector that points away from the ventricle."""
     z, y, x = (int(part) for part in centre)
     patch = anatomy.ventricle_distance[z - 2 : z + 3, y - 2 : y + 3, x - 2 : x + 3]
-    slope = np.array([float(part[2, 2, 2]) for part in np.gradient(patch)])
+    slopes: list[Array] = list(np.gradient(patch))
+    slope = np.array([float(part[2, 2, 2]) for part in slopes])
     return np.asarray(slope / max(float(np.linalg.norm(slope)), 1e-6))
 
 
@@ -296,7 +297,8 @@ def _distance(ovoid: _Ovoid, box: tuple[slice, slice, slice]) -> Array:
     z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
     along = ovoid.axis[0] * z + ovoid.axis[1] * y + ovoid.axis[2] * x
     squared = z * z + y * y + x * x - along**2 * (1 - 1 / ovoid.aspect**2)
-    return np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    distance: Array = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
+    return distance
 
 
 def grow_ms(anatomy: Anatomy, plan: MsPlan, subject: str, seed: int) -> Lesions:

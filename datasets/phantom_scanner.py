@@ -88,7 +88,8 @@ def _tissue_signal(anatomy: Anatomy, scanner: Scanner, rng: np.random.Generator,
     white = scanner.white + (0.02 + 0.2 * seniority(age)) * rim
     solid = (anatomy.white * white + anatomy.grey * np.float32(scanner.grey)) * iron * mottle
     membrane = 1 - anatomy.white - anatomy.grey - anatomy.fluid
-    return solid + anatomy.fluid * np.float32(scanner.fluid) * pool + np.float32(OUTSIDE) * membrane
+    image: Array = solid + anatomy.fluid * np.float32(scanner.fluid) * pool + np.float32(OUTSIDE) * membrane
+    return image
 
 
 def _acquire(image: Array, scanner: Scanner, rng: np.random.Generator) -> Array:

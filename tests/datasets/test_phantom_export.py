@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
-from uadbench.datasets import phantom_export
+from uadbench.datasets import phantom, phantom_export
 from uadbench.datasets.cohort import Role
 from uadbench.datasets.disk import load_disk
 from uadbench.datasets.errors import DataError
-from uadbench.datasets.phantom import PhantomSize, export_nifti, load_phantom, phantom_splits, subjects
+from uadbench.datasets.phantom import PhantomSize, SimulatedScan, export_nifti, load_phantom, phantom_splits, subjects
 from uadbench.datasets.preparation import PreparationSettings
 
 TINY = PhantomSize("tiny", 5, 1, 1, 1, 1, 1)
-COARSE = PreparationSettings(factor=4, iterations=1)
+SMALL = PreparationSettings(side=32, depth=16)
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("nifti") / "brains"
+@pytest.fixture(autouse=True)
+def quick_brains(monkeypatch, brain):
+    """Files and stores are what is tested here: ellipsoids stand in for brains (test_phantom has the real ones)."""
+
+    def simulate(subject, role, seed):
+        image, mask, lesion = brain(int.from_bytes(f"{seed}{subject.id}".encode()[-6:]))
+        return SimulatedScan(np.rint(image), mask, None if role is Role.HEALTHY else lesion)
+
+    for module in (phantom, phantom_export):
+        monkeypatch.setattr(module, "simulate", simulate)
+    monkeypatch.setattr(phantom_export, "load_atlas", lambda: SimpleNamespace(origin=(-17.0, -19.0, -11.0)))
+
+
+@pytest.fixture
+def exported(tmp_path):
     seen: list[tuple[int, int]] = []
-    export_nifti(TINY, directory, 0, 1, lambda done, total: seen.append((done, total)))
-    return directory, seen
+    export_nifti(TINY, tmp_path / "brains", 0, 1, lambda done, total: seen.append((done, total)))
+    return tmp_path / "brains", seen
 
 
 def test_the_layout_is_the_fields(exported) -> None:
@@ -45,10 +58,8 @@ def test_the_layout_is_the_fields(exported) -> None:
 def test_read_from_disk_it_is_the_built_in_phantom(exported, tmp_path) -> None:
     directory, _ = exported
     seen: list[tuple[int, int]] = []
-    built = load_phantom(
-        TINY, tmp_path / "cache", 0, 1, lambda done, total: seen.append((done, total)), settings=COARSE
-    )
-    read = load_disk(directory, tmp_path / "disk", COARSE, None, 1)
+    built = load_phantom(TINY, tmp_path / "cache", 0, 1, lambda done, total: seen.append((done, total)), settings=SMALL)
+    read = load_disk(directory, tmp_path / "disk", SMALL, None, 1)
     assert seen[0] == (0, 10) and seen[-1] == (10, 10) and seen == sorted(seen)
     assert built.name.startswith("phantom") and built.title == "phantom (tiny)" and read.name.startswith("phantom")
     assert read.splits.name == built.splits.name == "phantom"
@@ -64,7 +75,7 @@ def test_read_from_disk_it_is_the_built_in_phantom(exported, tmp_path) -> None:
             assert np.array_equal(mine.store.brain_mask(scan), its.store.brain_mask(scan))
             if mine.store.has_lesions:
                 assert np.array_equal(mine.store.lesion_mask(scan), its.store.lesion_mask(scan))
-    again = load_phantom(TINY, tmp_path / "cache", 0, 1, settings=COARSE)
+    again = load_phantom(TINY, tmp_path / "cache", 0, 1, settings=SMALL)
     assert again.fingerprint == built.fingerprint
 
 

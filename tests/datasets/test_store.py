@@ -281,7 +281,7 @@ SCRIPT = """
         return PreparedVolume(volume, volume > 0.2, None)
 
     if __name__ == "__main__":
-        subjects = [Subject(str(number), None, None) for number in range(12)]
+        subjects = [Subject(str(number), None, None) for number in range(24)]
         store = build_store(Path(sys.argv[1]), subjects, prepare, {}, has_lesions=False, jobs=int(sys.argv[3]))
         print(store.fingerprint)
 """
@@ -325,6 +325,6 @@ def test_killed_build_goes_on_and_leaves_no_process_behind(tmp_path, jobs, how):
 
     log.unlink()
     out, err = started(script, folder, log, jobs).communicate(timeout=60)
-    assert {int(name) for name, _ in logged(log)} == set(range(12)) - kept, err
+    assert {int(name) for name, _ in logged(log)} == set(range(24)) - kept, err
     fresh, _ = started(script, tmp_path / "uninterrupted", log, 1).communicate(timeout=60)
     assert out == fresh != ""

@@ -18,8 +18,8 @@ test: $(READY)  ## the whole test suite
 lint: $(READY)  ## ruff, mypy on the installed package, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf .lint && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target .lint .
-	cd .lint && ../$(BIN)/mypy --config-file ../pyproject.toml -p uadbench
+	rm -rf .lint build && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target .lint . && rm -rf build
+	cd .lint && $(abspath $(BIN))/mypy --config-file ../pyproject.toml -p uadbench
 	$(BIN)/lint-imports
 
 clean:  ## remove the environment and everything generated (runs and volume stores under results/ stay)

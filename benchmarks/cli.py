@@ -259,7 +259,7 @@ def ui(
 
     uri = store_uri(results)
     prepare_store(uri)
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--backend-store-uri", uri]
     raise typer.Exit(subprocess.call([*command, "--host", host, "--port", str(port)]))
 
 

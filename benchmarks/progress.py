@@ -86,7 +86,7 @@ class RichReporter:
             yield bar
         finally:
             self._progress.remove_task(task)
-            if not self._progress.tasks:
+            if self._console.is_terminal and not self._progress.tasks:
                 self._progress.stop()
         if not self._console.is_terminal:
             self.say(f"  {title}: {total} done {bar.last_note}".rstrip())

@@ -3,9 +3,7 @@
 `reconstruction_figure` and `comparison_figure` show what Figure 3 of the MAEDiff paper shows: reconstruction, anomaly
 map and truth of the same volumes. `cohort_sheet` shows what the methods learn from and are tested on. All maps of a
 figure share one scale, so that a faint map looks faint; slices are chosen by the truth, never by a score.
-
-Axial slices are drawn with the front of the head up and the subject's left on the right. matplotlib is imported inside
-the functions (a bare GPU node has none) and drawn on without a display.
+How slices are drawn is told in `drawing`.
 """
 
 from __future__ import annotations
@@ -13,28 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.cohort import Cohort, Data, Role
 from ..metrics import remove_small_components
+from .drawing import FOUND, TRUE, axes_grid, colour_bar, fill, grey, heat, outline, save
 from .errors import UserError
-from .files import write_with
 from .scoring import VOXEL_ML
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-
-_INCH = 1.7
-_DPI = 130
-_MAP = "inferno"
-_FOUND, _TRUE = "#ff3b30", "#34d058"
 
 
 @dataclass(frozen=True)
@@ -78,19 +70,19 @@ def reconstruction_figure(samples: Sequence[Sample], path: Path, *, min_voxels: 
     """
     heads = ("original", "reconstruction", "anomaly map", "prediction", "ground truth")
     names = [f"{sample.title}\nslice {sample.slice_index}" for sample in samples]
-    figure, grid = _grid(names, len(heads), right=0.75)
+    figure, grid = axes_grid(names, len(heads), right=0.75)
     top = _map_top(samples)
     for axes, head in zip(grid[0], heads, strict=True):
         axes.set_title(head, fontsize=9)
     for row, sample in zip(grid, samples, strict=True):
         index = sample.slice_index
-        _grey(row[0], sample.original[index])
-        _grey(row[1], sample.reconstruction[index])
-        _heat(row[2], sample.score_map[index], top)
+        grey(row[0], sample.original[index])
+        grey(row[1], sample.reconstruction[index])
+        heat(row[2], sample.score_map[index], top)
         _prediction(row[3], sample, index, min_voxels)
         _truth(row[4], sample, index)
-    _colour_bar(figure, top)
-    _save(figure, path)
+    colour_bar(figure, top)
+    save(figure, path)
 
 
 def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> None:
@@ -106,7 +98,7 @@ def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> Non
     """
     first = _same_volumes(groups)
     names = [(f"{sample.title.splitlines()[0]}\nslice {sample.slice_index}", "anomaly map") for sample in first]
-    figure, grid = _grid([name for pair in names for name in pair], len(groups) + 1, right=0.75)
+    figure, grid = axes_grid([name for pair in names for name in pair], len(groups) + 1, right=0.75)
     tops = {title: _map_top(samples) for title, samples in groups.items()}
     common = _common_top(list(tops.values()))
     for column, (title, samples) in enumerate(groups.items()):
@@ -114,14 +106,14 @@ def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> Non
         grid[0][column].set_title(f"{title}\n(maps: own scale, 0 to {tops[title]:.2g})" if own else title, fontsize=8.5)
         for number, sample in enumerate(samples):
             index = first[number].slice_index
-            _grey(grid[2 * number][column], sample.reconstruction[index])
-            _heat(grid[2 * number + 1][column], sample.score_map[index], tops[title] if own else common)
+            grey(grid[2 * number][column], sample.reconstruction[index])
+            heat(grid[2 * number + 1][column], sample.score_map[index], tops[title] if own else common)
     grid[0][-1].set_title("original and truth", fontsize=8.5)
     for number, sample in enumerate(first):
-        _grey(grid[2 * number][-1], sample.original[sample.slice_index])
+        grey(grid[2 * number][-1], sample.original[sample.slice_index])
         _truth(grid[2 * number + 1][-1], sample, sample.slice_index)
-    _colour_bar(figure, common)
-    _save(figure, path)
+    colour_bar(figure, common)
+    save(figure, path)
 
 
 def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) -> None:
@@ -140,12 +132,12 @@ def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) 
     columns = min(3, subjects)
     blocks = [block for cohort in cohorts for block in _blocks(cohort, spread_subjects(cohort, subjects), columns)]
     names = [f"{block[0][0].title}\n({len(block[0][0].store.ids)} subjects)" for block in blocks]
-    figure, grid = _grid(names, columns * slices, right=0.1, gap=0.2)
+    figure, grid = axes_grid(names, columns * slices, right=0.1, gap=0.2)
     for row, block in zip(grid, blocks, strict=True):
         for number, (cohort, subject) in enumerate(block):
             _draw_subject(row[number * slices : (number + 1) * slices], cohort, subject)
     figure.suptitle(data.title, fontsize=11, y=0.995)
-    _save(figure, path)
+    save(figure, path)
 
 
 def spread_subjects(cohort: Cohort, count: int) -> list[str]:
@@ -190,9 +182,9 @@ def _draw_subject(row: Sequence[Axes], cohort: Cohort, subject: str) -> None:
         low, high = int(held[len(held) // 5]), int(held[-1 - len(held) // 5])
     for axes, place in zip(row, np.linspace(low, high, len(row)), strict=True):
         index = round(float(place))
-        _grey(axes, volume[index])
+        grey(axes, volume[index])
         if lesion is not None:
-            _outline(axes, lesion[index], _TRUE)
+            outline(axes, lesion[index], TRUE)
     row[0].set_title(_subject_title(cohort, subject, lesion), fontsize=6.5, loc="left", pad=2)
 
 
@@ -204,79 +196,23 @@ def _subject_title(cohort: Cohort, subject: str, lesion: Mask | None) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Drawing
-
-
-def _grid(names: Sequence[str], columns: int, *, right: float, gap: float = 0.04) -> tuple[Figure, list[list[Axes]]]:
-    """Axes without frames: a row a name, which stands at its left; `right` and `gap` in inches.
-
-    Raises:
-        UserError: matplotlib is not installed, or there is nothing to draw.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure as MatplotlibFigure
-    except ImportError as error:
-        raise UserError(
-            "matplotlib is not installed here; figures are drawn where it is, from the same runs"
-        ) from error
-    rows = len(names)
-    if rows == 0 or columns == 0:
-        raise UserError("there is nothing to draw: no volume was given")
-    head, left = 0.45, 0.2 + 0.068 * max(len(line) for name in names for line in name.splitlines())
-    width, height = left + columns * _INCH + right, head + rows * (_INCH + gap) + 0.15
-    figure = MatplotlibFigure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    frame = {"left": left / width, "right": 1 - right / width, "top": 1 - head / height, "bottom": 0.15 / height}
-    spec = figure.add_gridspec(rows, columns, **frame, wspace=0.03, hspace=gap / _INCH)
-    grid = [[figure.add_subplot(spec[row, column]) for column in range(columns)] for row in range(rows)]
-    for axes in (axes for line in grid for axes in line):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_frame_on(False)
-    for line, name in zip(grid, names, strict=True):
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7.5, labelpad=6)
-    return figure, grid
-
-
-def _grey(axes: Axes, image: NDArray[Any]) -> None:
-    """A slice on the fixed scale of prepared intensities."""
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, origin="lower", interpolation="nearest")
-
-
-def _heat(axes: Axes, image: NDArray[Any], top: float) -> None:
-    axes.imshow(image, cmap=_MAP, vmin=0, vmax=top, origin="lower", interpolation="nearest")
+# Parts of the figures
 
 
 def _prediction(axes: Axes, sample: Sample, index: int, min_voxels: int) -> None:
-    _grey(axes, sample.original[index])
+    grey(axes, sample.original[index])
     if sample.threshold is None:
         axes.set_xlabel("no threshold", fontsize=6.5, labelpad=1)
         return
     found = remove_small_components(sample.score_map > sample.threshold, min_voxels)
-    _fill(axes, found[index], _FOUND)
+    fill(axes, found[index], FOUND)
     axes.text(2, 2, f"score > {sample.threshold:.3g}", color="white", fontsize=6, va="bottom")
 
 
 def _truth(axes: Axes, sample: Sample, index: int) -> None:
-    _grey(axes, sample.original[index])
+    grey(axes, sample.original[index])
     if sample.truth is not None:
-        _fill(axes, sample.truth[index], _TRUE)
-
-
-def _fill(axes: Axes, mask: NDArray[Any], colour: str) -> None:
-    """A translucent mask with its outline."""
-    from matplotlib.colors import to_rgb
-
-    layer = np.zeros((*mask.shape, 4))
-    layer[mask] = (*to_rgb(colour), 0.45)
-    axes.imshow(layer, origin="lower", interpolation="nearest")
-    _outline(axes, mask, colour)
-
-
-def _outline(axes: Axes, mask: NDArray[Any], colour: str) -> None:
-    if mask.any() and not mask.all():
-        axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.6)
+        fill(axes, sample.truth[index], TRUE)
 
 
 def _map_top(samples: Sequence[Sample]) -> float:
@@ -290,19 +226,6 @@ def _common_top(tops: Sequence[float]) -> float:
     """The scale that methods share; one whose scores are of another kind (Thresh: intensities) is not squeezed in."""
     middle = sorted(tops)[(len(tops) - 1) // 2]
     return max(top for top in tops if top <= 3 * middle)
-
-
-def _colour_bar(figure: Figure, top: float) -> None:
-    """One bar at the right edge for every map of the figure."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    width, height = figure.get_size_inches()
-    tall = min(0.8, 2.2 / height)
-    place = figure.add_axes((1 - 0.62 / width, 0.5 - tall / 2, 0.12 / width, tall))
-    bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=place, extend="max")
-    bar.set_label("anomaly score, one scale for all", fontsize=7)
-    bar.ax.tick_params(labelsize=6.5)
 
 
 def _same_volumes(groups: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
@@ -323,7 +246,3 @@ def _same_volumes(groups: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
                 f"{title} was run on other volumes than {next(iter(groups))}; compare runs on the same data"
             )
     return first
-
-
-def _save(figure: Figure, path: Path) -> None:
-    write_with(path, lambda partial: figure.savefig(partial, format="png", dpi=_DPI))

@@ -132,6 +132,15 @@ def load_detector(word: str) -> type[Detector]:
     return checked_class(found, shown(file.path))
 
 
+def detectors_in(path: Path) -> list[type[Detector]]:
+    """Every method that a file defines.
+
+    Raises:
+        UserError: there is no such file, or it cannot be imported.
+    """
+    return _detectors(OwnFile.read(path).load())
+
+
 def checked_class(cls: type, place: str) -> type[Detector]:
     """See that a class can be a method at all, before it is made.
 

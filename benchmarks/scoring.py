@@ -74,10 +74,22 @@ class Reader:
         Raises:
             UserError: the method or the score returned another shape or something that is no number.
         """
-        original, mask = self._load(cohort, subject)
+        return self.read_arrays(*self._load(cohort, subject), subject)
+
+    def read_arrays(self, original: np.ndarray, mask: np.ndarray, name: str) -> Reading:
+        """Reconstruct, score and post-process a volume that is cut to the slab.
+
+        Args:
+            original: prepared volume, float32 [D, H, W].
+            mask: its brain, bool [D, H, W].
+            name: of the scan; its noise is drawn from it.
+
+        Raises:
+            UserError: as `read`.
+        """
         started = time.perf_counter()
         with labels_hidden(type(self.detector).__name__):
-            reconstruction, raw = self._infer(original, mask, subject)
+            reconstruction, raw = self._infer(original, mask, name)
         seconds = time.perf_counter() - started
         score_map = metrics.postprocess(raw, mask, erosion=self.settings.erosion, median=self.settings.median)
         return Reading(original, reconstruction, score_map, mask, seconds)

@@ -13,7 +13,6 @@ MLflow is imported inside the functions: a bare GPU node has none and loses noth
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ..datasets.atomic import locked
 from ..metrics import MeanStd, mean_std
 from .errors import UserError
 from .progress import Reporter, SilentReporter
@@ -179,6 +179,22 @@ def fold_results(uri: str, *data: str) -> tuple[FoldResult, ...]:
         return ()
     with _open(uri) as store:
         return tuple(result for name in data for result in store.results({_DATA: name}))
+
+
+def named_by_run(uri: str, run_id: str) -> str | None:
+    """What a run id of MLflow stands for: a cell's id, or "recipe/data/splits" of a parent; None where unknown.
+
+    Raises:
+        TrackingError: MLflow is absent or unreachable.
+    """
+    database = _database(uri)
+    if database is not None and not database.exists():
+        return None
+    with _open(uri) as store:
+        tags = store.tags(run_id)
+    if tags.get(_KIND) == "parent":
+        return "/".join(tags[word] for word in (_RECIPE, _DATA, _SPLITS))
+    return tags.get(_CELL)
 
 
 def _sync(records: Iterable[RunRecord], uri: str, reporter: Reporter, with_checkpoint: bool) -> Synced:
@@ -429,8 +445,7 @@ def _locked(uri: str) -> Iterator[None]:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with database.with_name(f"{database.name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with locked(database.with_name(f"{database.name}.lock")):
         yield
 
 
@@ -533,6 +548,17 @@ class _Store:
                 identity = json.loads(run.data.tags[_RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
                 yield FoldResult(**identity, metrics=dict(run.data.metrics))
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        """The tags of a run; none where there is no such run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return dict(self._client.get_run(run_id).data.tags)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
 
     def _write(self, report: _Report, parent: str) -> str:
         run = self._create(report.title, {**report.tags, _KIND: "fold", _PARENT_ID: parent}, report.start)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .space import Grid
 
 PREPARATION_VERSION = 1  # raise it when a change below changes the numbers: stores are then built anew
 
@@ -112,6 +113,27 @@ def prepare_volume(
     return PreparedVolume(np.where(coarse_brain, coarse, np.float32(0)), coarse_brain, lesions)
 
 
+def prepared_grid(grid: Grid, brain_mask: NDArray[np.bool_], settings: PreparationSettings) -> Grid:
+    """Where the volume that `prepare_volume` makes of a scan lies: its shape and its affine.
+
+    Args:
+        grid: where the scan and its brain mask lie, 1 mm.
+        brain_mask: True inside the brain, [Z, Y, X].
+        settings: the numbers.
+
+    Raises:
+        DataError: the mask is empty.
+    """
+    factor = settings.factor
+    centre_of_first = []
+    for part, want in zip(bounding_box(brain_mask), settings.fine_shape, strict=True):
+        first, place = _ends(part.stop - part.start, want)
+        centre_of_first.append(part.start + first - place + (factor - 1) / 2)
+    to_fine = np.diag([factor, factor, factor, 1.0])
+    to_fine[:3, 3] = centre_of_first[::-1]
+    return Grid(settings.shape, grid.affine @ to_fine)
+
+
 def _smooth_what_is_kept(image: NDArray[np.float32], settings: PreparationSettings) -> NDArray[np.float32]:
     """Curvature flow, sparing the slices that are cropped anyway.
 
@@ -163,11 +185,17 @@ def crop_or_pad(array: NDArray[_ScalarT], shape: tuple[int, ...]) -> NDArray[_Sc
     source, target = [], []
     for have, want in zip(array.shape, shape, strict=True):
         kept = min(have, want)
-        first, place = (have - kept) // 2, (want - kept) // 2
+        first, place = _ends(have, want)
         source.append(slice(first, first + kept))
         target.append(slice(place, place + kept))
     result[tuple(target)] = array[tuple(source)]
     return result
+
+
+def _ends(have: int, want: int) -> tuple[int, int]:
+    """Along one axis: the first voxel that a crop keeps, and the place that it gets."""
+    kept = min(have, want)
+    return (have - kept) // 2, (want - kept) // 2
 
 
 def scale_to_percentiles(

@@ -2,8 +2,8 @@
 
 The order is the protocol's: 1 mm and RAS, skull strip, affine to the atlas, crop, N4 in the mask. What is written is
 interpolated once: the scan goes from its own grid straight to the atlas through one composed transform, image with
-linear interpolation, brain mask and lesion labels with nearest neighbour through the very same transform. Every grid
-that is cropped or resampled carries its own affine, so a world point stays where it was.
+linear interpolation between voxels of the brain, brain mask and lesion labels with nearest neighbour through the very
+same transform. Every grid that is cropped or resampled carries its own affine, so a world point stays where it was.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from .bias import BiasSettings, correct_bias
 from .errors import DataError
 from .preparation import bounding_box
 from .registration import Atlas, Registration, RegistrationSettings, register_affine
-from .skull_strip import SkullStripper
+from .skull_strip import LARGEST_BRAIN_ML, SkullStripper
 from .space import Affine, Grid, isotropic_grid, resample
 
 #: Raise it when a change of the code changes what is written: prepared scans are then made anew.
-SCAN_PREPARATION_VERSION = 1
+SCAN_PREPARATION_VERSION = 2
 
 _SMALLEST_BRAIN_ML = 200.0
+_SMALLEST_SPAN, _LARGEST_SPAN = 50.0, 600.0  # mm, of each side of a scan; a head has 150 to 250
+_LEAST_WEIGHT = 0.02  # of the brain in an interpolated voxel, below which it is background
 _HALF_MAXIMUM = 2.355  # full width at half maximum of a Gaussian, in standard deviations
 
 
@@ -91,25 +93,27 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
         settings: the numbers.
 
     Raises:
-        DataError: not-a-number, a brain that is empty or far too small, a failed registration, or no lesion voxel left.
+        DataError: not-a-number, voxel sizes or a brain that no human has, a failed registration, or no lesion left.
     """
     clock = _Clock()
     _refuse_nonsense(raw)
+    _refuse_span(raw.grid)
     fine = isotropic_grid(raw.grid, settings.voxel)
     image = _sampled(raw.image, raw.grid, fine, None)
     clock.note("resample")
     mask, mask_grid = _find_brain(raw, image, fine, stripper)
     brain = resample(mask, mask_grid, fine)
-    _refuse_small(brain, fine, "after skull stripping")
+    _refuse_size(brain, fine, "after skull stripping")
     clock.note("strip")
     found = register_affine(image, brain, fine, atlas, settings.registration)
     clock.note("register")
     target = isotropic_grid(atlas.grid, settings.voxel)
     moved_mask = resample(mask, mask_grid, target, found.to_scan)
-    _refuse_small(moved_mask, target, "in atlas space")
+    _refuse_size(moved_mask, target, "in atlas space")
     box = bounding_box(moved_mask)
     grid, moved_mask = target.cropped(box), moved_mask[box]
-    moved = _sampled(raw.image, raw.grid, grid, found.to_scan)
+    inside = resample(mask, mask_grid, raw.grid)
+    moved = _sampled_inside(raw.image, inside, raw.grid, grid, found.to_scan)
     lesions = _moved_lesions(raw, grid, found.to_scan)
     clock.note("move")
     corrected = correct_bias(moved, moved_mask, grid, settings.bias)
@@ -147,6 +151,19 @@ def _sampled(image: NDArray[np.float32], grid: Grid, target: Grid, to_source: Af
     return resample(smooth.astype(np.float32), grid, target, to_source)
 
 
+def _sampled_inside(
+    image: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid, target: Grid, to_source: Affine
+) -> NDArray[np.float32]:
+    """As `_sampled`, but of the brain's voxels alone, their weights put right where others have a share.
+
+    Otherwise the empty background of a stripped scan would darken the rim of the brain, and with it the 1st percentile
+    of its intensities; or the skull would brighten it.
+    """
+    values = _sampled(np.where(inside, image, np.float32(0)), grid, target, to_source)
+    weights = _sampled(inside.astype(np.float32), grid, target, to_source)
+    return np.where(weights > _LEAST_WEIGHT, values / np.maximum(weights, _LEAST_WEIGHT), 0).astype(np.float32)
+
+
 def _refuse_nonsense(raw: RawVolumes) -> None:
     if not np.isfinite(raw.image).all():
         raise DataError("the image holds not-a-number or infinite voxels; export it again")
@@ -159,12 +176,25 @@ def _refuse_nonsense(raw: RawVolumes) -> None:
             )
 
 
-def _refuse_small(brain: NDArray[np.bool_], grid: Grid, when: str) -> None:
+def _refuse_span(grid: Grid) -> None:
+    """Sizes that are meant as metres or microns would else end in an array larger than the memory, or take hours."""
+    spans = np.sort(grid.spacing * grid.shape[::-1])
+    if spans[0] < _SMALLEST_SPAN or spans[-1] > _LARGEST_SPAN:
+        listed = " x ".join(f"{span:.4g}" for span in grid.spacing * grid.shape[::-1])
+        raise DataError(f"the scan spans {listed} mm, which no head does; correct the voxel sizes in its header")
+
+
+def _refuse_size(brain: NDArray[np.bool_], grid: Grid, when: str) -> None:
     volume = float(brain.sum()) * grid.voxel_ml
     if volume < _SMALLEST_BRAIN_ML:
         raise DataError(
             f"the brain has only {volume:.0f} ml {when}, a human one has about 1300; look at the scan, its orientation "
             "and its mask, or choose another --skull-strip"
+        )
+    if volume > LARGEST_BRAIN_ML:
+        raise DataError(
+            f"the brain has {volume:.0f} ml {when}, a human one has about 1300; its mask holds more than the brain, so "
+            "correct it or choose another --skull-strip"
         )
 
 

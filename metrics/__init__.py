@@ -5,6 +5,7 @@ of one sentence.
 """
 
 from .average_precision import average_precision
+from .components import Component, find_components
 from .dice import dice
 from .postprocess import erode_brain_mask, postprocess, remove_small_components
 from .reconstruction import l1_error
@@ -12,6 +13,7 @@ from .statistics import Interval, MeanStd, bootstrap_interval, mean_std
 from .threshold import Threshold, best_threshold, greedy_threshold
 
 __all__ = [
+    "Component",
     "Interval",
     "MeanStd",
     "Threshold",
@@ -20,6 +22,7 @@ __all__ = [
     "bootstrap_interval",
     "dice",
     "erode_brain_mask",
+    "find_components",
     "greedy_threshold",
     "l1_error",
     "mean_std",

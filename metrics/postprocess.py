@@ -23,7 +23,7 @@ from .median import median_filter
 
 # A plus sign within the slice: no erosion along the slice axis, where the volume is cut and not bounded by the brain.
 _CROSS_IN_SLICE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
-_TOUCHING_IN_3D = np.ones((3, 3, 3), dtype=bool)
+TOUCHING_IN_3D = np.ones((3, 3, 3), dtype=bool)
 
 
 def erode_brain_mask(mask: BoolArray, iterations: int = 3) -> BoolArray:
@@ -89,7 +89,7 @@ def remove_small_components(mask: BoolArray, min_voxels: int = 7) -> BoolArray:
     require_mask("mask", mask)
     require_volume("mask", mask)
     require_at_least("min_voxels", min_voxels, 0)
-    labels, _ = ndimage.label(mask, _TOUCHING_IN_3D)
+    labels, _ = ndimage.label(mask, TOUCHING_IN_3D)
     keep = np.bincount(labels.ravel()) >= min_voxels
     keep[0] = False  # the background, however small it may be
     kept: BoolArray = keep[labels]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from uadbench.benchmarks.preset import Preset, load_preset
 from uadbench.datasets.cohort import Cohort, Data, Fold, Part, Role, Splits, Subject
@@ -84,3 +87,97 @@ def _few_threads() -> None:
 def _ctrl_c_works() -> None:
     """A shell that starts the tests in the background has SIGINT ignored, and every child would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# ---------------------------------------------------------------------------------------------- a head by formulas
+
+
+def _soft(points: NDArray[np.float64], centre: Sequence[float], radii: Sequence[float]) -> NDArray[np.float32]:
+    """1 inside an ellipsoid, 0 outside, over about 3 mm between."""
+    squared = np.zeros(points.shape[:-1], dtype=np.float32)
+    for axis in range(3):
+        squared += ((points[..., axis] - centre[axis]) / radii[axis]).astype(np.float32) ** 2
+    return expit((1 - np.sqrt(squared)) * np.float32(min(radii) / 1.5))
+
+
+class SyntheticHead:
+    """A head given by formulas in world millimetres, so that it can be sampled on any grid without interpolation.
+
+    The brain is egg-shaped and unlike in all directions: ventricles, dark nuclei and a cerebellum aside.
+    """
+
+    LESION = (30.0, 20.0, 15.0)
+
+    def sample(
+        self, points: NDArray[np.float64], contrast: str, *, skull: bool = True, lesion: float = 0.0
+    ) -> NDArray[np.float32]:
+        """Intensity at world points [..., 3], "t1" or "t2"; a lesion of that radius is bright on T2."""
+        white, grey, fluid, bone = (0.9, 0.6, 0.2, 0.05) if contrast == "t1" else (0.35, 0.5, 1.0, 0.05)
+        brain = self._brain(points)
+        core = _soft(points, (0, -8, 5), (54, 68, 46))
+        image = grey + (white - grey) * core
+        for centre, radii in (((8, 10, 12), (8, 30, 10)), ((-12, -5, 10), (10, 22, 14)), ((0, -55, -38), (9, 7, 16))):
+            image += (fluid - image) * _soft(points, centre, radii)
+        for centre, radii in (((24, 5, 0), (9, 16, 9)), ((-40, -40, 20), (8, 10, 14)), ((35, -50, 30), (10, 6, 8))):
+            image += (grey - image) * _soft(points, centre, radii)
+        if lesion and contrast == "t2":
+            image += (1.2 - image) * _soft(points, self.LESION, (lesion,) * 3)
+        scalp = _soft(points, (0, -12, 2), (88, 106, 88)) - _soft(points, (0, -12, 2), (80, 98, 80))
+        around = (0.7 * scalp + bone * (1 - scalp)) * _soft(points, (0, -12, 2), (88, 106, 88)) if skull else 0
+        return (1000 * (image * brain + around * (1 - brain))).astype(np.float32)
+
+    def brain(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether world points lie in the brain."""
+        return self._brain(points) > 0.5
+
+    def lesion(self, points: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
+        """Whether world points lie in the lesion of that radius."""
+        return _soft(points, self.LESION, (radius,) * 3) > 0.5
+
+    def _brain(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        cerebrum = _soft(points, (0, -12, 8), (64, 82, 56))
+        frontal = _soft(points, (12, 35, 10), (40, 36, 40))
+        cerebellum = _soft(points, (-4, -60, -38), (44, 34, 26))
+        return np.maximum.reduce([cerebrum, frontal, cerebellum])
+
+
+@pytest.fixture(scope="session")
+def head() -> SyntheticHead:
+    return SyntheticHead()
+
+
+def _grid_points(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """World points [Z, Y, X, 3] of the voxels of a (z, y, x) array, by nibabel."""
+    import nibabel as nib
+
+    voxels = np.stack(np.meshgrid(*(np.arange(size) for size in shape), indexing="ij"), axis=-1)
+    return np.asarray(nib.affines.apply_affine(affine, voxels[..., ::-1]))
+
+
+@pytest.fixture(scope="session")
+def grid_points() -> Callable[..., NDArray[np.float64]]:
+    return _grid_points
+
+
+def _oriented(
+    axes: str, sizes: Sequence[float], turn: float = 0.0, extent: float = 208.0
+) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape (z, y, x) and affine of a grid round the head: its voxel axes, such as "PIR", turned about a slant line."""
+    from scipy.spatial.transform import Rotation
+
+    codes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
+    linear = np.zeros((3, 3))
+    for column, code in enumerate(axes):
+        row, sign = codes[code]
+        linear[row, column] = sign
+    linear = Rotation.from_rotvec(np.radians(turn) * np.array([0.6, -0.64, 0.48])).as_matrix() @ linear
+    counts = np.ceil(extent / np.asarray(sizes)).astype(int)
+    affine = np.eye(4)
+    affine[:3, :3] = linear * np.asarray(sizes)
+    affine[:3, 3] = np.array([0.0, -12.0, 2.0]) - affine[:3, :3] @ ((counts - 1) / 2)
+    return tuple(int(count) for count in counts[::-1]), affine
+
+
+@pytest.fixture(scope="session")
+def oriented() -> Callable[..., tuple[tuple[int, ...], NDArray[np.float64]]]:
+    return _oriented

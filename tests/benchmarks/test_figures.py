@@ -24,13 +24,13 @@ Make = Callable[..., Any]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that were drawn, as matplotlib objects; they are written as well."""
     kept: list[Any] = []
-    save = figures._save
+    save = figures.save
 
     def keep(figure: Any, path: Path) -> None:
         kept.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(figures, "_save", keep)
+    monkeypatch.setattr(figures, "save", keep)
     return kept
 
 

@@ -10,9 +10,16 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
+from uadbench.datasets.atlases import read_atlas
+from uadbench.datasets.bias import BiasSettings
 from uadbench.datasets.layout import DataSetInfo, scan_path
 from uadbench.datasets.preparation import PreparationSettings
+from uadbench.datasets.prepare import Recipe
+from uadbench.datasets.registration import RegistrationSettings
+from uadbench.datasets.scan_preparation import ScanSettings
+from uadbench.datasets.skull_strip import MaskFile, Stripped
 
 Brain = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -93,88 +100,57 @@ def shared_data() -> Path:
     return folder
 
 
-def _soft(points: NDArray[np.float64], centre: Sequence[float], radii: Sequence[float]) -> NDArray[np.float64]:
-    """1 inside an ellipsoid, 0 outside, over about 3 mm between."""
-    radius = np.sqrt(sum(((points[..., axis] - centre[axis]) / radii[axis]) ** 2 for axis in range(3)))
-    return 1 / (1 + np.exp(np.clip((radius - 1) * min(radii) / 1.5, -50, 50)))
-
-
-class SyntheticHead:
-    """A head given by formulas in world millimetres, so that it can be sampled on any grid without interpolation.
-
-    The brain is egg-shaped and unlike in all directions: ventricles, dark nuclei and a cerebellum aside.
-    """
-
-    LESION = (30.0, 20.0, 15.0)
-
-    def sample(
-        self, points: NDArray[np.float64], contrast: str, *, skull: bool = True, lesion: float = 0.0
-    ) -> NDArray[np.float32]:
-        """Intensity at world points [..., 3], "t1" or "t2"; a lesion of that radius is bright on T2."""
-        white, grey, fluid, bone = (0.9, 0.6, 0.2, 0.05) if contrast == "t1" else (0.35, 0.5, 1.0, 0.05)
-        brain = self._brain(points)
-        core = _soft(points, (0, -8, 5), (54, 68, 46))
-        image = grey + (white - grey) * core
-        for centre, radii in (((8, 10, 12), (8, 30, 10)), ((-12, -5, 10), (10, 22, 14)), ((0, -55, -38), (9, 7, 16))):
-            image += (fluid - image) * _soft(points, centre, radii)
-        for centre, radii in (((24, 5, 0), (9, 16, 9)), ((-40, -40, 20), (8, 10, 14)), ((35, -50, 30), (10, 6, 8))):
-            image += (grey - image) * _soft(points, centre, radii)
-        if lesion and contrast == "t2":
-            image += (1.2 - image) * _soft(points, self.LESION, (lesion,) * 3)
-        scalp = _soft(points, (0, -12, 2), (88, 106, 88)) - _soft(points, (0, -12, 2), (80, 98, 80))
-        around = (0.7 * scalp + bone * (1 - scalp)) * _soft(points, (0, -12, 2), (88, 106, 88)) if skull else 0
-        return (1000 * (image * brain + around * (1 - brain))).astype(np.float32)
-
-    def brain(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Whether world points lie in the brain."""
-        return self._brain(points) > 0.5
-
-    def lesion(self, points: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
-        """Whether world points lie in the lesion of that radius."""
-        return _soft(points, self.LESION, (radius,) * 3) > 0.5
-
-    def _brain(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        cerebrum = _soft(points, (0, -12, 8), (64, 82, 56))
-        frontal = _soft(points, (12, 35, 10), (40, 36, 40))
-        cerebellum = _soft(points, (-4, -60, -38), (44, 34, 26))
-        return np.maximum.reduce([cerebrum, frontal, cerebellum])
+LESION_RADIUS = 14.0
 
 
 @pytest.fixture(scope="session")
-def head() -> SyntheticHead:
-    return SyntheticHead()
+def coarse() -> ScanSettings:
+    """A preparation of raw scans that takes a fifth of a second."""
+    return ScanSettings(
+        voxel=4.0,
+        registration=RegistrationSettings(voxels=(8.0,), iterations=20, turns=(0.0,), starts=1),
+        bias=BiasSettings(shrink=2, iterations=(5, 5)),
+    )
 
 
-def _grid_points(shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """World points [Z, Y, X, 3] of the voxels of a (z, y, x) array, by nibabel."""
-    voxels = np.stack(np.meshgrid(*(np.arange(size) for size in shape), indexing="ij"), axis=-1)
-    return np.asarray(nib.affines.apply_affine(affine, voxels[..., ::-1]))
-
-
-@pytest.fixture(scope="session")
-def grid_points() -> Callable[..., NDArray[np.float64]]:
-    return _grid_points
-
-
-def _oriented(
-    axes: str, sizes: Sequence[float], turn: float = 0.0, extent: float = 208.0
-) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Shape (z, y, x) and affine of a grid round the head: its voxel axes, such as "PIR", turned about a slant line."""
-    from scipy.spatial.transform import Rotation
-
-    codes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
-    linear = np.zeros((3, 3))
-    for column, code in enumerate(axes):
-        row, sign = codes[code]
-        linear[row, column] = sign
-    linear = Rotation.from_rotvec(np.radians(turn) * np.array([0.6, -0.64, 0.48])).as_matrix() @ linear
-    counts = np.ceil(extent / np.asarray(sizes)).astype(int)
-    affine = np.eye(4)
-    affine[:3, :3] = linear * np.asarray(sizes)
-    affine[:3, 3] = np.array([0.0, -12.0, 2.0]) - affine[:3, :3] @ ((counts - 1) / 2)
-    return tuple(int(count) for count in counts[::-1]), affine
+def _save_raw(path: Path, array: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = array.astype(np.uint8) if array.dtype == np.bool_ else array
+    nib.save(nib.Nifti1Image(values.transpose(2, 1, 0), affine), path)
 
 
 @pytest.fixture(scope="session")
-def oriented() -> Callable[..., tuple[tuple[int, ...], NDArray[np.float64]]]:
-    return _oriented
+def write_head(head, oriented, grid_points):
+    """Write a head as raw files; returns where its lesion truly is in the scan's world."""
+
+    def write(image: Path, mask: Path | None, seg: Path | None, axes: str = "LAS", *, skull: bool = True) -> np.ndarray:
+        to_scan = np.eye(4)
+        to_scan[:3, :3] = 1.05 * Rotation.from_euler("xyz", (6, -4, 5), degrees=True).as_matrix()
+        to_scan[:3, 3] = (12, -9, 7)
+        shape, affine = oriented(axes, (4, 4, 5), 5, extent=236)
+        points = nib.affines.apply_affine(np.linalg.inv(to_scan), grid_points(shape, affine))
+        values = head.sample(points, "t2", lesion=LESION_RADIUS if seg else 0).round()
+        _save_raw(image, values if skull else np.where(head.brain(points), values, np.float32(0)), affine)
+        if mask:
+            _save_raw(mask, head.brain(points), affine)
+        if seg:
+            _save_raw(seg, 4 * head.lesion(points, LESION_RADIUS).astype(np.uint8), affine)
+        return nib.affines.apply_affine(to_scan, np.array(head.LESION))
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def atlas_file(tmp_path_factory, head, oriented, grid_points) -> Path:
+    shape, affine = oriented("LAS", (4, 4, 4))
+    points = grid_points(shape, affine)
+    path = tmp_path_factory.mktemp("atlas") / "synthetic.nii.gz"
+    brain = np.where(head.brain(points), head.sample(points, "t1", skull=False), 0)
+    _save_raw(path, brain.astype(np.float32), affine)
+    return path
+
+
+@pytest.fixture(scope="session")
+def recipe_for(atlas_file, coarse) -> Callable[[str], Recipe]:
+    """How a set is prepared in miniature, by its name."""
+    return lambda name: Recipe(read_atlas(atlas_file), Stripped() if name == "brats21" else MaskFile(), coarse)

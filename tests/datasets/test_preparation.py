@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -18,8 +19,10 @@ from uadbench.datasets.preparation import (
     downsample_image,
     downsample_mask,
     prepare_volume,
+    prepared_grid,
     scale_to_percentiles,
 )
+from uadbench.datasets.space import Grid
 
 UNSMOOTHED = PreparationSettings(side=32, depth=16, iterations=0)
 
@@ -223,3 +226,25 @@ def test_bad_input_is_named(brain, small, name, words):
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(DataError):
         PreparationSettings(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(130, 150, 140), (61, 201, 93), (150, 210, 215), (99, 193, 191)])
+def test_the_grid_says_where_every_voxel_of_the_prepared_volume_lies(shape):
+    """Soft balls at known world points come out with their centres there, whatever is cropped or padded."""
+    affine = nib.affines.from_matvec(np.eye(3), (-70.0, -100.5, -33.0))
+    axes = np.meshgrid(*(np.arange(size) for size in shape), indexing="ij")
+    middle = (np.array(shape) - 1) / 2
+    mask = sum(((axis - c) / (0.47 * n)) ** 2 for axis, c, n in zip(axes, middle, shape, strict=True)) < 1
+    for offset in ((4, -7, 9), (-12, 20, -15)):
+        place = np.round(middle) + offset
+        ball = np.exp(-sum((axis - p) ** 2 for axis, p in zip(axes, place, strict=True)) / 2 / 4**2)
+        ball += 1e-3 * np.random.default_rng(0).random(shape)  # so that the 1st percentile is not the minimum
+        numbers = PreparationSettings(upper_percentile=100)
+        prepared = prepare_volume(ball.astype(np.float32), mask, None, numbers)
+        grid = prepared_grid(Grid(shape, affine), mask, numbers)
+        weights = np.where(prepared.volume > 0.1, prepared.volume, 0)
+        coarse = np.stack(np.meshgrid(*(np.arange(size) for size in weights.shape), indexing="ij"), axis=-1)
+        world = nib.affines.apply_affine(grid.affine, coarse[..., ::-1])
+        found = (world * weights[..., None]).sum((0, 1, 2)) / weights.sum()
+        assert grid.shape == weights.shape
+        np.testing.assert_allclose(found, nib.affines.apply_affine(affine, place[::-1]), atol=0.1)

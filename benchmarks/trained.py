@@ -1,0 +1,189 @@
+"""A trained run, found by the words that its user has at hand, and brought back from its record alone.
+
+A run is a cell or a parent, all finished folds of one experiment. It is named by a cell's folder, its name
+(`bench list runs`) or its id; by a parent's recipe id or the name of its table row, where only one experiment has it;
+or by what MLflow calls either, the run id in its interface. No data set is needed: the record holds every number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..datasets.preparation import PreparationSettings
+from ..methods import Detector, methods
+from . import own
+from .errors import UserError
+from .preset import Plan
+from .record import RunRecord, ThresholdPair, all_records
+from .scoring import Reader, score_of
+from .slices import Slab
+from .training import load_weights
+
+_MLFLOW_ID_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The finished folds of one experiment.
+
+    Attributes:
+        records: a run record a fold, in order of folds.
+    """
+
+    records: tuple[RunRecord, ...]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What was run; all folds agree but for the fold."""
+        return self.records[0].config
+
+    @property
+    def title(self) -> str:
+        """Method, training data and preset, for people."""
+        config = self.config
+        return f"{config['title']} on {config['data_title']}, {' '.join([config['preset'], *config['changed']])}"
+
+    @property
+    def plan(self) -> Plan:
+        """Every number of the run."""
+        return Plan.model_validate(self.config["plan"])
+
+    @property
+    def preparation(self) -> PreparationSettings:
+        """The numbers of the preparation at load."""
+        return PreparationSettings(**self.plan.preparation)
+
+    @property
+    def slab(self) -> Slab:
+        """The slices that the methods have learnt."""
+        return Slab.central(self.preparation.shape[0], self.plan.data.slices)
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether it has learnt from the phantom's simulated brains."""
+        return bool(self.config["cohorts"]["healthy"]["name"].startswith("phantom"))
+
+    @property
+    def thresholds(self) -> dict[str, tuple[ThresholdPair, ...]]:
+        """By role of the lesion set, the thresholds of each fold; only sets that every fold has."""
+        found = [record.thresholds for record in self.records]
+        return {role: tuple(one[role] for one in found) for role in found[0] if all(role in one for one in found)}
+
+    def readers(self, device: str) -> tuple[Reader, ...]:
+        """A reader a fold, with its trained weights.
+
+        Raises:
+            UserError: the method is not there any more, or the record lacks its weights.
+        """
+        return tuple(_reader(record, self.plan, self.slab, device) for record in self.records)
+
+
+def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
+    """The run that a word names (see the module's text).
+
+    Args:
+        word: what the user wrote.
+        runs: the folder of run records.
+        mlflow_uri: where to look up a run id of MLflow.
+
+    Raises:
+        UserError: nothing, or more than one experiment, has that name, or nothing of it is finished.
+    """
+    path = Path(word)
+    if (path / "config.json").is_file():
+        return _finished(word, [RunRecord(path)])
+    records = [record for record in all_records(runs) if record.config]
+    wanted = _ids(word, mlflow_uri)
+    for matches in (_is_cell, _is_family, _is_row):
+        named = [record for record in records if any(matches(record, one) for one in wanted)]
+        if named:
+            return _finished(word, named)
+    known = ", ".join(sorted({str(record.config["row"]) for record in records if record.done})) or "none"
+    raise UserError(
+        f"--run {word}: no cell or parent of that name under {runs}; `bench list runs` lists them, "
+        f"finished rows: {known}"
+    )
+
+
+def _is_cell(record: RunRecord, word: str) -> bool:
+    return word in (record.folder.name, record.config["cell"])
+
+
+def _is_family(record: RunRecord, word: str) -> bool:
+    config = record.config
+    return word in (config["recipe"], "/".join((config["recipe"], config["data"], config["splits"])))
+
+
+def _is_row(record: RunRecord, word: str) -> bool:
+    return bool(word == record.config["row"])
+
+
+def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
+    """The word, or the cell or family that MLflow's run of that id stands for."""
+    if len(word) != _MLFLOW_ID_LENGTH or not set(word) <= set("0123456789abcdef"):
+        return (word,)
+    from .tracking import named_by_run
+
+    return (named_by_run(mlflow_uri, word) or word,)
+
+
+def _finished(word: str, records: Sequence[RunRecord]) -> TrainedRun:
+    done = [record for record in records if record.done]
+    if not done:
+        raise UserError(f"--run {word}: {records[0].folder.name} is not finished; run it to its end first")
+    families: dict[tuple[Any, ...], list[RunRecord]] = {}
+    for record in done:
+        families.setdefault(_family(record.config), []).append(record)
+    if len(families) > 1:
+        raise UserError(f"--run {word} names {len(families)} experiments, choose one: {_listed(families.values())}")
+    return TrainedRun(tuple(sorted(done, key=lambda record: int(record.config["fold"]))))
+
+
+def _listed(families: Iterable[Sequence[RunRecord]]) -> str:
+    """Each experiment's recipe id, what it is, and its first cell."""
+    runs = [TrainedRun(tuple(records)) for records in families]
+    return "; ".join(f"{run.config['recipe']} ({run.title}; {run.records[0].folder.name})" for run in runs)
+
+
+def _family(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(config[word] for word in ("recipe", "data", "fingerprint", "splits"))
+
+
+def _reader(record: RunRecord, plan: Plan, slab: Slab, device: str) -> Reader:
+    cls = _class_of(record)
+    if not record.best_checkpoint.exists():
+        raise UserError(f"{record.best_checkpoint} is missing; train the cell again or choose another --run")
+    try:
+        detector = cls(cls.Settings.model_validate(plan.method))
+        load_weights(record, detector)
+    except (ValueError, RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the weights of {record.folder.name} do not fit this version of {cls.__name__}: {reason}"
+        ) from error
+    score = score_of(plan)
+    _, state = record.score_state
+    if score is not None and state:
+        score.restore(state)
+    return Reader(detector.to(device).eval(), slab, plan.score, plan.train.precision, int(record.config["seed"]), score)
+
+
+def _class_of(record: RunRecord) -> type[Detector]:
+    """The class of a record's method: from the file kept in the record, or the registry.
+
+    Raises:
+        UserError: no installed package registers it.
+    """
+    name = str(record.config["method"])
+    if record.method_file.exists():
+        found = [cls for cls in own.detectors_in(record.method_file) if cls.info.name == name]
+        if len(found) == 1:
+            return found[0]
+        raise UserError(f"{record.method_file} does not hold the method {name!r} that it was kept for")
+    known = methods()
+    if name not in known:
+        raise UserError(f"{record.folder.name} is a run of {name!r}, which no installed package registers; install it")
+    return known[name]

@@ -1,0 +1,96 @@
+"""A scan's own space: maps that were made elsewhere, written on the scan's grid with the scan's affine.
+
+Whoever opens a map beside the scan must see one lie on the other, in any viewer. So the result has the very voxels of
+the file that was given, in its storage order, with its affine and the codes that say what the affine means.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .atomic import replacing
+from .errors import DataError
+from .space import Affine, Grid, resample
+
+_COMPRESSION = 4
+_LONGEST_DESCRIPTION = 79  # bytes; NIfTI-1 has 80 with the closing zero
+
+_ScalarT = TypeVar("_ScalarT", np.float32, np.bool_)
+
+
+@dataclass(frozen=True)
+class NativeSpace:
+    """Where a file's voxels lie, in its own storage order.
+
+    Attributes:
+        grid: shape (k, j, i) of the stored array, reversed as all arrays here, and its affine over (i, j, k).
+        sform_code: what the sform is aligned to, as NIfTI counts; 0 where there is none.
+        qform_code: the same for the qform.
+    """
+
+    grid: Grid
+    sform_code: int
+    qform_code: int
+
+    def take(self, array: NDArray[_ScalarT], grid: Grid, from_native: Affine) -> NDArray[_ScalarT]:
+        """Bring a volume from elsewhere: linear for maps, nearest for masks, 0 where it does not reach.
+
+        Args:
+            array: float32 map or bool mask.
+            grid: where it lies.
+            from_native: matrix from the scan's world to the world of `grid`, RAS+ mm [4, 4].
+        """
+        return resample(array, grid, self.grid, from_native)
+
+
+def read_native(path: Path) -> NativeSpace:
+    """The space of a file that `read_volume` could read.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    import nibabel as nib
+
+    try:
+        image: Any = nib.load(path)
+    except (OSError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
+        raise DataError(f"{path} cannot be read ({error}); copy or convert it again") from error
+    grid = Grid(tuple(image.shape[2::-1]), np.asarray(image.affine, dtype=np.float64))
+    if not isinstance(image, nib.Nifti1Image):
+        return NativeSpace(grid, sform_code=1, qform_code=0)
+    return NativeSpace(grid, int(image.header["sform_code"]), int(image.header["qform_code"]))
+
+
+def write_native(path: Path, array: NDArray[Any], space: NativeSpace, description: str) -> None:
+    """Write an array that lies in a scan's own space as gzipped NIfTI, whole or not at all; bool as uint8.
+
+    Args:
+        path: the file.
+        array: float32 or bool, of the space's shape.
+        space: the scan's.
+        description: what the header's field `descrip` says; at most 79 bytes.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+        ValueError: the description is too long, or the shape is another.
+    """
+    import nibabel as nib
+
+    text = description.encode("ascii")
+    if len(text) > _LONGEST_DESCRIPTION or array.shape != space.grid.shape:
+        raise ValueError(f"{path}: description of {len(text)} bytes, shape {array.shape} in {space.grid.shape}")
+    values = array.astype(np.uint8) if array.dtype == np.bool_ else array
+    image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), space.grid.affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = text
+    if space.sform_code or space.qform_code:
+        image.set_sform(space.grid.affine, space.sform_code)
+        image.set_qform(space.grid.affine, space.qform_code)
+    with replacing(path) as partial:
+        partial.write_bytes(gzip.compress(image.to_bytes(), _COMPRESSION, mtime=0))

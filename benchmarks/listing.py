@@ -75,13 +75,15 @@ def _data(results: Path) -> Table:
 
 
 def _runs(results: Path) -> Table:
-    table = Table("cell", "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
+    words = ("cell", "parent", "row", "data", "preset", "fold", "seed", "status")
+    table = Table(*words, title=f"Runs under {results / 'runs'}")
     for record in all_records(results / "runs"):
         config = record.config
         preset = " ".join([config["preset"], *config["changed"]])
         status = str(record.state["status"])
         table.add_row(
             record.folder.name,
+            config["recipe"],
             config["title"],
             config["data_title"],
             preset,

@@ -67,7 +67,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show our own warnings as one sentence, all others as Python does."""
-    if category.__name__ == "PluginWarning":
+    if category.__name__ in ("PluginWarning", "ScorePluginWarning"):
         print(f"warning: {message}", file=sys.stderr)
     else:
         _show_as_python_does(message, category, filename, lineno, file, line)
@@ -463,10 +463,28 @@ StripOption = Annotated[
 AtlasOption = Annotated[
     str,
     typer.Option(
-        "--atlas", help="mni152, or a stripped image, 0 outside the brain, such as SRI24, which the published one used."
+        "--atlas",
+        help="mni152; sri24, which the published preparation used (fetched once and verified); or a stripped image, "
+        "0 outside the brain.",
     ),
 ]
-PrepareJobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Processes; each needs about 2 GB.")]
+PrepareJobsOption = Annotated[
+    int,
+    typer.Option(
+        "--jobs", min=1, help="Processes; each needs 3 GB with hd-bet, 1.6 GB with deepbet, else 0.8 GB."
+    ),
+]
+
+
+N4LevelsOption = Annotated[
+    int,
+    typer.Option(
+        "--n4-levels",
+        min=0,
+        max=6,
+        help="Resolutions of the bias field; the finest of the usual 4 eats large tumours, 0 leaves the bias in.",
+    ),
+]
 
 
 @prepare_app.command("ixi")
@@ -475,10 +493,11 @@ def prepare_ixi(
     out: PreparedOption,
     skull_strip: StripOption = "hd-bet",
     atlas: AtlasOption = "mni152",
+    n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
     """Prepare the download of IXI: IXI-T2.tar or its folder, with IXI.xls beside the scans for ages."""
-    _prepare_download("ixi", raw, out, skull_strip, atlas, jobs)
+    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs)
 
 
 @prepare_app.command("brats21")
@@ -487,10 +506,11 @@ def prepare_brats21(
     out: PreparedOption,
     skull_strip: StripOption = "none",
     atlas: AtlasOption = "mni152",
+    n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
     """Prepare the download of BraTS21: the training set's .tar or folder."""
-    _prepare_download("brats21", raw, out, skull_strip, atlas, jobs)
+    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs)
 
 
 @prepare_app.command("mslub")
@@ -499,14 +519,17 @@ def prepare_mslub(
     out: PreparedOption,
     skull_strip: StripOption = "mask-file",
     atlas: AtlasOption = "mni152",
+    n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
     """Prepare the download of MSLUB: the folder of the patients."""
-    _prepare_download("mslub", raw, out, skull_strip, atlas, jobs)
+    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs)
 
 
-def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: str, jobs: int) -> None:
+def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: str, n4_levels: int, jobs: int) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
+    from dataclasses import replace
+
     from ..datasets.atlases import load_atlas
     from ..datasets.disk import DATA_SETS
     from ..datasets.prepare import Recipe, prepare_set
@@ -518,7 +541,9 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
 
     stripper = make_stripper(skull_strip)
     found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
-    recipe = Recipe(load_atlas(atlas), stripper, ScanSettings())
+    settings = ScanSettings()
+    settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
+    recipe = Recipe(load_atlas(atlas), stripper, settings)
     console = _console()
     with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
         outcome = prepare_set(found, out, recipe, jobs, progress.update)
@@ -526,6 +551,60 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
         console.print(line, highlight=False, markup=False)
     if outcome.failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def predict(
+    scan: Annotated[
+        list[Path], typer.Argument(help="NIfTI files, any orientation and voxel size.", show_default=False)
+    ],
+    run_: Annotated[
+        str,
+        typer.Option("--run", help="A cell, a parent (all its folds), a row, or MLflow's id of one: bench list runs."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
+    mask: Annotated[list[Path], typer.Option("--mask", help="A scan's brain mask; once a scan, in their order.")] = [],  # noqa: B006
+    threshold: Annotated[
+        str, typer.Option("--threshold", help="The run's threshold: of tumours or of ms; or a number.")
+    ] = "tumours",
+    skull_strip: Annotated[
+        str,
+        typer.Option(
+            "--skull-strip",
+            help="auto (a stripped scan is recognised, others go to the first of these that is installed), hd-bet, "
+            "deepbet, synthstrip, none.",
+        ),
+    ] = "auto",
+    atlas: AtlasOption = "mni152",
+    n4_levels: Annotated[
+        int | None,
+        typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
+    ] = None,
+    device: DeviceOption = "auto",
+    results: ResultsOption = _RESULTS,
+) -> None:
+    """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
+    from ..datasets.atlases import load_atlas
+    from .environment import choose_device
+    from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files, scan_settings
+    from .progress import RichReporter
+    from .tracking import store_uri
+    from .trained import find_run
+
+    console = _console()
+    chosen = choose_device(device)
+    scans = scan_files(scan, mask)
+    trained = find_run(run_, results / "runs", store_uri(results))
+    name, value = choose_threshold(threshold, trained)
+    settings = scan_settings(trained, n4_levels)
+    predictor = Predictor(trained, name, value, load_atlas(atlas), skull_strip, settings, chosen, out)
+    for line in predictor.lines():
+        console.print(line, highlight=False, markup=False)
+    outcome = predict_scans(predictor, scans, RichReporter(console))
+    for line in (*outcome.lines(out), NOTICE):
+        console.print(line, highlight=False, markup=False)
+    if outcome.failures:
+        raise typer.Exit(1 if outcome.predicted or outcome.kept else 2)
 
 
 @prepare_app.command("phantom")
@@ -545,6 +624,41 @@ def prepare_phantom(
     with StoreProgress(RichReporter(console), "write scans") as progress:
         export_nifti(phantom_size(size), nifti, PHANTOM_SEED, os.cpu_count() or 1, progress.update)
     console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
+
+
+@app.command()
+def check(
+    directory: Annotated[Path, typer.Argument(help="The data directory, as for --data.", show_default=False)],
+    figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
+    splits: SplitsOption = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+) -> None:
+    """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?
+
+    Exit code 0, or 2 with the reasons.
+    """
+    import os
+
+    from ..datasets.check import check_directory
+    from .check_report import print_report
+    from .check_sheet import draw_sheet
+    from .progress import RichReporter
+    from .sources import StoreProgress
+
+    console = _console()
+    try:
+        with StoreProgress(RichReporter(console), "check scans") as progress:
+            report = check_directory(directory, splits, jobs or os.cpu_count() or 1, progress.update)
+        if figure is not None:
+            with StoreProgress(RichReporter(console), "draw scans") as progress:
+                draw_sheet(report, figure, progress.update)
+            console.print(f"Wrote {figure}.", highlight=False)
+    except KeyboardInterrupt:
+        print("Stopped. The same command begins anew.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print_report(report, _console(sys.stdout))
+    if not report.is_sound:
+        raise typer.Exit(2)
 
 
 @splits_app.command("fetch")

@@ -100,7 +100,7 @@ def colour_bar(figure: Figure, top: float, label: str = "anomaly score, one scal
 
     width, height = figure.get_size_inches()
     tall = min(0.8, 2.2 / height)
-    place = figure.add_axes((1 - 0.62 / width, 0.5 - tall / 2, 0.12 / width, tall))
+    place = figure.add_axes((1 - 0.7 / width, 0.5 - tall / 2, 0.12 / width, tall))
     bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=place, extend="max")
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=6.5)

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .drawing import FOUND, axes_grid, colour_bar, grey, outline, save, veil
+from .drawing import axes_grid, colour_bar, grey, outline, save, veil
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _HEADS = ("scan", "reconstruction", "anomaly map, axial", "coronal", "sagittal")
 _MOST_ROWS = 4
+_OUTLINE = "#35e0ff"  # none of the map's colours comes near it
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def overlay_figure(view: View, path: Path, title: str, notice: str) -> None:
     """
     z, y, x = (size // 2 for size in view.scan.shape)
     places = view.places[:_MOST_ROWS] or (Place("nothing above\nthe threshold", (z, y, x)),)
-    figure, grid = axes_grid([place.title for place in places], len(_HEADS), right=0.75, gap=0.06)
+    figure, grid = axes_grid([place.title for place in places], len(_HEADS), right=0.85, gap=0.06)
     top = _top(view)
     for axes, head in zip(grid[0], _HEADS, strict=True):
         axes.set_title(head, fontsize=8.5)
@@ -95,16 +96,24 @@ def _squeeze(axes: Sequence[Axes], before: float, after: float) -> None:
 
 def _draw_place(row: Sequence[Axes], view: View, place: Place, top: float) -> None:
     z, y, x = place.voxel
-    axial = np.s_[z]
+    axial: tuple[slice | int, ...] = (z,)
+    coronal, sagittal = (slice(None), y), (slice(None), slice(None), x)
     grey(row[0], view.scan[axial])
     grey(row[1], view.reconstruction[axial])
-    for axes, cut in zip(row[2:], (axial, np.s_[:, y], np.s_[:, :, x]), strict=True):
+    for axes, cut in zip(row[2:], (axial, coronal, sagittal), strict=True):
         grey(axes, view.scan[cut])
         veil(axes, view.score_map[cut], top)
-        outline(axes, view.found[cut], FOUND)
-    for axes, (left, right) in zip(row, (("L", "R"), ("L", "R"), ("L", "R"), ("L", "R"), ("P", "A")), strict=True):
-        for word, at, side in ((left, 0.02, "left"), (right, 0.98, "right")):
-            axes.text(at, 0.5, word, transform=axes.transAxes, color="white", fontsize=6, ha=side, va="center")
+        outline(axes, view.found[cut], _OUTLINE)
+    style: dict[str, Any] = {
+        "color": "white",
+        "fontsize": 6,
+        "va": "center",
+        "bbox": {"facecolor": "black", "pad": 0.6},
+    }
+    for axes in row:
+        left, right = ("P", "A") if axes is row[-1] else ("L", "R")
+        axes.text(0.02, 0.5, left, transform=axes.transAxes, ha="left", **style)
+        axes.text(0.98, 0.5, right, transform=axes.transAxes, ha="right", **style)
 
 
 def _top(view: View) -> float:

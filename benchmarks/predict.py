@@ -22,7 +22,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -149,6 +149,7 @@ class Predictor:
         threshold: the score above which a voxel counts as lesion.
         atlas: the space.
         stripping: `--skull-strip`.
+        settings: the numbers of the preparation of raw scans.
         device: "cpu" or "cuda".
         out: where results go.
     """
@@ -158,6 +159,7 @@ class Predictor:
     threshold: float
     atlas: Atlas
     stripping: str
+    settings: ScanSettings
     device: str
     out: Path
 
@@ -171,6 +173,8 @@ class Predictor:
             lines.append(f"Note: this run looks at the central {millimetres} mm of the brain only (data.slices).")
         if self.run.is_phantom:
             lines.append("Note: this run has learnt from simulated brains; on a real scan its map shows that.")
+        if not self.settings.bias.iterations:
+            lines.append("Note: without N4, as the run's own scans, or as asked for.")
         return tuple(lines)
 
     @cached_property
@@ -222,8 +226,22 @@ class Predictor:
             "atlas": self.atlas.name,
             "atlas_sha256": self.atlas.sha256,
             "skull_strip": self.stripping,
+            "bias": asdict(self.settings.bias),
             "versions": [SCAN_PREPARATION_VERSION, PREPARATION_VERSION],
         }
+
+
+def scan_settings(run: TrainedRun, levels: int | None) -> ScanSettings:
+    """The preparation that a run expects: its own scans', of which the phantom's alone keep their bias.
+
+    Args:
+        run: the run.
+        levels: of N4, the user's word; None for what the run's own scans had.
+    """
+    settings = ScanSettings()
+    if levels is None:
+        levels = 0 if run.is_phantom else len(settings.bias.iterations)
+    return replace(settings, bias=settings.bias.of_levels(levels))
 
 
 def choose_threshold(word: str, run: TrainedRun) -> tuple[str, float]:
@@ -257,7 +275,8 @@ def scan_files(paths: Sequence[Path], masks: Sequence[Path]) -> tuple[ScanFile, 
         raise UserError(
             f"{len(paths)} scans and {len(masks)} masks were given; give --mask once a scan, in their order"
         )
-    scans = tuple(ScanFile(path, mask) for path, mask in zip(paths, masks or [None] * len(paths), strict=True))
+    partners: Sequence[Path | None] = masks or [None] * len(paths)
+    scans = tuple(ScanFile(path, mask) for path, mask in zip(paths, partners, strict=True))
     first: dict[str, Path] = {}
     for scan in scans:
         known = first.setdefault(scan.name, scan.path)
@@ -324,7 +343,7 @@ def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> str | N
         return None
     proof.unlink(missing_ok=True)
     settings = predictor.run.preparation
-    ready = ready_scan(scan.path, scan.mask, predictor.atlas, predictor.stripping, ScanSettings(), settings)
+    ready = ready_scan(scan.path, scan.mask, predictor.atlas, predictor.stripping, predictor.settings, settings)
     steps.step()
     prediction = predictor.predict(ready, scan.name, steps.step)
     files = _write(predictor, scan, ready, prediction)

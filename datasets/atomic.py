@@ -1,7 +1,8 @@
-"""Files written whole or not at all, and read back without surprises."""
+"""Files written whole or not at all, read back without surprises, and locks that end with their process."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -33,6 +34,34 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path, name: str = "*") -> None:
+    """Remove what `replacing` left in a folder when its process was killed; nobody may be writing there.
+
+    Args:
+        folder: need not exist.
+        name: of the file that was to be written; "*" is any.
+    """
+    for path in folder.glob(f".{name}.*.partial"):
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold a lock between processes; the system takes it away when its holder ends, however that comes about.
+
+    Args:
+        path: the lock's file, which stays.
+        wait: for another process that holds it.
+
+    Raises:
+        BlockingIOError: another process holds it and `wait` is False.
+        OSError: the file cannot be written.
+    """
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ def load_disk(
     ages = _ages(directory)
     cohorts = {}
     for role in (Role.HEALTHY, *split.lesion):
-        subjects = [sets[role].subject(scan, ages) for scan in _scans_of(split, role)]
+        subjects = [sets[role].subject(scan, ages) for scan in scans_of(split, role)]
         cohorts[role] = _cohort(cache, sets[role], subjects, settings, jobs=jobs, progress=progress)
     _refuse_lesion_free(sets, split, cohorts)
     healthy = cohorts.pop(Role.HEALTHY)
@@ -94,11 +94,13 @@ class FoundSet:
         info: its identity.
         files: for each kind of file ("t2", "mask", "seg") the path of each scan.
         is_phantom: whether it is an export of the phantom.
+        doubled: a sentence for each scan that has two files of one kind; the first in order of name is in `files`.
     """
 
     info: DataSetInfo
     files: Mapping[str, Mapping[str, Path]]
     is_phantom: bool
+    doubled: tuple[str, ...] = ()
 
     @property
     def scans(self) -> tuple[str, ...]:
@@ -136,33 +138,41 @@ def find_sets(directory: Path) -> dict[Role, FoundSet]:
     """
     if not directory.is_dir():
         raise DataError(f"{directory} is no directory; give --data a directory that holds {ixi.INFO.folder}/{IMAGE}")
-    found = {info.role: _find_set(directory, info) for info in DATA_SETS}
+    found = {info.role: find_set(directory, info) for info in DATA_SETS}
+    doubled = [sentence for one in found.values() for sentence in one.doubled]
+    if doubled:
+        raise DataError(doubled[0])
     if not found[Role.HEALTHY].scans:
         expected = scan_path(directory, ixi.INFO, IMAGE, "<scan>")
         raise DataError(f"{directory} holds no healthy scans; they are expected as {expected}")
     return {role: one for role, one in found.items() if one.scans}
 
 
-def _find_set(directory: Path, info: DataSetInfo) -> FoundSet:
+def find_set(directory: Path, info: DataSetInfo) -> FoundSet:
+    """What lies in a directory of one data set, which may be nothing."""
     folder = directory / info.folder
-    files = {kind: _index(folder / kind, kind) for kind in info.kinds}
-    return FoundSet(info, files, (folder / PHANTOM_MARK).exists())
+    indices = {kind: _index(folder / kind, kind) for kind in info.kinds}
+    files = {kind: index for kind, (index, _) in indices.items()}
+    doubled = tuple(sentence for _, sentences in indices.values() for sentence in sentences)
+    return FoundSet(info, files, (folder / PHANTOM_MARK).exists(), doubled)
 
 
-def _index(folder: Path, kind: str) -> dict[str, Path]:
-    """The NIfTI files of a folder by scan: "IXI002-Guys-0828" for IXI002-Guys-0828_t2.nii.gz."""
-    if not folder.is_dir():
-        return {}
+def _index(folder: Path, kind: str) -> tuple[dict[str, Path], list[str]]:
+    """The NIfTI files of a folder by scan, "IXI002-Guys-0828" for IXI002-Guys-0828_t2.nii.gz; what stands twice."""
     index: dict[str, Path] = {}
+    doubled: list[str] = []
+    if not folder.is_dir():
+        return index, doubled
     for path in sorted(folder.iterdir()):
         suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
         if suffix is None or path.name.startswith("."):
             continue
         scan = path.name.removesuffix(suffix).removesuffix(f"_{kind}")
         if scan in index:
-            raise DataError(f"{index[scan]} and {path.name} are the same scan; remove one of them")
-        index[scan] = path
-    return index
+            doubled.append(f"{index[scan]} and {path.name} are the same scan; remove one of them")
+        else:
+            index[scan] = path
+    return index, doubled
 
 
 def _data_name(directory: Path, sets: Mapping[Role, FoundSet]) -> str:
@@ -251,7 +261,7 @@ def _with_t2(split: Splits, available: frozenset[str] | None) -> Splits:
     test = kept(split.healthy_test)
     if not test or not all(fold.train and fold.val for fold in folds):
         raise DataError("avail_t2.csv leaves a part of the split without any scan; correct or remove the file")
-    dropped = set(_scans_of(split, Role.HEALTHY)) - available
+    dropped = set(scans_of(split, Role.HEALTHY)) - available
     note = f"{len(dropped)} listed scans have no T2 and are left out: {shorten(tuple(sorted(dropped)))}"
     notes = (*split.notes, note) if dropped else split.notes
     return replace(split, folds=folds, healthy_test=test, notes=notes)
@@ -261,7 +271,7 @@ def _people(sets: Mapping[Role, FoundSet]) -> dict[Role, Callable[[str], str]]:
     return {role: found.info.person_of for role, found in sets.items()}
 
 
-def _scans_of(split: Splits, role: Role) -> tuple[str, ...]:
+def scans_of(split: Splits, role: Role) -> tuple[str, ...]:
     """Every scan of a set that stands in some part, once, in order of name."""
     if role is Role.HEALTHY:
         in_folds = (scan for fold in split.folds for scan in (*fold.train, *fold.val))
@@ -281,7 +291,7 @@ def _refuse_missing(directory: Path, sets: Mapping[Role, FoundSet], split: Split
     paths = tuple(
         str(scan_path(directory, sets[role].info, kind, scan).relative_to(directory))
         for role in (Role.HEALTHY, *split.lesion)
-        for scan in _scans_of(split, role)
+        for scan in scans_of(split, role)
         for kind in sets[role].info.kinds
         if scan not in sets[role].files[kind]
     )

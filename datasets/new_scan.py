@@ -26,6 +26,7 @@ from .registration import Atlas, Registration, register_affine
 from .scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan
 from .skull_strip import MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
 from .space import Affine, Grid
+from .workers import one_itk_thread
 
 AUTO = "auto"
 _LEARNED = ("hd-bet", "deepbet", "synthstrip")  # in the order of preference; the first is the published one
@@ -113,8 +114,9 @@ def ready_scan(
     if image.min() == image.max():
         raise DataError(f"{path} is constant (value {image.min():g}); export it again")
     brain, stripper, by = _brain(path, image, grid, mask_path, choice)
-    scan, steps = _prepared(image, grid, brain, stripper, atlas, scan_settings)
-    volume = prepare_volume(scan.image, scan.brain, None, settings)
+    with one_itk_thread():
+        scan, steps = _prepared(image, grid, brain, stripper, atlas, scan_settings)
+        volume = prepare_volume(scan.image, scan.brain, None, settings)
     in_place = bool(np.array_equal(scan.registration.to_scan, np.eye(4)))
     return ReadyScan(
         volume=volume,
@@ -190,8 +192,12 @@ def _prepared(
     return scan, (
         f"registration: affine to {atlas.name}, mutual information {found.mutual_information:.3f}, "
         f"Dice of the brains {found.mask_dice:.3f}",
-        "N4 in the brain mask",
+        _bias_step(settings),
     )
+
+
+def _bias_step(settings: ScanSettings) -> str:
+    return "N4 in the brain mask" if settings.bias.iterations else "N4: left out"
 
 
 def _is_in_place(
@@ -223,4 +229,4 @@ def _kept_in_place(
         return scan, (skipped, "N4: skipped, the scan is cropped to its brain, so it is prepared")
     cropped = grid.cropped(box)
     corrected = correct_bias(image[box], brain[box], cropped, settings.bias)
-    return PreparedScan(corrected, brain[box], None, cropped, nowhere, {}), (skipped, "N4 in the brain mask")
+    return PreparedScan(corrected, brain[box], None, cropped, nowhere, {}), (skipped, _bias_step(settings))

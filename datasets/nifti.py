@@ -192,7 +192,8 @@ def _check_header(path: Path, image: Any, size: int) -> None:
     dtype = image.get_data_dtype()
     if dtype.kind not in "iuf":
         raise DataError(f"{path} holds {_content_name(dtype)}, not one number a voxel; convert it to grey values")
-    promised = math.prod(image.shape) * dtype.itemsize + image.dataobj.offset
+    stored: Any = image.dataobj
+    promised = math.prod(image.shape) * dtype.itemsize + stored.offset
     if promised > size:
         raise DataError(f"{path} is cut short: its header promises {promised} bytes, there are {size}; copy it again")
     _check_place(path, image)

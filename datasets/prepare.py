@@ -6,6 +6,9 @@ taken away before they are touched, so it is the proof that they are whole; a sc
 the recipe is not prepared again. `prepared/<set>/failures.csv` lists what could not be prepared and why, and
 `manifest.json` gathers all rows of all sets.
 
+One process prepares a set at a time: a lock says so that ends with its holder. Whatever ended it, nothing half-written
+stays: it is removed by the process itself or, if that was killed, by the next one.
+
 A registration that went wrong rarely fails; it gives a figure unlike the others. So its quality is compared over the
 set by the modified z-score (Iglewicz and Hoaglin 1993), and what stands out is listed for a look.
 """
@@ -17,10 +20,11 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -29,25 +33,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import read_json, replacing, write_json
+from .ages import add_ages
+from .atomic import locked, read_json, remove_partials, replacing, write_json
 from .errors import DataError
 from .layout import AGES, IMAGE, MASK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path
-from .nifti import read_volume, write_volume
-from .raw_layouts import RawFile, RawScan, RawSet
+from .nifti import as_mask, read_volume, write_volume
+from .raw_layouts import UNPACKED, RawFile, RawScan, RawSet
 from .registration import Atlas
 from .scan_preparation import SCAN_PREPARATION_VERSION, PreparedScan, RawVolumes, ScanSettings, prepare_scan
 from .skull_strip import MASK_FILE, SkullStripper
 from .space import Affine, Grid
-from .workers import be_a_good_child, in_workers
+from .workers import be_a_good_child, in_workers, one_itk_thread
 
 Progress = Callable[[int, int], None]
 
 ROWS, MANIFEST, FAILURES, SET_FILE = "prepared", "manifest.json", "failures.csv", "set.json"
 _FORMAT = 1
 _SHOWN = 8
+_LOCK = ".lock"
+_FRACTION = 0.01  # what a stored label may be off a whole number
 _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
-_PLACE_TOLERANCE = 1.0  # mm between the first voxels of image and mask
-_OUTLIER = -3.5  # modified z-score, as Iglewicz and Hoaglin advise
+OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
 _FEWEST_TO_COMPARE = 5
 _SMALLEST_SPREAD = 0.005  # of either figure: what alike scans differ by
 _LEAST_DICE = 0.8  # below it a registration is suspect whatever the others are
@@ -96,7 +102,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Failure:
-    """A scan that could not be prepared.
+    """A scan that could not be prepared, or an archive that could not be read to its end.
 
     Attributes:
         scan: its name.
@@ -148,30 +154,64 @@ def prepare_set(raw: RawSet, out: Path, recipe: Recipe, jobs: int = 1, progress:
         progress: called with (scans done, scans in all).
 
     Raises:
-        DataError: the data directory cannot be written or holds scans of this set from elsewhere, or a worker died.
+        DataError: the data directory cannot be written, lies in the download, holds scans of this set from elsewhere or
+            is being written by another process; or a worker died.
     """
+    _refuse_inside(raw.source, out)
     job = _Job(raw.info, out, recipe)
-    report = progress or (lambda _done, _total: None)
     try:
-        job.claim()
-        waiting = [scan for scan in raw.scans if not job.is_current(scan)]
-        kept = tuple(scan.id for scan in raw.scans if scan not in waiting)
-        failures = [Failure(scan, reason) for scan, reason in raw.incomplete.items()]
-        done = len(kept)
-        report(done, len(raw.scans))
-        for failure in _run(job, waiting, jobs):
+        with job.held(raw):
+            return _prepare_all(job, raw, jobs, progress or (lambda _done, _total: None))
+    except OSError as error:
+        raise _cannot_write(out, error) from error
+
+
+def _prepare_all(job: _Job, raw: RawSet, jobs: int, report: Progress) -> Outcome:
+    """Prepare what is not prepared yet, and sum up.
+
+    Raises:
+        DataError: a worker died.
+        OSError: the data directory cannot be written.
+    """
+    waiting = [scan for scan in raw.scans if not job.is_current(scan)]
+    redone = {scan.id for scan in waiting}
+    kept = tuple(scan.id for scan in raw.scans if scan.id not in redone)
+    failures = [
+        Failure(name, reason) for problems in (raw.damaged, raw.incomplete) for name, reason in problems.items()
+    ]
+    done = len(kept)
+    report(done, len(raw.scans))
+    with closing(_run(job, waiting, jobs)) as results:
+        for failure in results:
             failures += [failure] if failure else []
             done += 1
             report(done, len(raw.scans))
-        failed = {failure.scan for failure in failures}
-        prepared = tuple(scan.id for scan in waiting if scan.id not in failed)
-        ordered = tuple(sorted(failures, key=lambda failure: failure.scan))
-        notes = (*raw.notes, *_write_ages(out, raw), *job.strangers(raw))
-        outcome = Outcome(prepared, kept, ordered, find_outliers(job.rows()), notes)
-        _write_summary(job, raw, outcome)
-    except OSError as error:
-        raise _cannot_write(out, error) from error
+    failed = {failure.scan for failure in failures}
+    prepared = tuple(scan.id for scan in waiting if scan.id not in failed)
+    ordered = tuple(sorted(failures, key=lambda failure: failure.scan))
+    rows = job.rows()
+    notes = (*raw.notes, *_fraction_note(rows), *_write_ages(job.out, raw), *job.strangers(raw))
+    outcome = Outcome(prepared, kept, ordered, find_outliers(rows), notes)
+    _write_summary(job, raw, outcome)
     return outcome
+
+
+def _refuse_inside(source: Path, out: Path) -> None:
+    if source.is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise DataError(
+            f"--out {out} lies inside the download {source}, so that results would be taken for scans; "
+            "choose a folder outside of it"
+        )
+
+
+def _fraction_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    found = [scan for scan, row in rows.items() if row.get("fractional")]
+    if not found:
+        return ()
+    said = (
+        f"{len(found)} scans, such as {found[0]}, have a mask or segmentation with fractions, as a linear warp leaves"
+    )
+    return (f"{said}; voxels from one half up are taken",)
 
 
 def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -183,21 +223,33 @@ def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     reasons: dict[str, list[str]] = {scan: [] for scan in rows}
     for figure, title in (("mutual_information", "mutual information"), ("mask_dice", "Dice of the brain masks")):
         values = {scan: float(row["registration"][figure]) for scan, row in rows.items()}
-        for scan, score in _modified_z(values).items():
+        for scan, score in modified_z(values, _SMALLEST_SPREAD).items():
             low = figure == "mask_dice" and values[scan] < _LEAST_DICE
-            if score < _OUTLIER or low:
+            if score < -OUTLIER or low:
                 reasons[scan].append(f"{title} {values[scan]:.3f}, median {np.median(list(values.values())):.3f}")
     return {scan: "; ".join(said) for scan, said in reasons.items() if said}
 
 
-def _modified_z(values: Mapping[str, float]) -> dict[str, float]:
-    """0.6745 (x - median) / MAD; all 0 where there are too few to compare."""
+def modified_z(values: Mapping[str, float], smallest_spread: float) -> dict[str, float]:
+    """0.6745 (x - median) / MAD; all 0 where there are too few to compare.
+
+    Args:
+        values: by name.
+        smallest_spread: taken where the MAD is smaller: what alike values differ by.
+    """
     if len(values) < _FEWEST_TO_COMPARE:
         return dict.fromkeys(values, 0.0)
     numbers = np.array(list(values.values()))
-    spread = max(float(np.median(np.abs(numbers - np.median(numbers)))), _SMALLEST_SPREAD)
+    spread = max(float(np.median(np.abs(numbers - np.median(numbers)))), smallest_spread)
     scores = 0.6745 * (numbers - np.median(numbers)) / spread
     return dict(zip(values, scores.tolist(), strict=True))
+
+
+def prepared_rows(out: Path, info: DataSetInfo) -> dict[str, dict[str, Any]]:
+    """All finished rows of a set in a data directory by scan, in order; none where nothing was prepared."""
+    paths = sorted((out / ROWS / info.name).glob("*.json"))
+    found = {path.stem: read_json(path) for path in paths if path.name != SET_FILE}
+    return {scan: row for scan, row in found.items() if row is not None and "results" in row}
 
 
 # --------------------------------------------------------------------------------------------------- the files of a set
@@ -232,10 +284,39 @@ class _Job:
             raise DataError(f"{place} holds files that were not prepared here; choose another --out")
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    @contextmanager
+    def held(self, raw: RawSet) -> Iterator[None]:
+        """Hold the set's place for this process; nothing half-written is there when it begins or when it ends.
+
+        Raises:
+            DataError: another process holds it, or somebody else's scans lie there.
+        """
+        self.claim()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / _LOCK, wait=False))
+            except BlockingIOError as error:
+                raise DataError(
+                    f"another `bench prepare {self.info.name}` is writing to {self.out}; wait for it or stop it, then "
+                    "try again"
+                ) from error
+            self.tidy(raw)
+            stack.callback(self.tidy, raw)
+            yield
+
+    def tidy(self, raw: RawSet) -> None:
+        """Remove temporary files, and results of this download's scans that have no row."""
+        for place in (self.folder, *(self.out / self.info.folder / kind for kind in self.info.kinds)):
+            remove_partials(place)
+        for unpacked in self.folder.glob(f"{UNPACKED}*"):
+            shutil.rmtree(unpacked, ignore_errors=True)
+        for scan in raw.scans:
+            if not self.row_path(scan.id).exists():
+                self.forget(scan.id)
+
     def rows(self) -> dict[str, dict[str, Any]]:
         """All finished rows of the set by scan, in order."""
-        found = {path.stem: read_json(path) for path in sorted(self.folder.glob("*.json")) if path.name != SET_FILE}
-        return {scan: row for scan, row in found.items() if row is not None and "results" in row}
+        return prepared_rows(self.out, self.info)
 
     def is_current(self, scan: RawScan) -> bool:
         """Whether this scan was prepared from these sources by this recipe and its files are still there."""
@@ -250,7 +331,9 @@ class _Job:
             return False
         files = self.used(scan)
         sources = row.get("sources", {})
-        return sources.keys() == files.keys() and all(_is_same(file, sources[kind]) for kind, file in files.items())
+        return sources.keys() == files.keys() and all(
+            _is_same(file, sources[kind], self.folder) for kind, file in files.items()
+        )
 
     def used(self, scan: RawScan) -> dict[str, RawFile]:
         """The files of a scan that this recipe reads."""
@@ -272,24 +355,22 @@ class _Job:
         return (f"{count} scans of an earlier download lie in {self.out / self.info.folder}, too",) if count else ()
 
 
-def _is_same(file: RawFile, source: Mapping[str, Any]) -> bool:
+def _is_same(file: RawFile, source: Mapping[str, Any], scratch: Path) -> bool:
     """Whether a source is what a row says; its content is hashed only if its date has changed."""
     if source.get("file") != str(file):
         return False
-    return source.get("stamp") == _stamp(file) or _sha256_of(file) == source.get("sha256")
+    try:
+        if source.get("stamp") == _stamp(file):
+            return True
+        with file.opened(scratch) as path:
+            return _sha256(path) == source.get("sha256")
+    except (OSError, DataError):
+        return False  # it is read again, and what is wrong with it is said then
 
 
 def _stamp(file: RawFile) -> list[int]:
     state = file.path.stat()
     return [state.st_size, state.st_mtime_ns, file.offset, file.size]
-
-
-def _sha256_of(file: RawFile) -> str:
-    try:
-        with file.opened() as path:
-            return _sha256(path)
-    except DataError:
-        return ""
 
 
 def _sha256(path: Path) -> str:
@@ -312,7 +393,9 @@ def _prepare_one(job: _Job, scan: RawScan) -> Failure | None:
         sources, volumes = _read(job, scan)
         read = time.perf_counter() - started
         prepared = prepare_scan(volumes, job.recipe.atlas, job.recipe.stripper, job.recipe.settings)
-    except (ValueError, RuntimeError, ArithmeticError, EOFError, IndexError, MemoryError) as error:
+    except MemoryError:
+        return Failure(scan.id, f"{scan.id} needs more memory than there is; start again with fewer --jobs")
+    except (ValueError, RuntimeError, ArithmeticError, EOFError, IndexError) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         return Failure(scan.id, text if scan.id in text else f"{scan.id}: {text}")
     try:
@@ -323,7 +406,15 @@ def _prepare_one(job: _Job, scan: RawScan) -> Failure | None:
     return None
 
 
-def _read(job: _Job, scan: RawScan) -> tuple[dict[str, Any], RawVolumes]:
+@dataclass(frozen=True)
+class _Sources:
+    """What a row says of the files that a scan was made from: each by kind, and which masks hold fractions."""
+
+    files: Mapping[str, Any]
+    fractional: tuple[str, ...]
+
+
+def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
     """A scan's sources, for its row, and its volumes."""
     files = job.used(scan)
     if job.recipe.stripper.name == MASK_FILE and MASK not in files:
@@ -331,22 +422,41 @@ def _read(job: _Job, scan: RawScan) -> tuple[dict[str, Any], RawVolumes]:
     sources: dict[str, Any] = {}
     read: dict[str, tuple[NDArray[np.float32], Grid]] = {}
     for kind, file in files.items():
-        _refuse_unreadable(file)
-        with file.opened() as path:
-            sources[kind] = {"file": str(file), "sha256": _sha256(path), "stamp": _stamp(file)}
+        with file.opened(job.folder) as path:
+            sources[kind] = _identity(file, path)
             read[kind] = _volume(file, path)
     image, grid = read[IMAGE]
-    labels = {kind: _labels(files[kind], *read[kind], files[IMAGE], grid) for kind in read if kind != IMAGE}
+    image_name = files[IMAGE].name.name
+    labels = {
+        kind: (as_mask(*read[kind], str(files[kind]), image_name, grid), read[kind][1])
+        for kind in read
+        if kind != IMAGE
+    }
     lesions = labels.get(SEGMENTATION)
-    return sources, RawVolumes(image, grid, labels.get(MASK), lesions)
+    if lesions is not None and not lesions[0].any():
+        raise DataError(
+            f"{files[SEGMENTATION]} marks no lesion, and a scan of {job.info.title} cannot be scored without; correct "
+            "it or take the scan out of the download"
+        )
+    fractional = tuple(kind for kind in labels if _has_fractions(read[kind][0]))
+    return _Sources(sources, fractional), RawVolumes(image, grid, labels.get(MASK), lesions)
 
 
-def _refuse_unreadable(file: RawFile) -> None:
-    """Say as a failure of the scan what would else look like a failure of the disk."""
+def _identity(file: RawFile, path: Path) -> dict[str, Any]:
+    """What a row says of a source.
+
+    Raises:
+        DataError: it cannot be read, which would else look like a failure of the data directory.
+    """
     try:
-        file.path.open("rb").close()
+        return {"file": str(file), "sha256": _sha256(path), "stamp": _stamp(file)}
     except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}") from error
+        reason = error.strerror or error
+        raise DataError(f"{file} cannot be read ({reason}); check its permissions or copy it again") from error
+
+
+def _has_fractions(values: NDArray[np.float32]) -> bool:
+    return bool((np.abs(values - np.round(values)) > _FRACTION).any())
 
 
 def _volume(file: RawFile, path: Path) -> tuple[NDArray[np.float32], Grid]:
@@ -357,25 +467,7 @@ def _volume(file: RawFile, path: Path) -> tuple[NDArray[np.float32], Grid]:
         raise DataError(str(error).replace(str(path), str(file))) from error
 
 
-def _labels(
-    file: RawFile, values: NDArray[np.float32], grid: Grid, image_file: RawFile, image_grid: Grid
-) -> tuple[NDArray[np.bool_], Grid]:
-    """A mask or segmentation, every label above 0, that lies on its image's grid.
-
-    Raises:
-        DataError: it lies on another, or holds not-a-number.
-    """
-    image_name = image_file.name.name
-    if grid.shape != image_grid.shape:
-        raise DataError(f"{file} has shape {grid.shape}, its image {image_name} {image_grid.shape} (z, y, x)")
-    if not np.allclose(grid.affine, image_grid.affine, atol=_PLACE_TOLERANCE):
-        raise DataError(f"{file} lies elsewhere in space than its image {image_name}; correct its header")
-    if not np.isfinite(values).all():
-        raise DataError(f"{file} holds not-a-number; write it again")
-    return values >= np.float32(0.5), grid
-
-
-def _write(job: _Job, scan: RawScan, sources: Mapping[str, Any], prepared: PreparedScan, reading: float) -> None:
+def _write(job: _Job, scan: RawScan, sources: _Sources, prepared: PreparedScan, reading: float) -> None:
     """Write a scan's files, then its row."""
     started = time.perf_counter()
     arrays: dict[str, NDArray[Any]] = {IMAGE: prepared.image, MASK: prepared.brain}
@@ -389,7 +481,8 @@ def _write(job: _Job, scan: RawScan, sources: Mapping[str, Any], prepared: Prepa
     voxel_ml = prepared.grid.voxel_ml
     row = {
         "scan": scan.id,
-        "sources": dict(sources),
+        "sources": dict(sources.files),
+        "fractional": list(sources.fractional),
         "results": results,
         "recipe": job.recipe.content(),
         "made_with": _versions(),
@@ -416,12 +509,12 @@ def _versions() -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------- many scans
 
 
-def _run(job: _Job, scans: Sequence[RawScan], jobs: int) -> Iterator[Failure | None]:
+def _run(job: _Job, scans: Sequence[RawScan], jobs: int) -> Generator[Failure | None, None, None]:
     """Prepare scans, here or in processes, in any order."""
     if jobs > 1 and len(scans) > 1:
         yield from _run_in_processes(job, scans, min(jobs, len(scans)))
         return
-    with _one_thread():
+    with one_itk_thread():
         for scan in scans:
             yield _prepare_one(job, scan)
 
@@ -444,37 +537,24 @@ def _start_worker() -> None:
     be_a_good_child()
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One ITK thread for a while: sums over threads depend on their number, and results must not."""
-    import SimpleITK as sitk
-
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
-
-
 # ---------------------------------------------------------------------------------------------------- the whole set
 
 
 def _write_ages(out: Path, raw: RawSet) -> tuple[str, ...]:
-    """Write ages where a split of our own looks for them; ages that are there already stay."""
+    """Write ages where a split of our own looks for them, and say so."""
     path = out / SPLITS_FOLDER / AGES
-    if not raw.ages or path.exists():
-        return ()
-    with replacing(path) as partial_path, partial_path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["img_name", "age"])
-        writer.writerows(sorted(raw.ages.items()))
-    return (f"the ages of {len(raw.ages)} scans are written to {path}",)
+    added = add_ages(path, raw.ages)
+    if added is None:
+        return (f"{path} is no table of img_name and age, so the ages of this download are not added to it",)
+    return (f"the ages of {added} scans are written to {path}",) if added else ()
 
 
 def _write_summary(job: _Job, raw: RawSet, outcome: Outcome) -> None:
     """The set's failures and notes, then the manifest of all sets."""
-    with replacing(job.folder / FAILURES) as path, path.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(job.folder / FAILURES) as path,
+        path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["scan", "reason"])
         writer.writerows((failure.scan, failure.reason) for failure in outcome.failures)
@@ -493,11 +573,14 @@ def _write_summary(job: _Job, raw: RawSet, outcome: Outcome) -> None:
 
 
 def _write_manifest(out: Path) -> None:
-    sets = []
-    for path in sorted((out / ROWS).glob(f"*/{SET_FILE}")):
-        rows = [read_json(row) for row in sorted(path.parent.glob("*.json")) if row.name != SET_FILE]
-        sets.append({**(read_json(path) or {}), "scans": [row for row in rows if row is not None]})
-    write_json(out / MANIFEST, {"format": _FORMAT, "sets": sets})
+    """Gather all rows; processes that prepare other sets of the same directory take turns."""
+    with locked(out / ROWS / _LOCK):
+        remove_partials(out, MANIFEST)
+        sets = []
+        for path in sorted((out / ROWS).glob(f"*/{SET_FILE}")):
+            rows = [read_json(row) for row in sorted(path.parent.glob("*.json")) if row.name != SET_FILE]
+            sets.append({**(read_json(path) or {}), "scans": [row for row in rows if row is not None]})
+        write_json(out / MANIFEST, {"format": _FORMAT, "sets": sets})
 
 
 def _cannot_write(out: Path, error: OSError) -> DataError:

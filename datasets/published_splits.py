@@ -11,7 +11,6 @@ Verified downloads stay in a cache, so that the same command after a failure fet
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,26 +18,22 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from .atomic import replacing
 from .audit import leaks_among
 from .cohort import Role, Splits
 from .disk import DATA_SETS, FoundSet, choose_splits
+from .download import TIMEOUT, download, own_cache, reason
 from .errors import DataError, shorten
 from .layout import SPLITS_FOLDER
 from .splits import has_split_files
 from .store import Progress
 
-if TYPE_CHECKING:
-    from requests.exceptions import RequestException
-
 REPOSITORY = "FinnBehrendt/patched-Diffusion-Models-UAD"
 COMMIT = "da14cd0"
 BASE_URL = f"https://raw.githubusercontent.com/{REPOSITORY}/{COMMIT}/Data/splits"
-#: Seconds without a byte after which a server counts as silent.
-TIMEOUT = 30.0
 
 #: The published files and the sha256 of each, at that commit (line ends are LF).
 SHA256: Mapping[str, str] = MappingProxyType(
@@ -154,7 +149,7 @@ class LocalCopy:
         except FileNotFoundError as error:
             raise DataError(f"{path} is missing; give --from a folder with every file of {REPOSITORY}") from error
         except OSError as error:
-            raise DataError(f"{path} cannot be read: {_reason(error)}; give --from another folder") from error
+            raise DataError(f"{path} cannot be read: {reason(error)}; give --from another folder") from error
         _verify(content, str(path), sha256, "take it from the repository again")
         return content
 
@@ -189,55 +184,21 @@ class Server:
 
     def obtain(self, name: str, sha256: str) -> bytes:
         """The content of a file, from the cache or else from the server, verified; see `Source.obtain`."""
-        import pooch
-        from requests.exceptions import RequestException
-
         url = f"{self.base_url.rstrip('/')}/{name}"
-        cache = self.cache or pooch.os_cache("uadbench") / f"published-splits-{COMMIT}"
-
-        def download(url: str, output: str, _: object) -> None:
-            pooch.HTTPDownloader(timeout=self.timeout)(url, output, None)
-            remedy = "try again, or take a local copy with --from DIR"
-            _verify(Path(output).read_bytes(), url, sha256, remedy)  # before pooch does: our sentence, not its
-
-        try:
-            with _quiet(pooch.get_logger()):
-                path = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache, downloader=download)
-            return Path(path).read_bytes()
-        except RequestException as error:  # an OSError too, so it comes first
-            raise DataError(self._network_sentence(url, error)) from error
-        except OSError as error:
-            raise DataError(f"{cache} cannot keep {name}: {_reason(error)}; choose another --cache") from error
-
-    def _network_sentence(self, url: str, error: RequestException) -> str:
-        """What went wrong between us and the server, and what to do."""
-        from requests import exceptions as net
-        from urllib3.exceptions import ReadTimeoutError
-
-        silent = isinstance(error, net.Timeout) or isinstance(next(iter(error.args), None), ReadTimeoutError)
         remedy = "try again, or take a local copy with --from DIR"
-        if isinstance(error, net.HTTPError) and error.response is not None:
-            return f"{url} cannot be fetched: the server answers HTTP {error.response.status_code}; {remedy}"
-        if silent:
-            return f"{url} cannot be fetched: the server was silent for {self.timeout:g} s; {remedy}"
-        if isinstance(error, net.ChunkedEncodingError | net.ContentDecodingError):
-            return f"{url} cannot be fetched: the connection broke off in the middle of the file; {remedy}"
-        if isinstance(error, net.SSLError):
-            return f"{url} cannot be fetched: the server's certificate is not trusted; {remedy}"
-        if isinstance(error, net.ConnectionError):
-            return f"{url} cannot be fetched: there is no connection to {urlsplit(url).netloc}; {remedy}"
-        return f"{url} cannot be fetched: {error}; {remedy}"
-
-
-@contextmanager
-def _quiet(logger: logging.Logger) -> Iterator[None]:
-    """Keep a library's remarks out of the progress bar."""
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+        path = (self.cache or own_cache(f"published-splits-{COMMIT}")) / name
+        try:
+            download(
+                url,
+                sha256,
+                path,
+                lambda content: _verify(content, url, sha256, remedy),
+                remedy,
+                timeout=self.timeout,
+            )
+            return path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path.parent} cannot keep {name}: {reason(error)}; choose another --cache") from error
 
 
 def _verify(content: bytes, where: str, sha256: str, remedy: str) -> None:
@@ -265,7 +226,7 @@ def _sha256_of(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {_reason(error)}; remove it or choose another --out") from error
+        raise DataError(f"{path} cannot be read: {reason(error)}; remove it or choose another --out") from error
 
 
 def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -282,7 +243,7 @@ def _write_all(folder: Path, contents: Mapping[str, bytes]) -> None:
                     file.flush()
                     os.fsync(file.fileno())
     except OSError as error:
-        raise DataError(f"{folder} cannot be written: {_reason(error)}; make room or choose another --out") from error
+        raise DataError(f"{folder} cannot be written: {reason(error)}; make room or choose another --out") from error
 
 
 @contextmanager
@@ -297,12 +258,6 @@ def _made(folder: Path) -> Iterator[None]:
             with suppress(OSError):
                 one.rmdir()
         raise
-
-
-def _reason(error: OSError) -> str:
-    """The short reason; pooch wraps it into a longer text of its own."""
-    first = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    return first.strerror or str(first)
 
 
 # ------------------------------------------------------------------------------------------------- what is in them

@@ -7,12 +7,12 @@
 
 Names decide, not folders, so a set may lie deeper or flat. Other modalities of the same scans are passed over, and what
 belongs to nothing is listed. A plain .tar is read in place: its list of members says where each file begins, so a
-single scan is copied out without a pass over the whole archive.
+single scan is copied out without a pass over the whole archive. Of a tar that is cut short, what is whole is used.
 """
 
 from __future__ import annotations
 
-import csv
+import os
 import re
 import tarfile
 import tempfile
@@ -23,11 +23,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from . import brats21, ixi, mslub
+from .ages import read_sheet
 from .errors import DataError, shorten
 from .layout import IMAGE, MASK, SEGMENTATION, SUFFIXES, DataSetInfo
 
+#: How temporary folders of unpacked members begin.
+UNPACKED = ".uadbench-"
+
 _OTHER = "other"  # a file of the set that the benchmark does not need
-_AGE_SHEETS = ("IXI.xls", "IXI.csv")
+_AGE_SHEETS = ("IXI.csv", "IXI.xls")  # who saved the sheet as a CSV had a reason
+_TAR_BLOCK = 512  # bytes; a tar ends with two of zeros
+_ARCHIVES = (".tar.gz", ".tgz", ".zip", ".rar", ".7z")
 
 
 @dataclass(frozen=True)
@@ -39,47 +45,69 @@ class RawFile:
         member: its name in the tar; None for a file on its own.
         offset: where it begins in the tar, bytes.
         size: its length in the tar, bytes.
+        root: the folder of the download; what lies above it says nothing.
     """
 
     path: Path
     member: str | None = None
     offset: int = 0
     size: int = 0
+    root: Path | None = None
 
     @property
     def name(self) -> PurePosixPath:
         """Its path within the download, as far as names matter."""
-        return PurePosixPath(self.member or self.path.as_posix())
+        if self.member is not None:
+            return PurePosixPath(self.member)
+        return PurePosixPath((self.path.relative_to(self.root) if self.root else self.path).as_posix())
 
     def __str__(self) -> str:
-        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+        """Its name for messages and manifest, on one line whatever bytes it is made of."""
+        return _printable(str(self.path) if self.member is None else f"{self.path}:{self.member}")
 
     @contextmanager
-    def opened(self) -> Iterator[Path]:
+    def opened(self, folder: Path | None = None) -> Iterator[Path]:
         """Give a path to read it from; a member of a tar is copied to a temporary folder for that time.
 
+        Args:
+            folder: where temporary folders are made; None is the system's own place.
+
         Raises:
-            DataError: the tar ends before the member does.
-            OSError: the temporary folder is full.
+            DataError: the tar cannot be read or ends before the member does.
+            OSError: the temporary folder cannot be written.
         """
         if self.member is None:
             yield self.path
             return
         suffix = _suffix(self.name.name) or ""
-        with tempfile.TemporaryDirectory(prefix="uadbench-") as folder:
-            copy = Path(folder) / f"scan{suffix}"
+        with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=folder) as place:
+            copy = Path(place) / f"scan{suffix}"
             self._extract(copy)
             yield copy
 
     def _extract(self, copy: Path) -> None:
         left = self.size
-        with self.path.open("rb") as archive, copy.open("wb") as out:
-            archive.seek(self.offset)
-            while left and (block := archive.read(min(left, 1 << 20))):
-                out.write(block)
-                left -= len(block)
+        try:
+            with copy.open("wb") as out:
+                for block in self._blocks():
+                    out.write(block)
+                    left -= len(block)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(copy)) from error
         if left:
-            raise DataError(f"{self.path} ends in the middle of {self.member}; download it again")
+            raise DataError(f"{_printable(str(self.path))} ends in the middle of {self.member}; download it again")
+
+    def _blocks(self) -> Iterator[bytes]:
+        """The content of a member, block by block."""
+        left = self.size
+        try:
+            with self.path.open("rb") as archive:
+                archive.seek(self.offset)
+                while left and (block := archive.read(min(left, 1 << 20))):
+                    yield block
+                    left -= len(block)
+        except OSError as error:
+            raise DataError(f"{self} cannot be read ({error.strerror or error}); copy or download it again") from error
 
 
 @dataclass(frozen=True)
@@ -101,8 +129,10 @@ class RawSet:
 
     Attributes:
         info: the set.
+        source: the folder or tar that was given.
         scans: complete scans in order of name.
         incomplete: for each scan that misses a file that nothing replaces, a sentence.
+        damaged: for each archive or folder that could not be read to its end, a sentence.
         unplaced: NIfTI files, tables and archives that belong to nothing.
         passed_over: number of files of the set that are not needed, such as other modalities.
         ages: years by scan.
@@ -110,8 +140,10 @@ class RawSet:
     """
 
     info: DataSetInfo
+    source: Path
     scans: tuple[RawScan, ...]
     incomplete: Mapping[str, str] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
     unplaced: tuple[str, ...] = ()
     passed_over: int = 0
     ages: Mapping[str, float] = field(default_factory=dict)
@@ -143,35 +175,51 @@ def find_raw(info: DataSetInfo, raw: Path) -> RawSet:
         raw: its folder, which may hold tars, or the tar.
 
     Raises:
-        DataError: nothing there, an unreadable tar, or no scan of this set.
+        DataError: nothing there, nothing that can be read, or no scan of this set.
     """
     place = _PLACES[info.name]
     found: dict[str, dict[str, list[tuple[_Place, RawFile]]]] = defaultdict(lambda: defaultdict(list))
-    unplaced: list[str] = []
-    sheets: list[RawFile] = []
+    unplaced: list[RawFile] = []
     passed_over = 0
-    for file in _files(raw):
+    listing = _list_files(raw)
+    sheets = [sheet for name in _AGE_SHEETS if raw.is_file() and (sheet := raw.with_name(name)).is_file()]
+    for file in listing.files:
         placed = place(file.name) if _suffix(file.name.name) else None
         if placed is not None and placed.kind != _OTHER:
             found[placed.scan][placed.kind].append((placed, file))
         elif placed is not None:
             passed_over += 1
         elif info.name == ixi.INFO.name and file.name.name in _AGE_SHEETS and file.member is None:
-            sheets.append(file)
+            sheets.append(file.path)
         else:
-            unplaced.append(str(file))
+            unplaced.append(file)
     if not found:
-        shown = f"; it holds {len(unplaced) + passed_over} other files, such as {unplaced[0]}" if unplaced else ""
-        raise DataError(
-            f"{raw} holds no file named like {_EXAMPLES[info.name]}, so it is no {info.title} download{shown}"
-        )
-    scans = {scan: _chosen(kinds) for scan, kinds in sorted(found.items())}
+        raise DataError(_nothing_found(info, raw, listing))
+    twins: list[str] = []
+    scans = {scan: _chosen(kinds, twins) for scan, kinds in sorted(found.items())}
     passed_over += sum(len(files) for kinds in found.values() for files in kinds.values())
     passed_over -= sum(len(files) for files in scans.values())
     incomplete = {scan: reason for scan, files in scans.items() if (reason := _missing(info, scan, files))}
     complete = tuple(RawScan(scan, files) for scan, files in scans.items() if scan not in incomplete)
     ages, notes = _ages(sheets, complete) if info.name == ixi.INFO.name else ({}, ())
-    return RawSet(info, complete, incomplete, tuple(unplaced), passed_over, ages, notes)
+    names = tuple(str(file) for file in unplaced)
+    return RawSet(
+        info, raw, complete, incomplete, listing.damaged, names, passed_over, ages, (*notes, *_twin_note(twins))
+    )
+
+
+def _nothing_found(info: DataSetInfo, raw: Path, listing: _Listing) -> str:
+    """Why a download is not of this set, and what it may be instead."""
+    if listing.damaged:
+        return next(iter(listing.damaged.values()))
+    said = f"{raw} holds no file named like {_EXAMPLES[info.name]}, so it is no {info.title} download"
+    for other in _INFOS:
+        if any(_suffix(file.name.name) and _PLACES[other.name](file.name) for file in listing.files):
+            return f"{said}; it looks like {other.title}: bench prepare {other.name}"
+    packed = [str(file) for file in listing.files if file.name.name.lower().endswith(_ARCHIVES)]
+    if packed:
+        return f"{said}; unpack {packed[0]} first"
+    return f"{said}; it holds {len(listing.files)} other files: {shorten(tuple(map(str, listing.files)), shown=1)}"
 
 
 def _missing(info: DataSetInfo, scan: str, files: Mapping[str, RawFile]) -> str | None:
@@ -183,61 +231,134 @@ def _missing(info: DataSetInfo, scan: str, files: Mapping[str, RawFile]) -> str 
     return None
 
 
-def _chosen(kinds: Mapping[str, Sequence[tuple[_Place, RawFile]]]) -> dict[str, RawFile]:
-    """One file a kind: first the image, best one that lies with a segmentation; then what lies nearest to it."""
+def _chosen(kinds: Mapping[str, Sequence[tuple[_Place, RawFile]]], twins: list[str]) -> dict[str, RawFile]:
+    """One file a kind: first the image, best one that lies with a segmentation; then what lies nearest to it.
+
+    Args:
+        kinds: a scan's files by kind.
+        twins: gets a few words on each two files between which nothing but their names decides.
+    """
     with_labels = {file.name.parent for _, file in kinds.get(SEGMENTATION, ())}
     chosen: dict[str, RawFile] = {}
     for kind in (IMAGE, MASK, SEGMENTATION):
         folders = {chosen[IMAGE].name.parent} if IMAGE in chosen else with_labels
-        files = sorted(
-            kinds.get(kind, ()),
-            key=lambda one: (one[1].name.parent not in folders, one[0].rank, one[1].member is not None, str(one[1])),
-        )
+        ranks = {
+            file: (file.name.parent not in folders, placed.rank, file.member is not None)
+            for placed, file in kinds.get(kind, ())
+        }
+        files = sorted(ranks, key=lambda file: (ranks[file], str(file)))
         if files:
-            chosen[kind] = files[0][1]
+            chosen[kind] = files[0]
+        twins += [f"{files[0]} and {files[1]}" for _ in files[1:2] if ranks[files[0]] == ranks[files[1]]]
     return chosen
+
+
+def _twin_note(twins: Sequence[str]) -> tuple[str, ...]:
+    if not twins:
+        return ()
+    more = f" ({len(twins)} such pairs)" if len(twins) > 1 else ""
+    return (f"{twins[0]} are the same by their names{more}; the first is used",)
 
 
 # ------------------------------------------------------------------------------------------------ what lies there
 
 
-def _files(raw: Path) -> Iterator[RawFile]:
+@dataclass(frozen=True)
+class _Listing:
+    """The files of a download in order of name, and a sentence for each archive or folder that is not whole."""
+
+    files: tuple[RawFile, ...]
+    damaged: Mapping[str, str]
+
+
+def _list_files(raw: Path) -> _Listing:
     """Every file of a download, tars opened; hidden files and folders are not part of it.
 
     Raises:
-        DataError: there is nothing, or a tar cannot be read.
+        DataError: there is nothing, or nothing that can be read.
     """
-    if raw.is_file():
-        if raw.suffix != ".tar":
-            raise DataError(f"{raw} is neither a folder nor a plain .tar; unpack it and give the folder")
-        yield from _members(raw)
-        return
-    if not raw.is_dir():
-        raise DataError(f"{raw} does not exist; give the folder or the .tar that was downloaded")
-    paths = [path for path in sorted(raw.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(raw))]
-    if not paths:
+    try:
+        if raw.is_file():
+            if raw.suffix != ".tar":
+                raise DataError(f"{raw} is neither a folder nor a plain .tar; unpack it and give the folder")
+            return _open_tars([raw], raw.parent, {})
+        if not raw.is_dir():
+            raise DataError(f"{raw} does not exist; give the folder or the .tar that was downloaded")
+    except OSError as error:
+        raise DataError(f"{raw} cannot be read ({error.strerror}); check its permissions") from error
+    damaged: dict[str, str] = {}
+    paths = sorted(_walk(raw, damaged))
+    if not paths and not damaged:
         raise DataError(f"{raw} is empty; give the folder or the .tar that was downloaded")
+    return _open_tars(paths, raw, damaged)
+
+
+def _walk(raw: Path, damaged: dict[str, str]) -> Iterator[Path]:
+    """Files below a folder, links followed but no folder twice; a link to nothing counts as a file, to be reported."""
+
+    def report(error: OSError) -> None:
+        name = _printable(str(error.filename))
+        damaged[name] = f"{name} cannot be read ({error.strerror}); check its permissions"
+
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(raw, onerror=report, followlinks=True):
+        state = Path(folder).stat()
+        if (state.st_dev, state.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        paths = (Path(folder, name) for name in files if not _is_hidden(name))
+        yield from (path for path in paths if path.is_file() or path.is_symlink())
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _open_tars(paths: Sequence[Path], root: Path, damaged: dict[str, str]) -> _Listing:
+    files: list[RawFile] = []
     for path in paths:
-        if path.suffix == ".tar":
-            yield from _members(path)
-        else:
-            yield RawFile(path)
+        if path.suffix != ".tar":
+            files.append(RawFile(path, root=root))
+            continue
+        members, problem = _members(path)
+        files += members
+        if problem:
+            damaged[_printable(str(path))] = problem
+    return _Listing(tuple(files), damaged)
 
 
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-
-
-def _members(path: Path) -> Iterator[RawFile]:
+def _members(path: Path) -> tuple[list[RawFile], str | None]:
+    """The files in a tar up to where it is whole, and what is wrong with it."""
+    name = _printable(str(path))
+    members: list[RawFile] = []
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if member.isreg() and not member.issparse() and not _is_hidden(Path(member.name.removeprefix("./"))):
-                    yield RawFile(path, member.name, member.offset_data, member.size)
+                hidden = any(_is_hidden(part) for part in PurePosixPath(member.name.removeprefix("./")).parts)
+                if member.isreg() and not member.issparse() and not hidden:
+                    members.append(RawFile(path, member.name, member.offset_data, member.size))
+            if _ends_at(path, archive.offset):
+                return members, None
     except (tarfile.TarError, EOFError) as error:
-        raise DataError(f"{path} is no whole uncompressed tar ({error}); download or unpack it again") from error
+        if not members:
+            return [], f"{name} is no plain tar ({error}); download it again, or unpack it and give the folder"
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        return members, f"{name} cannot be read ({error.strerror or error}); check its permissions or copy it again"
+    return members, f"{name} is cut short: it has no end mark; download it again for the scans that it lacks"
+
+
+def _ends_at(path: Path, offset: int) -> bool:
+    """Whether a tar's end mark stands there; tarfile takes a cut between two files or a damaged header for the end."""
+    with path.open("rb") as archive:
+        archive.seek(offset)
+        return archive.read(_TAR_BLOCK) == bytes(_TAR_BLOCK)
+
+
+def _printable(text: str) -> str:
+    """A file name as one line that any terminal can show: control characters and stray bytes are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _suffix(name: str) -> str | None:
@@ -304,6 +425,7 @@ _PLACES: Mapping[str, Callable[[PurePosixPath], _Place | None]] = {
     brats21.INFO.name: _place_brats,
     mslub.INFO.name: _place_mslub,
 }
+_INFOS = (ixi.INFO, brats21.INFO, mslub.INFO)
 _EXAMPLES: Mapping[str, str] = {
     ixi.INFO.name: "IXI002-Guys-0828-T2.nii.gz",
     brats21.INFO.name: "BraTS2021_00000_t2.nii.gz",
@@ -314,32 +436,15 @@ _EXAMPLES: Mapping[str, str] = {
 # ------------------------------------------------------------------------------------------------------------ ages
 
 
-def _ages(sheets: Sequence[RawFile], scans: Sequence[RawScan]) -> tuple[dict[str, float], tuple[str, ...]]:
+def _ages(sheets: Sequence[Path], scans: Sequence[RawScan]) -> tuple[dict[str, float], tuple[str, ...]]:
     """Age in years by scan from IXI's sheet; a sheet that cannot be read is a note, never an error."""
     if not sheets:
         return {}, ("no IXI.xls lies with the scans, so their ages stay unknown",)
-    path = sheets[0].path  # IXI.csv sorts before IXI.xls
+    path = min(sheets, key=lambda sheet: _AGE_SHEETS.index(sheet.name))
     try:
-        years = _read_sheet(path)
-    except ImportError:
-        note = f"{path} cannot be read without xlrd: pip install xlrd, or save the sheet as IXI.csv; ages stay unknown"
-        return {}, (note,)
-    except (OSError, ValueError, KeyError, UnicodeDecodeError, csv.Error) as error:
-        return {}, (f"{path} is no readable table with the columns IXI_ID and AGE ({error}); ages stay unknown",)
+        years = read_sheet(path)
+    except DataError as error:
+        return {}, (f"{error}; ages stay unknown",)
     ages = {scan.id: years[person] for scan in scans if (person := ixi.person_of(scan.id)) in years}
     missing = len(scans) - len(ages)
     return ages, ((f"{missing} of {len(scans)} IXI scans have no age in {path.name}",) if missing else ())
-
-
-def _read_sheet(path: Path) -> dict[str, float]:
-    """Years by person ("IXI002"); a person's first known age counts."""
-    import pandas as pd
-
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_excel(path)
-    numbers = pd.to_numeric(table["IXI_ID"], errors="coerce")
-    years = pd.to_numeric(table["AGE"], errors="coerce")
-    ages: dict[str, float] = {}
-    for number, age in zip(numbers, years, strict=True):
-        if number == number and 0 < age < 120:  # noqa: PLR0124 - not-a-number is unlike itself
-            ages.setdefault(f"IXI{int(number):03d}", float(age))
-    return ages

@@ -33,7 +33,7 @@ from .space import Grid
 
 MASK_FILE = "mask-file"
 _EMPTY_SHARE = 0.98  # of the six faces; a brain may touch one, as the brain stem does in BraTS21
-_LARGEST_BRAIN_ML = 2500.0  # a head without air has more than 3000
+LARGEST_BRAIN_ML = 2500.0  # a head without air has more than 3000
 _TIMEOUT = 1800  # s, for a command of another package
 
 
@@ -93,7 +93,7 @@ class Stripped:
         largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
         brain = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
         volume = float(brain.sum()) * grid.voxel_ml
-        if volume > _LARGEST_BRAIN_ML:
+        if volume > LARGEST_BRAIN_ML:
             raise DataError(
                 f"the scan is not stripped: its background is empty, but {volume:.0f} ml are left, a whole head; "
                 "choose another --skull-strip than none"

@@ -34,6 +34,12 @@ class Grid:
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
     @property
+    def is_sheared(self) -> bool:
+        """Whether its axes do not stand at right angles, which neither ITK nor a scanner makes."""
+        direction = self.affine[:3, :3] / self.spacing
+        return not np.allclose(direction.T @ direction, np.eye(3), atol=_SHEAR_TOLERANCE)
+
+    @property
     def voxel_ml(self) -> float:
         """Volume of a voxel in millilitres."""
         return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
@@ -78,7 +84,7 @@ def to_sitk(array: NDArray[Any], grid: Grid) -> Any:
     if not np.all(spacing > 0) or not np.isfinite(grid.affine).all():
         raise DataError(f"the affine has voxels of {spacing.tolist()} mm; correct the header")
     direction = grid.affine[:3, :3] / spacing
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=_SHEAR_TOLERANCE):
+    if grid.is_sheared:
         raise DataError("the affine is sheared: its axes do not stand at right angles; resample the scan first")
     values = array.astype(np.uint8) if array.dtype == np.bool_ else np.ascontiguousarray(array, dtype=np.float32)
     image = sitk.GetImageFromArray(values)

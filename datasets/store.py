@@ -16,7 +16,6 @@ goes on where it stopped. Only the building process writes; its workers prepare,
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,6 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
@@ -35,7 +33,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import read_json, write_json
+from .atomic import locked, read_json, write_json
 from .cohort import Subject
 from .errors import DataError, shorten
 from .preparation import PreparedVolume
@@ -182,7 +180,7 @@ def build_store(
     """
     recipe = _recipe(subjects, manifest, has_lesions)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if _is_current(folder, recipe):
             return VolumeStore.open(folder)
         build = _Build(folder.with_name(f"{folder.name}.partial"), tuple(subjects), recipe)
@@ -340,13 +338,6 @@ def _prepare_one(prepare: Prepare, subject: Subject) -> PreparedVolume:
     except (ValueError, OSError, EOFError, RuntimeError, ArithmeticError) as error:
         text = str(error)
         raise DataError(text if subject.id in text else f"{subject.id}: {text}") from error
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _names(has_lesions: bool) -> tuple[str, ...]:

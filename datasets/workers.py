@@ -1,4 +1,7 @@
-"""Worker processes: good children, which leave Ctrl-C to their parent and do not outlive it, and a bounded pool."""
+"""Worker processes: good children, which leave Ctrl-C to their parent and do not outlive it, and a bounded pool.
+
+And one ITK thread where the work is done here, so that its results are those of a worker.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
@@ -27,6 +31,7 @@ def in_workers(
     """Apply a function to items in worker processes and yield each result as it comes, in no order.
 
     At most two items a worker are under way: memory does not grow with their number, and an error stops the run soon.
+    Ctrl-C, or a consumer that wants no more, ends the workers at once, in the middle of what they do.
 
     Args:
         function: picklable.
@@ -38,6 +43,7 @@ def in_workers(
         BrokenProcessPool: a worker died.
     """
     # Plain fork would copy locks held by threads of torch or MLflow; the fork server has none.
+    others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, mp_context=worker_context(), initializer=start)
     under_way: set[Future[_ResultT]] = set()
     try:
@@ -49,6 +55,11 @@ def in_workers(
         while under_way:
             finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in finished)
+    except (KeyboardInterrupt, GeneratorExit):
+        for worker in multiprocessing.active_children():
+            if worker not in others:
+                worker.terminate()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -70,3 +81,16 @@ def _wait_for_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+@contextmanager
+def one_itk_thread() -> Iterator[None]:
+    """One ITK thread for a while: sums over threads depend on their number, and results must not."""
+    import SimpleITK as sitk
+
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

@@ -72,8 +72,9 @@ def _load_plugins() -> None:
         before = set(_SCORES)
         try:
             _load_plugin(entry)
-        except Exception as error:  # noqa: BLE001  (whatever a foreign module may raise; ours go on without it)
-            text = f"the scores of the package {package} are left out, it cannot be loaded ({error})"
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, it is the package's, not ours)
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            text = f"the scores of the package {package} are left out, it cannot be loaded ({words})"
             warnings.warn(text, ScorePluginWarning, stacklevel=3)
         _DISTRIBUTIONS.update(dict.fromkeys(set(_SCORES) - before, package))
 

@@ -37,14 +37,14 @@ METHOD = """
 BENCH = Path(sys.executable).with_name("bench")
 
 
-def distribution(site: Path, package: str, entry: str, text: str) -> None:
+def distribution(site: Path, package: str, entry: str, text: str, group: str = "uadbench.methods") -> None:
     """What pip leaves behind: a module and a dist-info folder."""
     module = package.replace("-", "_")
     (site / f"{module}.py").write_text(textwrap.dedent(text))
     info = site / f"{module}-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text(f"[uadbench.methods]\nmine = {entry}\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\nmine = {entry}\n")
 
 
 def method(cls: str, row: str, decorator: str = "") -> str:
@@ -106,3 +106,15 @@ def test_the_command_line_shows_one_sentence_a_broken_plugin(site: Path, tmp_pat
     assert "plug-one" in answer.stdout and "plug-two" in answer.stdout and "maediff" in answer.stdout
     lines = answer.stderr.strip().splitlines()
     assert len(lines) == 2 and all(line.startswith("warning: the methods of the package plug-") for line in lines)
+
+
+def test_a_broken_score_package_is_one_sentence_too(tmp_path: Path) -> None:
+    distribution(tmp_path, "plug-score", "plug_score", "raise SystemExit('no licence')", "uadbench.scores")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+    command = [str(BENCH), "list", "scores"]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert "mahalanobis" in answer.stdout
+    [line] = answer.stderr.strip().splitlines()
+    assert line.startswith("warning: the scores of the package plug-score 1.2")
+    assert "no licence" in line

@@ -53,3 +53,9 @@ def test_nothing_positive_is_refused(scan):
     _, brain, _, grid = scan
     with pytest.raises(DataError, match="not positive"):
         correct_bias(np.zeros(brain.shape, np.float32), brain, grid, SETTINGS)
+
+
+def test_no_iterations_leave_the_image_as_it_is(scan):
+    clean, brain, grid = scan[0], scan[1], scan[-1]
+    kept = correct_bias(clean.astype(np.float32), brain, grid, BiasSettings(iterations=()))
+    assert np.array_equal(kept, np.where(brain, clean, 0).astype(np.float32))

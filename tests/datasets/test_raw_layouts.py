@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import xlwt
 
 from uadbench.datasets import brats21, ixi, mslub
 from uadbench.datasets.errors import DataError
@@ -154,7 +158,7 @@ def test_names_are_the_published_splits(tmp_path, shared_data):
         (lambda root: root, "is empty"),
         (lambda root: touch(root, "a/readme.txt"), "no IXI download"),
         (lambda root: touch(root, "IXI-T2.tar.gz") / "IXI-T2.tar.gz", "plain .tar"),
-        (lambda root: touch(root, "IXI-T2.tar") / "IXI-T2.tar", "no whole uncompressed tar"),
+        (lambda root: touch(root, "IXI-T2.tar") / "IXI-T2.tar", "is no plain tar"),
     ],
 )
 def test_what_is_no_download_is_refused(tmp_path, make, words):
@@ -162,16 +166,185 @@ def test_what_is_no_download_is_refused(tmp_path, make, words):
         find_raw(ixi.INFO, make(tmp_path))
 
 
-def test_a_tar_cut_short_is_refused(tmp_path):
+def test_of_a_tar_cut_short_what_is_whole_is_used(tmp_path):
     raw = touch(tmp_path / "raw", "IXI002-Guys-0828-T2.nii.gz", "IXI012-HH-1211-T2.nii.gz")
     (raw / "IXI012-HH-1211-T2.nii.gz").write_bytes(bytes(50_000))
     tar = packed(raw, tmp_path / "IXI-T2.tar")
-    with tar.open("r+b") as file:
-        file.truncate(20_000)
-    try:
+    with tarfile.open(tar) as archive:
+        second = archive.getmember("./IXI012-HH-1211-T2.nii.gz")
+    whole = tar.read_bytes()
+    for cut, scans in (
+        (second.offset, 1),  # between two files
+        (second.offset + 100, 1),  # in a header
+        (second.offset_data + 20_000, 2),  # in a file
+        (second.offset_data + 50_000, 2),  # before the end mark
+    ):
+        tar.write_bytes(whole[:cut])
         found = find_raw(ixi.INFO, tar)
-    except DataError as error:
-        assert "no whole uncompressed tar" in str(error)
-        return
-    with pytest.raises(DataError, match="ends in the middle"), found.scans[-1].files["t2"].opened():
+        assert len(found.scans) == scans, cut
+        assert list(found.damaged) == [str(tar)], cut
+        assert "is cut short" in found.damaged[str(tar)]
+        with found.scans[0].files["t2"].opened() as path:
+            assert path.read_bytes() == b"content of IXI002-Guys-0828-T2.nii.gz"
+    tar.write_bytes(whole[: second.offset_data + 20_000])
+    with (
+        pytest.raises(DataError, match="ends in the middle"),
+        find_raw(ixi.INFO, tar).scans[-1].files["t2"].opened(),
+    ):
         pass
+    tar.write_bytes(whole)
+    assert not find_raw(ixi.INFO, tar).damaged
+
+
+def test_a_damaged_tar_beside_whole_files_costs_only_itself(tmp_path):
+    raw = touch(tmp_path, "IXI002-Guys-0828-T2.nii.gz", "b/broken.tar")
+    found = find_raw(ixi.INFO, raw)
+    assert ids(found) == ["IXI002-Guys-0828"]
+    assert "is no plain tar" in found.damaged[str(tmp_path / "b/broken.tar")]
+
+
+def test_a_header_that_is_damaged_ends_the_tar_and_is_said(tmp_path):
+    raw = touch(tmp_path / "raw", "IXI002-Guys-0828-T2.nii.gz", "IXI012-HH-1211-T2.nii.gz")
+    tar = packed(raw, tmp_path / "IXI-T2.tar")
+    with tarfile.open(tar) as archive:
+        second = archive.getmember("./IXI012-HH-1211-T2.nii.gz")
+    with tar.open("r+b") as file:
+        file.seek(second.offset)
+        file.write(b"damage" * 20)
+    found = find_raw(ixi.INFO, tar)
+    assert ids(found) == ["IXI002-Guys-0828"]
+    assert "has no end mark" in found.damaged[str(tar)]
+
+
+def test_links_are_followed_and_loops_are_not(tmp_path):
+    elsewhere = touch(tmp_path / "disk2", "IXI002-Guys-0828-T2.nii.gz")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    (raw / "IXI-T2").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(raw)
+    (raw / "self").symlink_to(raw / "self")
+    (raw / "IXI012-HH-1211-T2.nii.gz").symlink_to(tmp_path / "not fetched")
+    found = find_raw(ixi.INFO, raw)
+    assert ids(found) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
+    assert [scan.files["t2"].path.exists() for scan in found.scans] == [
+        True,
+        False,
+    ]  # a lost scan fails, it is not lost
+    assert found.unplaced == (str(raw / "self"),)
+
+
+def test_names_are_shown_on_one_line_whatever_they_are_made_of(tmp_path):
+    odd = os.fsdecode(b"caf\xe9 \n(copy)")
+    raw = touch(tmp_path / odd, "IXI002-Guys-0828-T2.nii.gz", "IXI012-HH-1211-T2 (1).nii.gz")
+    found = find_raw(ixi.INFO, raw)
+    assert ids(found) == ["IXI002-Guys-0828"]
+    shown = (*found.unplaced, str(found.scans[0].files["t2"]))
+    assert all("caf\\udce9 \\n(copy)" in name for name in shown)
+    assert "\n".join(shown).encode("utf-8")
+
+
+def test_two_files_of_one_scan_are_said(tmp_path):
+    name = "IXI002-Guys-0828-T2.nii.gz"
+    found = find_raw(ixi.INFO, touch(tmp_path, f"a/{name}", f"b/{name}", f"c/{name}.part"))
+    assert found.scans[0].files["t2"].path == tmp_path / "a" / name
+    assert f"{tmp_path}/a/{name} and {tmp_path}/b/{name} are the same by their names; the first is used" in found.notes
+
+
+def test_what_lies_above_the_download_says_nothing(tmp_path):
+    raw = tmp_path / "raw" / "patient9" / "MSLUB"
+    case = ("T2W.nii.gz", "brainmask.nii.gz", "consensus_gt.nii.gz")
+    touch(raw, *(f"patient1/{name}" for name in case), *(f"patient1/raw/{name}" for name in case), *case)
+    found = find_raw(mslub.INFO, raw)
+    assert ids(found) == ["patient01"]
+    assert found.scans[0].files["t2"].path == raw / "patient1" / case[0]
+    assert len(found.unplaced) == 3
+
+
+@pytest.mark.parametrize(
+    ("info", "names", "words"),
+    [
+        (ixi.INFO, ("BraTS2021_00000/BraTS2021_00000_t2.nii.gz",), "it looks like BraTS21: bench prepare brats21"),
+        (brats21.INFO, ("patient01/patient01_T2W.nii.gz",), "it looks like MSLUB: bench prepare mslub"),
+        (mslub.INFO, ("IXI002-Guys-0828-T2.nii.gz",), "it looks like IXI: bench prepare ixi"),
+        (ixi.INFO, ("down/IXI-T2.tar.gz", "a.txt"), "unpack .*IXI-T2.tar.gz first"),
+    ],
+)
+def test_another_set_or_a_packed_one_is_recognised(tmp_path, info, names, words):
+    with pytest.raises(DataError, match=words):
+        find_raw(info, touch(tmp_path, *names))
+
+
+def test_an_empty_tar_is_no_download(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no IXI download"):
+        find_raw(ixi.INFO, packed(tmp_path / "empty", tmp_path / "IXI-T2.tar"))
+
+
+# ---------------------------------------------------------------------------------------------------------------- ages
+
+
+def workbook(path: Path, rows: list[tuple]) -> Path:
+    """A sheet as IXI.xls has it, in the old binary format."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("Table")
+    names = (
+        "IXI_ID",
+        "SEX_ID (1=m, 2=f)",
+        "HEIGHT",
+        "WEIGHT",
+        "ETHNIC_ID",
+        "DOB",
+        "DATE_AVAILABLE",
+        "STUDY_DATE",
+        "AGE",
+    )
+    for line, (number, age) in enumerate([(names[0], names[-1]), *rows]):
+        for column, value in enumerate(names if line == 0 else (number, 1, 164, 58, 1, "1970-01-01", 1, "", age)):
+            if value is not None:
+                sheet.write(line, column, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    book.save(str(path))
+    return path
+
+
+def test_ages_come_from_the_real_workbook(tmp_path):
+    raw = touch(tmp_path / "raw", "IXI002-Guys-0828-T2.nii.gz", "IXI012-HH-1211-T2.nii.gz", "IXI013-HH-1212-T2.nii.gz")
+    workbook(raw / "IXI.xls", [(2, 35.8), (2, 61.0), (12, None), (12, 38.78), (13, None), (999, 20.5)])
+    found = find_raw(ixi.INFO, raw)
+    assert found.ages == {"IXI002-Guys-0828": 35.8, "IXI012-HH-1211": 38.78}
+    assert found.notes == ("1 of 3 IXI scans have no age in IXI.xls",)
+
+
+def test_the_sheet_beside_the_tar_is_found(tmp_path):
+    raw = touch(tmp_path / "raw", "IXI002-Guys-0828-T2.nii.gz")
+    tar = packed(raw, tmp_path / "down" / "IXI-T2.tar")
+    assert "no IXI.xls" in find_raw(ixi.INFO, tar).notes[0]
+    workbook(tar.with_name("IXI.xls"), [(2, 35.8)])
+    assert find_raw(ixi.INFO, tar).ages == {"IXI002-Guys-0828": 35.8}
+    tar.with_name("IXI.csv").write_text("IXI_ID,AGE\n2,36\n")
+    assert find_raw(ixi.INFO, tar).ages == {"IXI002-Guys-0828": 36.0}
+
+
+def test_a_workbook_without_its_reader_or_its_columns_is_a_note(tmp_path, monkeypatch):
+    raw = touch(tmp_path, "IXI002-Guys-0828-T2.nii.gz")
+    workbook(raw / "IXI.xls", [(2, 35.8)])
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "xlrd", None)
+        assert "pip install xlrd" in find_raw(ixi.INFO, raw).notes[0]
+    (raw / "IXI.csv").write_text("ID;AGE\n2;35\n")
+    assert "lacks the columns IXI_ID and AGE" in find_raw(ixi.INFO, raw).notes[0]
+
+
+def test_a_damaged_workbook_is_a_note_and_prints_nothing(tmp_path, capfd):
+    raw = touch(tmp_path, "IXI002-Guys-0828-T2.nii.gz")
+    whole = workbook(raw / "IXI.xls", [(number, 20 + number / 9) for number in range(2, 200)]).read_bytes()
+    rng = np.random.default_rng(0)
+    for attempt in range(200):
+        spoilt = bytearray(whole[: rng.integers(1, len(whole))] if attempt % 2 else whole)
+        for place in rng.integers(0, len(spoilt), size=20):
+            spoilt[place] = rng.integers(0, 256)
+        (raw / "IXI.xls").write_bytes(spoilt)
+        found = find_raw(ixi.INFO, raw)
+        assert ids(found) == ["IXI002-Guys-0828"]
+        assert all("\n" not in note for note in found.notes)
+    assert capfd.readouterr() == ("", "")

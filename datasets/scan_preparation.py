@@ -113,7 +113,7 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     box = bounding_box(moved_mask)
     grid, moved_mask = target.cropped(box), moved_mask[box]
     inside = resample(mask, mask_grid, raw.grid)
-    moved = _sampled_inside(raw.image, inside, raw.grid, grid, found.to_scan)
+    moved = sampled_inside(raw.image, inside, raw.grid, grid, found.to_scan)
     lesions = _moved_lesions(raw, grid, found.to_scan)
     clock.note("move")
     corrected = correct_bias(moved, moved_mask, grid, settings.bias)
@@ -151,7 +151,7 @@ def _sampled(image: NDArray[np.float32], grid: Grid, target: Grid, to_source: Af
     return resample(smooth.astype(np.float32), grid, target, to_source)
 
 
-def _sampled_inside(
+def sampled_inside(
     image: NDArray[np.float32], inside: NDArray[np.bool_], grid: Grid, target: Grid, to_source: Affine
 ) -> NDArray[np.float32]:
     """As `_sampled`, but of the brain's voxels alone, their weights put right where others have a share.

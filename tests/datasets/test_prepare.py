@@ -107,7 +107,7 @@ def test_the_manifest_is_complete(prepared, atlas_file):
         assert {"read", "resample", "strip", "register", "move", "bias", "write"} == set(row["seconds"])
         assert [step["step"] for step in row["recipe"]["steps"]][:3] == ["resample", "skull strip", "register"]
         assert row["recipe"]["steps"][2]["atlas_sha256"] == hashlib.sha256(atlas_file.read_bytes()).hexdigest()
-        assert row["registration"]["mask_dice"] > 0.85
+        assert row["registration"]["mask_dice"] > 0.8
         assert {"SimpleITK", "nibabel", "numpy"} <= set(row["made_with"])
     masks = {one["set"]: set(one["scans"][0]["sources"]) for one in manifest["sets"]}
     assert masks == {"ixi": {"t2", "mask"}, "brats21": {"t2", "seg"}, "mslub": {"t2", "mask", "seg"}}

@@ -97,7 +97,7 @@ def test_a_start_that_runs_out_of_the_image_is_left(atlas, scan, monkeypatch):
 
     monkeypatch.setattr(registration._Level, "climb", fails_twice)
     failing = 2
-    assert register_affine(*scan, atlas, few).mask_dice > 0.9
+    assert register_affine(*scan, atlas, few).mask_dice > 0.8
     assert len(tried) == 3
     failing = 99
     with pytest.raises(DataError, match="out of the image"):

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .suite import SuiteRow
 
 
+#: What is imported where it is used, because a bare GPU node has none of it.
+_LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "SimpleITK", "xlrd"})
+
+
 class _Sentences(TyperGroup):
     """Turns errors that the user can mend into one sentence and exit code 2, and Ctrl-C into exit code 130."""
 
@@ -52,7 +56,11 @@ def _sentence(error: Exception) -> str | None:
     from ..datasets.errors import DataError
     from .errors import UserError
 
-    return str(error) if isinstance(error, UserError | DataError) else None
+    if isinstance(error, UserError | DataError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
+        return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
+    return None
 
 
 _show_as_python_does = warnings.showwarning

@@ -29,7 +29,7 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
         answer = bench("--help", cwd=tmp_path)
         seconds.append(time.perf_counter() - started)
     assert answer.returncode == 0
-    for command in ("run", "table", "list", "speed", "figure", "sync", "ui", "prepare"):
+    for command in ("run", "table", "list", "speed", "figure", "sync", "ui", "prepare", "check", "predict"):
         assert command in answer.stdout
     assert min(seconds) < 0.5
 
@@ -56,6 +56,9 @@ def test_help_imports_no_heavy_library() -> None:
         (("speed", "--method", "ae", "--preset", "nothing"), "there is no preset 'nothing'"),
         (("speed", "--method", "ae", "--device", "tpu"), "choose auto, cpu or cuda"),
         (("score", "--method", "thresh", "--score", "sim"), "no score 'sim'; choose one of l1, l2, mahalanobis, ssim"),
+        (("predict", "scan.nii.gz", "--run", "nothing", "--out", "maps"), "no cell or parent of that name"),
+        (("predict", "a.nii", "--run", "x", "--mask", "m.nii", "--mask", "n.nii", "--out", "m"), "1 scans and 2 masks"),
+        (("check", "nowhere"), "nowhere is no directory"),
         (("table", "7"), "choose"),
         (("table", "1", "--format", "html"), "choose"),
     ],
@@ -66,6 +69,19 @@ def test_a_user_error_is_one_sentence_and_exit_code_2(words: tuple[str, ...], se
     assert sentence in answer.stderr
     assert "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
+
+
+def test_a_library_that_a_bare_node_lacks_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from uadbench.benchmarks.cli import app
+
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    (tmp_path / "Train/ixi/t2").mkdir(parents=True)
+    (tmp_path / "Train/ixi/t2/a_t2.nii.gz").write_bytes(b"")
+    answer = CliRunner().invoke(app, ["check", str(tmp_path), "--jobs", "1"])
+    assert answer.exit_code == 2
+    assert "nibabel is not installed here, and this command needs it; pip install nibabel" in answer.output
 
 
 def test_no_gpu_is_one_sentence(tmp_path: Path) -> None:

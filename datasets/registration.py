@@ -67,7 +67,7 @@ class RegistrationSettings:
     """
 
     voxels: tuple[float, ...] = (10.0, 2.0)
-    points: int = 10_000
+    points: int = 50_000
     iterations: int = 40
     margin: float = 6.0
     turns: tuple[float, ...] = (-20.0, -10.0, 0.0, 10.0, 20.0)

@@ -478,9 +478,7 @@ AtlasOption = Annotated[
 ]
 PrepareJobsOption = Annotated[
     int,
-    typer.Option(
-        "--jobs", min=1, help="Processes; each needs 3 GB with hd-bet, 1.6 GB with deepbet, else 0.8 GB."
-    ),
+    typer.Option("--jobs", min=1, help="Processes; each needs 3 GB with hd-bet, 1.6 GB with deepbet, else 0.8 GB."),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..methods import rows
 from ..metrics.scores import scores
@@ -75,8 +75,8 @@ def _data(results: Path) -> Table:
 
 
 def _runs(results: Path) -> Table:
-    words = ("cell", "parent", "row", "data", "preset", "fold", "seed", "status")
-    table = Table(*words, title=f"Runs under {results / 'runs'}")
+    names = (Column("cell", overflow="fold", min_width=14), Column("parent", no_wrap=True, min_width=12))  # for --run
+    table = Table(*names, "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
     for record in all_records(results / "runs"):
         config = record.config
         preset = " ".join([config["preset"], *config["changed"]])

@@ -581,7 +581,10 @@ def predict(
             "deepbet, synthstrip, none.",
         ),
     ] = "auto",
-    atlas: AtlasOption = "mni152",
+    atlas: Annotated[
+        str | None,
+        typer.Option("--atlas", help="As for bench prepare; default: the atlas of the run's own scans."),
+    ] = None,
     n4_levels: Annotated[
         int | None,
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
@@ -590,10 +593,10 @@ def predict(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
-    from ..datasets.atlases import load_atlas
     from .environment import choose_device
-    from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files, scan_settings
+    from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from .progress import RichReporter
+    from .scan_recipe import recipe_for
     from .tracking import store_uri
     from .trained import find_run
 
@@ -602,8 +605,7 @@ def predict(
     scans = scan_files(scan, mask)
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
-    settings = scan_settings(trained, n4_levels)
-    predictor = Predictor(trained, name, value, load_atlas(atlas), skull_strip, settings, chosen, out)
+    predictor = Predictor(trained, name, value, recipe_for(trained, atlas, n4_levels), skull_strip, chosen, out)
     for line in predictor.lines():
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, scans, RichReporter(console))

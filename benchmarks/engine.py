@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class Job:
             "departures": list(self.preset.departures),
             "data": self.data.name,
             "data_title": self.data.title,
-            "cohorts": {c.role.value: {"name": c.name, "title": c.title} for c in cohorts},
+            "cohorts": {c.role.value: _cohort_config(c) for c in cohorts},
             "fingerprint": self.data.fingerprint,
             "splits": self.data.splits.name,
             "fold": self.fold,
@@ -112,6 +112,11 @@ class Job:
             "seed": self.seed,
             "plan": self.plan.model_dump(mode="json", exclude_none=True),
         }
+
+
+def _cohort_config(cohort: Cohort) -> dict[str, Any]:
+    prepared = None if cohort.provenance is None else asdict(cohort.provenance)
+    return {"name": cohort.name, "title": cohort.title, "prepared": prepared}
 
 
 def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, preset: Preset, seed: int) -> list[Job]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,7 @@ from ..datasets.layout import IMAGE, SUFFIXES
 from ..datasets.native import write_native
 from ..datasets.new_scan import ReadyScan, ready_scan, sha256_of
 from ..datasets.preparation import PREPARATION_VERSION, bounding_box
-from ..datasets.registration import Atlas
-from ..datasets.scan_preparation import SCAN_PREPARATION_VERSION, ScanSettings
+from ..datasets.scan_preparation import SCAN_PREPARATION_VERSION
 from ..datasets.space import Grid, isotropic_grid, resample
 from ..metrics import find_components
 from .environment import describe_environment
@@ -45,6 +44,7 @@ from .files import read_json, write_json, write_text
 from .overlay import Place, View, overlay_figure
 from .progress import Bar, Reporter
 from .record import RunRecord
+from .scan_recipe import ScanRecipe
 from .scoring import Reader, binarise
 from .trained import TrainedRun
 
@@ -147,9 +147,8 @@ class Predictor:
         run: the run.
         threshold_name: "tumours", "ms" or "given".
         threshold: the score above which a voxel counts as lesion.
-        atlas: the space.
+        recipe: how raw scans are prepared.
         stripping: `--skull-strip`.
-        settings: the numbers of the preparation of raw scans.
         device: "cpu" or "cuda".
         out: where results go.
     """
@@ -157,9 +156,8 @@ class Predictor:
     run: TrainedRun
     threshold_name: str
     threshold: float
-    atlas: Atlas
+    recipe: ScanRecipe
     stripping: str
-    settings: ScanSettings
     device: str
     out: Path
 
@@ -167,14 +165,13 @@ class Predictor:
         """With what scans are predicted, for the screen."""
         folds, slab, shape = self.run.records, self.run.slab, self.run.preparation.shape
         lines = [f"Run: {self.run.title}, {len(folds)} of {self.run.config['folds']} folds."]
-        lines.append(f"Threshold: {self.threshold:.4g} ({self.threshold_name}). Atlas: {self.atlas.name}.")
+        lines.append(f"Threshold: {self.threshold:.4g} ({self.threshold_name}). Atlas: {self.recipe.atlas.name}.")
         if slab.depth < shape[0]:
             millimetres = self.run.preparation.factor * slab.depth
             lines.append(f"Note: this run looks at the central {millimetres} mm of the brain only (data.slices).")
         if self.run.is_phantom:
             lines.append("Note: this run has learnt from simulated brains; on a real scan its map shows that.")
-        if not self.settings.bias.iterations:
-            lines.append("Note: the bias is left in (N4: no levels).")
+        lines += [f"Note: {note}." for note in self.recipe.notes]
         return tuple(lines)
 
     @cached_property
@@ -223,25 +220,12 @@ class Predictor:
             "mask_sha256": None if scan.mask is None else sha256_of(scan.mask),
             "cells": [record.folder.name for record in self.run.records],
             "threshold": self.threshold,
-            "atlas": self.atlas.name,
-            "atlas_sha256": self.atlas.sha256,
+            "atlas": self.recipe.atlas.name,
+            "atlas_sha256": self.recipe.atlas.sha256,
             "skull_strip": self.stripping,
-            "n4": [self.settings.bias.shrink, *self.settings.bias.iterations],
+            "n4": [self.recipe.settings.bias.shrink, *self.recipe.settings.bias.iterations],
             "versions": [SCAN_PREPARATION_VERSION, PREPARATION_VERSION],
         }
-
-
-def scan_settings(run: TrainedRun, levels: int | None) -> ScanSettings:
-    """The preparation that a run expects: its own scans', of which the phantom's alone keep their bias.
-
-    Args:
-        run: the run.
-        levels: of N4, the user's word; None for what the run's own scans had.
-    """
-    settings = ScanSettings()
-    if levels is None:
-        levels = 0 if run.is_phantom else len(settings.bias.iterations)
-    return replace(settings, bias=settings.bias.of_levels(levels))
 
 
 def choose_threshold(word: str, run: TrainedRun) -> tuple[str, float]:
@@ -342,8 +326,8 @@ def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> str | N
     if _is_current(proof, request):
         return None
     proof.unlink(missing_ok=True)
-    settings = predictor.run.preparation
-    ready = ready_scan(scan.path, scan.mask, predictor.atlas, predictor.stripping, predictor.settings, settings)
+    recipe, settings = predictor.recipe, predictor.run.preparation
+    ready = ready_scan(scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings)
     steps.step()
     prediction = predictor.predict(ready, scan.name, steps.step)
     files = _write(predictor, scan, ready, prediction)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..datasets.atlases import MNI152
+from ..datasets.cohort import Provenance
 from ..datasets.preparation import PreparationSettings
 from ..methods import Detector, methods
 from . import own
@@ -65,6 +67,16 @@ class TrainedRun:
     def is_phantom(self) -> bool:
         """Whether it has learnt from the phantom's simulated brains."""
         return bool(self.config["cohorts"]["healthy"]["name"].startswith("phantom"))
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """How its healthy scans were brought to where they lie; None where the record does not say."""
+        if self.is_phantom:
+            return Provenance(
+                MNI152, None, n4_levels=0
+            )  # its brains are grown in the atlas, each with its scanner's bias
+        prepared = self.config["cohorts"]["healthy"].get("prepared")
+        return None if prepared is None else Provenance(**prepared)
 
     @property
     def thresholds(self) -> dict[str, tuple[ThresholdPair, ...]]:

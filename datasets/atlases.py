@@ -21,7 +21,7 @@ from .nifti import read_volume
 from .registration import Atlas
 from .space import Grid
 
-MNI152, SRI24 = "mni152", "sri24"
+MNI152, SRI24 = NAMED = "mni152", "sri24"
 #: The stripped T1 of SRI24, at a commit of BrainLesion/preprocessing that has it, and its sha256.
 SRI24_URL = (
     "https://raw.githubusercontent.com/BrainLesion/preprocessing/ced342b443cedc10ad0c373e06e7b731893e71c5/"

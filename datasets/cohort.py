@@ -43,6 +43,21 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """How the scans of a cohort were brought to where they lie, so that a new scan can be brought there, too.
+
+    Attributes:
+        atlas: name of the atlas they were registered to, "mni152" or "sri24", or the name of its file.
+        atlas_sha256: what it was; None for whatever bears the name.
+        n4_levels: resolutions of the bias field that was divided out; 0 where it was left in.
+    """
+
+    atlas: str
+    atlas_sha256: str | None
+    n4_levels: int
+
+
+@dataclass(frozen=True)
 class Cohort:
     """A named set of subjects with their prepared volumes.
 
@@ -51,12 +66,14 @@ class Cohort:
         title: name in tables, e.g. "IXI", "phantom tumours".
         role: what the cohort is for.
         store: the prepared volumes.
+        provenance: how `bench prepare` made the scans; None where it did not, or not all in one way.
     """
 
     name: str
     title: str
     role: Role
     store: VolumeStore
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)

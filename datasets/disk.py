@@ -17,11 +17,12 @@ from pathlib import Path
 from . import brats21, ixi, mslub
 from .atomic import read_json, write_json
 from .audit import audit, deleak, leaks_among
-from .cohort import Cohort, Data, Fold, Part, Role, Splits, Subject
+from .cohort import Cohort, Data, Fold, Part, Provenance, Role, Splits, Subject
 from .errors import DataError, LeakError, Problem, shorten
 from .layout import IMAGE, MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, SUFFIXES, DataSetInfo, scan_path
 from .nifti import read_image, read_mask
 from .preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
+from .prepare import provenance_of
 from .splits import (
     OWN_SPLIT_SEED,
     age_notes,
@@ -79,7 +80,8 @@ def load_disk(
     cohorts = {}
     for role in (Role.HEALTHY, *split.lesion):
         subjects = [sets[role].subject(scan, ages) for scan in scans_of(split, role)]
-        cohorts[role] = _cohort(cache, sets[role], subjects, settings, jobs=jobs, progress=progress)
+        cohort = _cohort(cache, sets[role], subjects, settings, jobs=jobs, progress=progress)
+        cohorts[role] = replace(cohort, provenance=_provenance(directory, sets[role], cohort.store))
     _refuse_lesion_free(sets, split, cohorts)
     healthy = cohorts.pop(Role.HEALTHY)
     title = ", ".join(cohort.title for cohort in (healthy, *cohorts.values()))
@@ -350,6 +352,11 @@ def _cohort(
         progress=progress,
     )
     return Cohort(found.name, found.title, found.info.role, store)
+
+
+def _provenance(directory: Path, found: FoundSet, store: VolumeStore) -> Provenance | None:
+    sources = store.manifest["recipe"]["manifest"]["sources"]
+    return provenance_of(directory, found.info, {scan: digests[IMAGE] for scan, digests in sources.items()})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from .ages import add_ages
 from .atomic import locked, read_json, remove_partials, replacing, write_json
+from .cohort import Provenance
 from .errors import DataError
 from .layout import AGES, IMAGE, MASK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path
 from .nifti import as_mask, read_volume, write_volume
@@ -51,6 +52,7 @@ ROWS, MANIFEST, FAILURES, SET_FILE = "prepared", "manifest.json", "failures.csv"
 _FORMAT = 1
 _SHOWN = 8
 _LOCK = ".lock"
+_REGISTER, _BIAS = "register", "N4 in the brain mask"  # the steps that a new scan must have in common
 _FRACTION = 0.01  # what a stored label may be off a whole number
 _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
 OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
@@ -84,7 +86,7 @@ class Recipe:
                 {"step": "resample", "to": "isotropic RAS", "voxel_mm": settings.voxel},
                 {"step": "skull strip", "by": self.stripper.name},
                 {
-                    "step": "register",
+                    "step": _REGISTER,
                     "transform": "affine",
                     "metric": "Mattes mutual information",
                     "atlas": self.atlas.name,
@@ -95,7 +97,7 @@ class Recipe:
                 },
                 {"step": "move", "image": "linear", "masks": "nearest neighbour", "transforms": "one, composed"},
                 {"step": "crop", "to": "bounding box of the brain"},
-                {"step": "N4 in the brain mask", "shrink": bias["shrink"], "iterations": list(bias["iterations"])},
+                {"step": _BIAS, "shrink": bias["shrink"], "iterations": list(bias["iterations"])},
             ],
         }
 
@@ -250,6 +252,30 @@ def prepared_rows(out: Path, info: DataSetInfo) -> dict[str, dict[str, Any]]:
     paths = sorted((out / ROWS / info.name).glob("*.json"))
     found = {path.stem: read_json(path) for path in paths if path.name != SET_FILE}
     return {scan: row for scan, row in found.items() if row is not None and "results" in row}
+
+
+def provenance_of(out: Path, info: DataSetInfo, images: Mapping[str, str]) -> Provenance | None:
+    """How scans of a set were prepared; None where that is not known of every one, or not the same for all.
+
+    Args:
+        out: the data directory.
+        info: the set.
+        images: by scan, the sha256 of its image; a row speaks only of the file that it was written with.
+    """
+    rows = prepared_rows(out, info)
+    ways = {_provenance(rows.get(scan, {}), digest) for scan, digest in images.items()}
+    return ways.pop() if len(ways) == 1 else None
+
+
+def _provenance(row: Mapping[str, Any], digest: str) -> Provenance | None:
+    try:
+        if row["results"][IMAGE]["sha256"] != digest:
+            return None
+        steps = {step["step"]: step for step in row["recipe"]["steps"]}
+        register, bias = steps[_REGISTER], steps[_BIAS]
+        return Provenance(str(register["atlas"]), str(register["atlas_sha256"]), len(bias["iterations"]))
+    except (KeyError, TypeError):
+        return None  # no row, or one of another version
 
 
 # --------------------------------------------------------------------------------------------------- the files of a set

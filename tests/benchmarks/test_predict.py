@@ -16,7 +16,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner, Result
 
-from uadbench.benchmarks import predict
+from uadbench.benchmarks import predict, scan_recipe
 from uadbench.benchmarks.cli import app
 from uadbench.benchmarks.engine import jobs_for, run_job
 from uadbench.benchmarks.errors import UserError
@@ -26,10 +26,10 @@ from uadbench.benchmarks.predict import (
     choose_threshold,
     predict_scans,
     scan_files,
-    scan_settings,
 )
 from uadbench.benchmarks.preset import Preset
 from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.scan_recipe import ScanRecipe
 from uadbench.benchmarks.suite import select_rows
 from uadbench.benchmarks.trained import TrainedRun, find_run
 from uadbench.datasets.atlases import read_atlas
@@ -79,7 +79,7 @@ def values_of(path: Path) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def quick_preparation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "ScanSettings", lambda: QUICK)
+    monkeypatch.setattr(scan_recipe, "ScanSettings", lambda: QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def prepared_scan(tmp_path_factory, head, oriented, grid_points) -> tuple[ScanFi
 
 
 def predictor_for(run: TrainedRun, atlas_path: Path, out: Path, threshold: float = 0.2) -> Predictor:
-    return Predictor(run, "given", threshold, read_atlas(atlas_path), "auto", QUICK, "cpu", out)
+    return Predictor(run, "given", threshold, ScanRecipe(read_atlas(atlas_path), QUICK, ()), "auto", "cpu", out)
 
 
 def test_maps_are_the_engines_and_lie_where_scipy_puts_them(run, prepared_scan, atlas_path, tmp_path):
@@ -276,18 +276,6 @@ def test_the_threshold_is_a_sets_mean_over_folds_or_a_number(run):
     for word in ("stroke", "-1", "nan", "inf"):
         with pytest.raises(UserError, match=f"--threshold {word}"):
             choose_threshold(word, run)
-
-
-def test_bias_is_corrected_as_in_the_runs_own_scans(run, monkeypatch):
-    monkeypatch.setattr(predict, "ScanSettings", ScanSettings)
-    protocol = ScanSettings().bias.iterations
-    assert len(protocol) == 4
-    assert not run.is_phantom
-    assert scan_settings(run, None).bias.iterations == protocol
-    assert scan_settings(run, 0).bias.iterations == ()
-    monkeypatch.setattr(TrainedRun, "is_phantom", True)
-    assert scan_settings(run, None).bias.iterations == ()
-    assert scan_settings(run, 2).bias.iterations == protocol[:2]
 
 
 def test_masks_go_with_scans_and_names_do_not_clash(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import subprocess
 import sys
@@ -89,3 +90,11 @@ def test_three_downloads_become_a_table(tmp_path: Path, monkeypatch: pytest.Monk
     # The lesions are the brightest there is, so whoever moved labels and images alike finds them by brightness alone.
     assert numbers["thresh", "BraTS21", "dice"] > 50
     assert numbers["thresh", "MSLUB", "dice"] > 15
+
+    # A new scan goes where these scans went, and that needs the atlas's file.
+    result = CliRunner().invoke(
+        app, ["predict", "data/Test/MSLUB/t2/patient01_t2.nii.gz", "--run", "ae", "--out", "maps"]
+    )
+    assert result.exit_code == 2
+    digest = hashlib.sha256(Path("atlas.nii.gz").read_bytes()).hexdigest()
+    assert f"atlas.nii.gz (sha256 {digest[:12]}" in result.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from scipy import ndimage
 
 from uadbench.datasets import brats21, ixi, mslub
 from uadbench.datasets.bias import BiasSettings
+from uadbench.datasets.cohort import Provenance
 from uadbench.datasets.disk import find_sets
-from uadbench.datasets.prepare import find_outliers, prepare_set
+from uadbench.datasets.prepare import find_outliers, prepare_set, provenance_of
 from uadbench.datasets.raw_layouts import find_raw
 from uadbench.datasets.splits import read_ages
 
@@ -49,6 +51,10 @@ def prepared(tmp_path_factory, downloads, recipe_for):
         raw = find_raw(info, downloads / info.name)
         outcomes[info.name] = prepare_set(raw, out, recipe_for(info.name))
     return out, outcomes
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_three_set_download_becomes_the_shared_layout(prepared):
@@ -111,6 +117,27 @@ def test_the_manifest_is_complete(prepared, atlas_file):
         assert {"SimpleITK", "nibabel", "numpy"} <= set(row["made_with"])
     masks = {one["set"]: set(one["scans"][0]["sources"]) for one in manifest["sets"]}
     assert masks == {"ixi": {"t2", "mask"}, "brats21": {"t2", "seg"}, "mslub": {"t2", "mask", "seg"}}
+
+
+def test_how_a_set_was_prepared_is_known_of_the_files_themselves_only(prepared, atlas_file, coarse, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(prepared[0], out)
+    images = {scan: _sha256(out / ixi.INFO.folder / "t2" / f"{scan}_t2.nii.gz") for scan in IXI_SCANS[:2]}
+    levels = len(coarse.bias.iterations)
+    known = Provenance(atlas_file.name, _sha256(atlas_file), levels)
+    assert provenance_of(out, ixi.INFO, images) == known
+    assert provenance_of(out, ixi.INFO, {**images, IXI_SCANS[0]: "0" * 64}) is None
+    assert provenance_of(out, ixi.INFO, {**images, IXI_SCANS[2]: "0" * 64}) is None
+    row = out / "prepared" / "ixi" / f"{IXI_SCANS[1]}.json"
+    text = row.read_text()
+    row.write_text(text.replace(known.atlas_sha256, "f" * 64))
+    assert provenance_of(out, ixi.INFO, images) is None
+    row.write_text(text.replace('"N4 in the brain mask"', '"another step"'))
+    assert provenance_of(out, ixi.INFO, images) is None
+    row.write_text(text)
+    assert provenance_of(out, ixi.INFO, images) == known
+    shutil.rmtree(out / "prepared")
+    assert provenance_of(out, ixi.INFO, images) is None
 
 
 def test_a_second_run_does_nothing_and_a_changed_source_only_itself(tmp_path, write_head, recipe_for):

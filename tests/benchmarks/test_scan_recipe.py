@@ -1,0 +1,83 @@
+"""A new scan is prepared as the run's own scans were, unless the user says otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
+
+from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.record import RunRecord
+from uadbench.benchmarks.scan_recipe import recipe_for
+from uadbench.benchmarks.trained import TrainedRun
+from uadbench.datasets.atlases import load_mni152
+from uadbench.datasets.scan_preparation import ScanSettings
+
+PROTOCOL = ScanSettings().bias.iterations
+
+
+def run_on(folder: Path, name: str = "ixi", **prepared: object) -> TrainedRun:
+    """A run whose record says so much of its healthy scans."""
+    record = RunRecord(folder)
+    healthy = {"name": name, "title": name, "prepared": prepared or None}
+    record.begin({"cohorts": {"healthy": healthy}}, {})
+    return TrainedRun((record,))
+
+
+@pytest.fixture(scope="module")
+def atlas_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("atlas") / "our_atlas.nii.gz"
+    brain = load_mni152_template(resolution=4).get_fdata() * load_mni152_brain_mask(resolution=4).get_fdata()
+    nib.save(nib.Nifti1Image(brain.astype(np.float32), load_mni152_template(resolution=4).affine), path)
+    return path
+
+
+def test_the_runs_own_preparation_is_taken(tmp_path):
+    own = run_on(tmp_path, atlas="mni152", atlas_sha256=load_mni152().sha256, n4_levels=3)
+    recipe = recipe_for(own, None, None)
+    assert (recipe.atlas.name, recipe.notes) == ("mni152", ())
+    assert recipe.settings.bias.iterations == PROTOCOL[:3]
+
+
+def test_the_users_word_goes_before(tmp_path, atlas_file):
+    own = run_on(tmp_path, atlas="mni152", atlas_sha256=load_mni152().sha256, n4_levels=3)
+    recipe = recipe_for(own, str(atlas_file), 1)
+    assert recipe.atlas.name == atlas_file.name
+    assert recipe.settings.bias.iterations == PROTOCOL[:1]
+    [note] = recipe.notes
+    assert "another atlas, mni152" in note
+
+
+def test_an_atlas_from_a_file_is_asked_for_and_recognised(tmp_path, atlas_file):
+    digest = hashlib.sha256(atlas_file.read_bytes()).hexdigest()
+    own = run_on(tmp_path, atlas=atlas_file.name, atlas_sha256=digest, n4_levels=4)
+    with pytest.raises(UserError, match=rf"our_atlas.nii.gz \(sha256 {digest[:12]}….*--atlas FILE"):
+        recipe_for(own, None, None)
+    assert recipe_for(own, str(atlas_file), None).notes == ()
+    assert "another atlas" in recipe_for(own, "mni152", None).notes[0]
+
+
+def test_a_template_that_has_changed_is_said(tmp_path):
+    own = run_on(tmp_path, atlas="mni152", atlas_sha256="0" * 64, n4_levels=4)
+    assert "another atlas" in recipe_for(own, None, None).notes[0]
+
+
+def test_where_the_record_does_not_say_mni152_is_taken_with_a_note(tmp_path):
+    recipe = recipe_for(run_on(tmp_path), None, None)
+    assert recipe.atlas.name == "mni152"
+    assert recipe.settings.bias.iterations == PROTOCOL
+    assert "does not say in which atlas" in recipe.notes[0]
+    assert "sri24" in recipe.notes[0]
+    assert recipe_for(run_on(tmp_path), "mni152", None).notes == ()
+
+
+def test_a_run_of_the_phantom_wants_mni152_and_the_bias_left_in(tmp_path):
+    recipe = recipe_for(run_on(tmp_path, name="phantom-healthy"), None, None)
+    assert recipe.atlas.name == "mni152"
+    assert recipe.settings.bias.iterations == ()
+    assert recipe.notes == ("the bias is left in (N4: no levels)",)
+    assert recipe_for(run_on(tmp_path, name="phantom-healthy"), None, 2).settings.bias.iterations == PROTOCOL[:2]

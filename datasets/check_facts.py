@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .cohort import Role
 from .errors import DataError
 from .layout import IMAGE, MASK, SEGMENTATION
-from .nifti import as_mask, read_volume, stored_axes
+from .nifti import as_mask, is_placed, read_volume, stored_axes
 from .pose import mask_shape
 from .preparation import PreparationSettings, bounding_box, crop_or_pad, downsample_mask
 from .space import Grid
@@ -53,6 +53,7 @@ class FileFacts:
         shape: voxels (z, y, x), axes turned as near to RAS as they go.
         spacing: voxel sizes (x, y, z), mm.
         axes: its axes as stored, e.g. "LAS".
+        is_placed: whether the header says so, see `nifti.is_placed`.
         is_sheared: whether they do not stand at right angles.
         tilt: the largest angle between an axis and its axis of the world, degrees.
     """
@@ -60,6 +61,7 @@ class FileFacts:
     shape: tuple[int, ...]
     spacing: tuple[float, ...]
     axes: str
+    is_placed: bool
     is_sheared: bool
     tilt: float
 
@@ -250,7 +252,14 @@ def _fit(
 def _file_facts(path: Path, grid: Grid) -> FileFacts:
     linear = grid.affine[:3, :3] / grid.spacing
     tilt = float(np.degrees(np.arccos(np.clip(np.abs(linear).max(axis=0), 0, 1)).max()))
-    return FileFacts(tuple(grid.shape), tuple(grid.spacing.tolist()), stored_axes(path), grid.is_sheared, tilt)
+    return FileFacts(
+        shape=tuple(grid.shape),
+        spacing=tuple(grid.spacing.tolist()),
+        axes=stored_axes(path),
+        is_placed=is_placed(path),
+        is_sheared=grid.is_sheared,
+        tilt=tilt,
+    )
 
 
 def _changed(files: ScanFiles) -> tuple[str, ...]:

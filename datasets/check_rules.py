@@ -41,6 +41,7 @@ class Kind(StrEnum):
     SHEARED = "sheared"
     TILTED = "tilted"
     AXES = "axes"
+    UNPLACED = "no orientation"
     PLACE = "place"
     EXTENT = "extent"
     POSE = "turned"
@@ -91,6 +92,8 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.SHEARED: "affines whose axes do not stand at right angles; resample these scans",
         Kind.TILTED: "axes tilted against the world, which a run does not undo; resample these scans",
         Kind.AXES: "axes stored otherwise than RAS; reading turns them",
+        Kind.UNPLACED: "headers that do not say which way their axes point (sform and qform code 0); LAS is assumed, "
+        "so left may be right",
         Kind.PLACE: "the brain lies elsewhere in the world than in the other scans; look at its registration",
         Kind.EXTENT: "the brain is larger or smaller than in the other scans; look at its registration",
         Kind.POSE: "by the shape of its mask the brain does not lie as the header says; look at these scans",
@@ -256,12 +259,14 @@ def _file_rules(facts: ScanFacts, limits: Limits) -> Iterator[_Rule]:
         yield Kind.MISFIT, _ERROR, sentence
     if facts.changed:
         yield Kind.CHANGED, _ERROR, ", ".join(facts.changed)
-    axes = {one.axes for one in facts.files.values()} - {"RAS"}
+    axes = {one.axes for one in facts.files.values() if one.is_placed} - {"RAS"}
     if axes:
         yield Kind.AXES, _REMARK, ", ".join(sorted(axes))
     image = facts.files.get(IMAGE)
     if image is None:
         return
+    if not image.is_placed:
+        yield Kind.UNPLACED, _REMARK, ""
     if not all(limits.side[0] <= count <= limits.side[1] for count in image.shape):
         yield Kind.SIZE, _ERROR, " x ".join(map(str, image.shape))
     if any(abs(size - 1) > VOXEL_TOLERANCE for size in image.spacing):

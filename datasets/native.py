@@ -38,6 +38,11 @@ class NativeSpace:
     sform_code: int
     qform_code: int
 
+    @property
+    def is_placed(self) -> bool:
+        """Whether the file says how its axes lie, see `nifti.is_placed`."""
+        return self.sform_code > 0 or self.qform_code > 0
+
     def take(self, array: NDArray[_ScalarT], grid: Grid, from_native: Affine) -> NDArray[_ScalarT]:
         """Bring a volume from elsewhere: linear for maps, nearest for masks, 0 where it does not reach.
 

@@ -124,10 +124,16 @@ def ready_scan(
         to_scan=scan.registration.to_scan,
         native=native,
         registration=None if in_place else scan.registration,
-        steps=(by, *steps),
+        steps=(*_assumption(native), by, *steps),
         image=image,
         image_grid=grid,
     )
+
+
+def _assumption(native: NativeSpace) -> tuple[str, ...]:
+    if native.is_placed:
+        return ()
+    return ("orientation: the header gives none (sform and qform code 0); LAS is assumed",)
 
 
 def sha256_of(path: Path) -> str:

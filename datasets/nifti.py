@@ -90,6 +90,19 @@ def stored_axes(path: Path) -> str:
     return "".join(code or "?" for code in nib.aff2axcodes(image.affine))
 
 
+def is_placed(path: Path) -> bool:
+    """Whether a file that `read_volume` reads says how its axes lie; of one that does not, LAS is assumed.
+
+    That is the NIfTI format's "method 1", for scans converted from formats that knew voxel sizes alone: what is left
+    and what is right is then a convention.
+    """
+    import nibabel as nib
+
+    with _quiet(nib.imageglobals.logger):
+        header: Any = nib.load(path).header
+    return bool(header["sform_code"] > 0 or header["qform_code"] > 0)
+
+
 def write_volume(path: Path, array: NDArray[Any], grid: Grid) -> None:
     """Write an array [Z, Y, X] as a gzipped NIfTI file, whole or not at all; bool is written as uint8.
 

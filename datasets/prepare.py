@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from .ages import add_ages
 from .atomic import locked, read_json, remove_partials, replacing, write_json
 from .cohort import Provenance
-from .errors import DataError
+from .errors import DataError, shorten
 from .layout import AGES, IMAGE, MASK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path
-from .nifti import as_mask, read_volume, write_volume
+from .nifti import as_mask, is_placed, read_volume, write_volume
 from .raw_layouts import UNPACKED, RawFile, RawScan, RawSet
 from .registration import Atlas
 from .scan_preparation import SCAN_PREPARATION_VERSION, PreparedScan, RawVolumes, ScanSettings, prepare_scan
@@ -53,6 +53,7 @@ _FORMAT = 1
 _SHOWN = 8
 _LOCK = ".lock"
 _REGISTER, _BIAS = "register", "N4 in the brain mask"  # the steps that a new scan must have in common
+_ASSUMED = "assumed: LAS"
 _FRACTION = 0.01  # what a stored label may be off a whole number
 _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
 OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
@@ -192,7 +193,13 @@ def _prepare_all(job: _Job, raw: RawSet, jobs: int, report: Progress) -> Outcome
     prepared = tuple(scan.id for scan in waiting if scan.id not in failed)
     ordered = tuple(sorted(failures, key=lambda failure: failure.scan))
     rows = job.rows()
-    notes = (*raw.notes, *_fraction_note(rows), *_write_ages(job.out, raw), *job.strangers(raw))
+    notes = (
+        *raw.notes,
+        *_fraction_note(rows),
+        *_orientation_note(rows),
+        *_write_ages(job.out, raw),
+        *job.strangers(raw),
+    )
     outcome = Outcome(prepared, kept, ordered, find_outliers(rows), notes)
     _write_summary(job, raw, outcome)
     return outcome
@@ -214,6 +221,16 @@ def _fraction_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
         f"{len(found)} scans, such as {found[0]}, have a mask or segmentation with fractions, as a linear warp leaves"
     )
     return (f"{said}; voxels from one half up are taken",)
+
+
+def _orientation_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    found = [scan for scan, row in rows.items() if row.get("orientation") == _ASSUMED]
+    if not found:
+        return ()
+    return (
+        f"the header of {shorten(tuple(found))} does not say which way its axes point (sform and qform code 0); LAS is "
+        "assumed, so left and right may be swapped",
+    )
 
 
 def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -434,10 +451,14 @@ def _prepare_one(job: _Job, scan: RawScan) -> Failure | None:
 
 @dataclass(frozen=True)
 class _Sources:
-    """What a row says of the files that a scan was made from: each by kind, and which masks hold fractions."""
+    """What a row says of the files that a scan was made from: each by kind, and which masks hold fractions.
+
+    `is_placed`: whether the image says how its axes lie, see `nifti.is_placed`.
+    """
 
     files: Mapping[str, Any]
     fractional: tuple[str, ...]
+    is_placed: bool
 
 
 def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
@@ -446,11 +467,13 @@ def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
     if job.recipe.stripper.name == MASK_FILE and MASK not in files:
         raise DataError(f"no brain mask lies with {files[IMAGE]}; add it or choose another --skull-strip")
     sources: dict[str, Any] = {}
+    placed = True
     read: dict[str, tuple[NDArray[np.float32], Grid]] = {}
     for kind, file in files.items():
         with file.opened(job.folder) as path:
             sources[kind] = _identity(file, path)
             read[kind] = _volume(file, path)
+            placed = placed and (kind != IMAGE or is_placed(path))
     image, grid = read[IMAGE]
     image_name = files[IMAGE].name.name
     labels = {
@@ -465,7 +488,7 @@ def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
             "it or take the scan out of the download"
         )
     fractional = tuple(kind for kind in labels if _has_fractions(read[kind][0]))
-    return _Sources(sources, fractional), RawVolumes(image, grid, labels.get(MASK), lesions)
+    return _Sources(sources, fractional, placed), RawVolumes(image, grid, labels.get(MASK), lesions)
 
 
 def _identity(file: RawFile, path: Path) -> dict[str, Any]:
@@ -509,6 +532,7 @@ def _write(job: _Job, scan: RawScan, sources: _Sources, prepared: PreparedScan, 
         "scan": scan.id,
         "sources": dict(sources.files),
         "fractional": list(sources.fractional),
+        "orientation": "from the header" if sources.is_placed else _ASSUMED,
         "results": results,
         "recipe": job.recipe.content(),
         "made_with": _versions(),

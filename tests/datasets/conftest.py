@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def write_head(head, oriented, grid_points):
         return nib.affines.apply_affine(to_scan, np.array(head.LESION))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def forget_orientation() -> Callable[[Path], None]:
+    """Set a file's qform_code and sform_code to 0, two bytes each from byte 252 of its header, and nothing else."""
+
+    def run(path: Path) -> None:
+        content = bytearray(gzip.decompress(path.read_bytes()))
+        content[252:256] = bytes(4)
+        path.write_bytes(gzip.compress(bytes(content)))
+
+    return run
 
 
 @pytest.fixture(scope="session")

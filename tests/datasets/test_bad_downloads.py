@@ -324,6 +324,17 @@ def test_a_linearly_warped_segmentation_keeps_its_place_and_is_said(copies, benc
     assert json.loads((out / "prepared/mslub/patient02.json").read_text())["fractional"] == ["seg"]
 
 
+def test_an_orientation_that_had_to_be_assumed_is_said(copies, bench, tmp_path, forget_orientation):
+    raw, out = copies(2), tmp_path / "out"
+    for path in raw.glob("patient02*.nii.gz"):
+        forget_orientation(path)
+    _, output = bench("mslub", raw, out)
+    assert "the header of patient02 does not say which way its axes point" in output
+    rows = {path.stem: json.loads(path.read_text()) for path in (out / "prepared/mslub").glob("patient*.json")}
+    assert rows["patient01"]["orientation"] == "from the header"
+    assert rows["patient02"]["orientation"] == "assumed: LAS"
+
+
 def test_if_no_scan_is_complete_all_are_listed(copies, bench, tmp_path):
     raw, out = copies(2), tmp_path / "out"
     for path in raw.glob("*_seg.nii.gz"):

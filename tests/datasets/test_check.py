@@ -312,6 +312,13 @@ def test_other_axes_are_a_remark(axes, root, check, write_scan):
     assert axes in str(check().findings[0])
 
 
+def test_a_header_without_orientation_is_a_remark(root, check, forget_orientation):
+    for kind in mslub.INFO.kinds:
+        forget_orientation(scan_path(root, mslub.INFO, kind, PATIENT))
+    assert told(check()) == {(Kind.UNPLACED, REMARK): {PATIENT}}
+    assert "LAS is assumed" in str(check().findings[0])
+
+
 def test_a_brain_larger_than_the_others_and_than_the_view(root, check, brain, write_nifti):
     for kind, array in zip(("t2", "mask"), brain(5, (26, 80, 36)), strict=False):
         write_nifti(scan_path(root, ixi.INFO, kind, SCAN), array)

@@ -85,6 +85,14 @@ def test_a_stripped_scan_in_atlas_space_is_cropped_and_corrected_only(stripped, 
     assert (ready.volume.brain_mask == expected.brain_mask).mean() > 0.999
 
 
+def test_an_orientation_that_had_to_be_assumed_is_a_step(stripped, atlas, tmp_path, forget_orientation):
+    path = tmp_path / "whole.nii.gz"
+    path.write_bytes((stripped[0] / "whole.nii.gz").read_bytes())
+    forget_orientation(path)
+    ready = ready_scan(path, None, atlas, "auto", QUICK, LOAD)
+    assert ready.steps[0] == "orientation: the header gives none (sform and qform code 0); LAS is assumed"
+
+
 def test_a_turned_scan_is_registered_and_its_lesion_found_where_it_is(tmp_path, head, oriented, grid_points, atlas):
     to_scan = np.eye(4)
     to_scan[:3, :3] = 1.06 * Rotation.from_euler("xyz", (7, -5, 9), degrees=True).as_matrix()

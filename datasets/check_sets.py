@@ -15,7 +15,7 @@ from .cohort import Role, Splits
 from .disk import DATA_SETS, FoundSet, choose_splits, find_set, scans_of
 from .errors import DataError, Finding
 from .layout import IMAGE, SPLITS_FOLDER, DataSetInfo, scan_path
-from .prepare import ROWS, SET_FILE, find_outliers
+from .prepare import ROWS, SET_FILE, find_outliers, row_provenance
 from .splits import has_split_files
 
 #: By role and scan, what `bench prepare` noted.
@@ -133,11 +133,9 @@ def mixed_atlases(rows: Rows) -> Iterator[Defect]:
     atlases: dict[str, str] = {}
     roles: set[Role] = set()
     for role, own in rows.items():
-        for row in own.values():
-            for step in row.get("recipe", {}).get("steps", []):
-                if "atlas_sha256" in step:
-                    atlases[step["atlas_sha256"]] = str(step.get("atlas"))
-                    roles.add(role)
+        for way in filter(None, map(row_provenance, own.values())):
+            atlases[str(way.atlas_sha256)] = way.atlas
+            roles.add(role)
     if len(atlases) > 1:
         names = ", ".join(f"{name} ({digest[:8]})" for digest, name in sorted(atlases.items(), key=lambda one: one[1]))
         sentence = f"the scans were brought to different atlases: {names}; prepare all of them with one --atlas"

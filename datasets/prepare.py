@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ages import add_ages
+from .atlases import KnownAtlas
 from .atomic import locked, read_json, remove_partials, replacing, write_json
 from .cohort import Provenance
 from .errors import DataError, shorten
@@ -280,19 +281,33 @@ def provenance_of(out: Path, info: DataSetInfo, images: Mapping[str, str]) -> Pr
         images: by scan, the sha256 of its image; a row speaks only of the file that it was written with.
     """
     rows = prepared_rows(out, info)
-    ways = {_provenance(rows.get(scan, {}), digest) for scan, digest in images.items()}
+    ways = {
+        row_provenance(rows[scan]) if scan in rows and _result_sha256(rows[scan]) == digest else None
+        for scan, digest in images.items()
+    }
     return ways.pop() if len(ways) == 1 else None
 
 
-def _provenance(row: Mapping[str, Any], digest: str) -> Provenance | None:
+def atlases_in(out: Path) -> tuple[KnownAtlas, ...]:
+    """The atlases to which the scans of a data directory were brought; one, unless somebody mixed them."""
+    rows = [read_json(path) for path in (out / ROWS).glob("*/*.json") if path.name != SET_FILE]
+    ways = {row_provenance(row) for row in rows if row is not None}
+    found = {(way.atlas, way.atlas_sha256) for way in ways if way is not None}
+    return tuple(KnownAtlas(f"the scans in {out}", name, digest) for name, digest in sorted(found))
+
+
+def row_provenance(row: Mapping[str, Any]) -> Provenance | None:
+    """How the scan of a row was prepared; None of a row that another version wrote."""
     try:
-        if row["results"][IMAGE]["sha256"] != digest:
-            return None
         steps = {step["step"]: step for step in row["recipe"]["steps"]}
         register, bias = steps[_REGISTER], steps[_BIAS]
         return Provenance(str(register["atlas"]), str(register["atlas_sha256"]), len(bias["iterations"]))
     except (KeyError, TypeError):
-        return None  # no row, or one of another version
+        return None
+
+
+def _result_sha256(row: Mapping[str, Any]) -> Any:
+    return row["results"].get(IMAGE, {}).get("sha256")
 
 
 # --------------------------------------------------------------------------------------------------- the files of a set

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.record import RunRecord
 from uadbench.benchmarks.scan_recipe import recipe_for
 from uadbench.benchmarks.trained import TrainedRun
+from uadbench.datasets import atlases
 from uadbench.datasets.atlases import load_mni152
+from uadbench.datasets.errors import DataError
 from uadbench.datasets.scan_preparation import ScanSettings
 
 PROTOCOL = ScanSettings().bias.iterations
@@ -38,7 +39,7 @@ def atlas_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_runs_own_preparation_is_taken(tmp_path):
     own = run_on(tmp_path, atlas="mni152", atlas_sha256=load_mni152().sha256, n4_levels=3)
-    recipe = recipe_for(own, None, None)
+    recipe = recipe_for(own, "auto", None)
     assert (recipe.atlas.name, recipe.notes) == ("mni152", ())
     assert recipe.settings.bias.iterations == PROTOCOL[:3]
 
@@ -52,32 +53,29 @@ def test_the_users_word_goes_before(tmp_path, atlas_file):
     assert "another atlas, mni152" in note
 
 
-def test_an_atlas_from_a_file_is_asked_for_and_recognised(tmp_path, atlas_file):
+def test_an_atlas_from_a_file_has_to_be_given(tmp_path, atlas_file):
     digest = hashlib.sha256(atlas_file.read_bytes()).hexdigest()
     own = run_on(tmp_path, atlas=atlas_file.name, atlas_sha256=digest, n4_levels=4)
-    with pytest.raises(UserError, match=rf"our_atlas.nii.gz \(sha256 {digest[:12]}….*--atlas FILE"):
-        recipe_for(own, None, None)
+    with pytest.raises(DataError, match=r"the run's scans lie in the atlas our_atlas.nii.gz .*--atlas FILE"):
+        recipe_for(own, "auto", None)
     assert recipe_for(own, str(atlas_file), None).notes == ()
-    assert "another atlas" in recipe_for(own, "mni152", None).notes[0]
 
 
-def test_a_template_that_has_changed_is_said(tmp_path):
-    own = run_on(tmp_path, atlas="mni152", atlas_sha256="0" * 64, n4_levels=4)
-    assert "another atlas" in recipe_for(own, None, None).notes[0]
+def test_where_the_record_does_not_say_the_guess_is_a_note(tmp_path, monkeypatch):
+    def offline() -> Path:
+        raise DataError("there is no connection; give the stripped SRI24")
 
-
-def test_where_the_record_does_not_say_mni152_is_taken_with_a_note(tmp_path):
-    recipe = recipe_for(run_on(tmp_path), None, None)
+    monkeypatch.setattr(atlases, "fetch_sri24", offline)
+    recipe = recipe_for(run_on(tmp_path), "auto", None)
     assert recipe.atlas.name == "mni152"
     assert recipe.settings.bias.iterations == PROTOCOL
-    assert "does not say in which atlas" in recipe.notes[0]
-    assert "sri24" in recipe.notes[0]
-    assert recipe_for(run_on(tmp_path), "mni152", None).notes == ()
+    assert "does not say in which atlas its scans lie; mni152 is taken" in recipe.notes[0]
+    assert recipe.notes[1].endswith("cannot be had: there is no connection")
 
 
 def test_a_run_of_the_phantom_wants_mni152_and_the_bias_left_in(tmp_path):
-    recipe = recipe_for(run_on(tmp_path, name="phantom-healthy"), None, None)
+    recipe = recipe_for(run_on(tmp_path, name="phantom-healthy"), "auto", None)
     assert recipe.atlas.name == "mni152"
     assert recipe.settings.bias.iterations == ()
     assert recipe.notes == ("the bias is left in (N4: no levels)",)
-    assert recipe_for(run_on(tmp_path, name="phantom-healthy"), None, 2).settings.bias.iterations == PROTOCOL[:2]
+    assert recipe_for(run_on(tmp_path, name="phantom-healthy"), "auto", 2).settings.bias.iterations == PROTOCOL[:2]

@@ -15,7 +15,16 @@ import numpy as np
 import pytest
 
 from uadbench.datasets import atlases
-from uadbench.datasets.atlases import SRI24_SHA256, SRI24_URL, fetch_sri24, load_atlas, read_atlas
+from uadbench.datasets.atlases import (
+    SRI24_SHA256,
+    SRI24_URL,
+    KnownAtlas,
+    choose_atlas,
+    fetch_sri24,
+    load_atlas,
+    load_mni152,
+    read_atlas,
+)
 from uadbench.datasets.errors import DataError
 
 
@@ -139,6 +148,57 @@ def test_a_cache_that_cannot_be_written_is_named(shelf, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"sri24_t1_stripped.nii cannot be kept: Not a directory; give the stripped"):
         fetch(shelf, tmp_path / "file" / "cache")
+
+
+@pytest.fixture
+def from_shelf(shelf, tmp_path, monkeypatch) -> Shelf:
+    """SRI24 is what lies on the shelf."""
+    monkeypatch.setattr(atlases, "fetch_sri24", lambda: fetch(shelf, tmp_path / "cache"))
+    return shelf
+
+
+def test_the_published_atlas_is_taken_where_it_can_be_had(from_shelf):
+    choice = choose_atlas("auto", ())
+    assert (choice.atlas.name, choice.notes) == ("sri24", ())
+
+
+def test_else_mni152_with_the_reason(from_shelf):
+    from_shelf.fault = "404"
+    choice = choose_atlas("auto", ())
+    assert choice.atlas.name == "mni152"
+    [note] = choice.notes
+    assert note.startswith("mni152 is taken, for SRI24")
+    assert note.endswith("the server answers HTTP 404")
+
+
+def test_new_scans_go_with_those_that_are_there(from_shelf):
+    digest = load_mni152().sha256
+    choice = choose_atlas("auto", [KnownAtlas("the scans in DIR", "mni152", digest)])
+    assert (choice.atlas.name, choice.notes) == ("mni152", ())
+    assert choose_atlas("auto", [KnownAtlas("the scans in DIR", "mni152", None)]).notes == ()
+    assert from_shelf.asked == 0
+    older = choose_atlas("auto", [KnownAtlas("the scans in DIR", "mni152", "0" * 64)])
+    assert older.notes == (
+        f"the scans in DIR lie in another atlas, mni152 (sha256 000000000000…), than mni152 (sha256 {digest[:12]}…)",
+    )
+
+
+def test_an_atlas_from_a_file_is_asked_for_and_recognised(brain_file, tmp_path):
+    path = tmp_path / "ours.nii"
+    path.write_bytes(brain_file)
+    digest = hashlib.sha256(brain_file).hexdigest()
+    known = KnownAtlas("the scans in DIR", "ours.nii", digest)
+    with pytest.raises(DataError, match=rf"ours.nii \(sha256 {digest[:12]}…\); give that file by --atlas FILE"):
+        choose_atlas("auto", [known])
+    assert choose_atlas(str(path), [known]).notes == ()
+    assert "lie in another atlas, ours.nii" in choose_atlas("mni152", [known]).notes[0]
+
+
+def test_several_atlases_need_a_word(from_shelf):
+    known = [KnownAtlas("the scans in DIR", name, "0" * 64) for name in ("mni152", "sri24")]
+    with pytest.raises(DataError, match="the scans in DIR lie in several atlases, mni152 .*, sri24 .*--atlas"):
+        choose_atlas("auto", known)
+    assert len(choose_atlas("sri24", known).notes) == 2
 
 
 def test_the_address_is_pinned():

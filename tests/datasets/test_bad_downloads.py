@@ -324,6 +324,19 @@ def test_a_linearly_warped_segmentation_keeps_its_place_and_is_said(copies, benc
     assert json.loads((out / "prepared/mslub/patient02.json").read_text())["fractional"] == ["seg"]
 
 
+def test_the_atlas_of_a_directory_is_kept(copies, bench, tmp_path, atlas_file):
+    raw, out = copies(1), tmp_path / "out"
+    assert bench("mslub", raw, out)[0] == 0
+    code, output = bench("mslub", raw, out, "--atlas", "auto")
+    assert code == 2
+    assert f"lie in the atlas {atlas_file.name} (sha256" in " ".join(output.split())
+    assert "give that file by --atlas FILE" in " ".join(output.split())
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(gzip.compress(gzip.decompress(atlas_file.read_bytes()), 1))
+    _, output = bench("mslub", raw, out, "--atlas", str(other))
+    assert f"lie in another atlas, {atlas_file.name}" in " ".join(output.split())
+
+
 def test_an_orientation_that_had_to_be_assumed_is_said(copies, bench, tmp_path, forget_orientation):
     raw, out = copies(2), tmp_path / "out"
     for path in raw.glob("patient02*.nii.gz"):

@@ -619,7 +619,12 @@ def prepared(root):
             "scan": scan,
             "sources": {"t2": {"file": f"{scan}.nii", "sha256": source or hashlib.sha256(scan.encode()).hexdigest()}},
             "results": results,
-            "recipe": {"steps": [{"step": "register", "atlas": "atlas", "atlas_sha256": atlas}]},
+            "recipe": {
+                "steps": [
+                    {"step": "register", "atlas": "atlas", "atlas_sha256": atlas},
+                    {"step": "N4 in the brain mask", "iterations": [50]},
+                ]
+            },
             "registration": {"mutual_information": 0.5, "mask_dice": dice},
         }
         path = root / "prepared" / info.name / f"{scan}.json"

@@ -222,15 +222,20 @@ class RunRecord:
         """Hold the cell for this process.
 
         Raises:
-            UserError: another process runs the cell.
+            UserError: another process runs the cell, or its folder cannot be written or locked.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(self.folder / ".lock", wait=False))
             except BlockingIOError as error:
                 raise UserError(
                     f"another process is running the cell {self.folder}; wait for it or stop it, then try again"
+                ) from error
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise UserError(
+                    f"cannot write and lock {self.folder}: {reason}; choose another --results, on a local disk"
                 ) from error
             yield
 

@@ -8,6 +8,7 @@ subject) or (seed, step), a resumed training gives the numbers of an uninterrupt
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import signal
@@ -151,9 +152,14 @@ class _Mean:
 
 
 def save_weights(record: RunRecord, detector: L.LightningModule, epoch: int, val_loss: float) -> None:
-    """Write `best.ckpt`: state dict, epoch and validation loss."""
-    content = {"state_dict": detector.state_dict(), "epoch": epoch, "val_loss": val_loss}
-    write_with(record.best_checkpoint, lambda path: torch.save(content, path))
+    """Write `best.ckpt`: state dict, epoch and validation loss.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    content = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
+    torch.save({"state_dict": detector.state_dict(), "epoch": epoch, "val_loss": val_loss}, content)
+    write_with(record.best_checkpoint, lambda path: path.write_bytes(content.getbuffer()))
 
 
 def load_weights(record: RunRecord, detector: Detector) -> float:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from uadbench.benchmarks.preset import Preset, load_preset
+from uadbench.benchmarks.progress import SilentReporter
 from uadbench.datasets.cohort import Cohort, Data, Fold, Part, Role, Splits, Subject
 from uadbench.datasets.preparation import PreparedVolume
 from uadbench.datasets.store import build_store
@@ -181,3 +184,42 @@ def _oriented(
 @pytest.fixture(scope="session")
 def oriented() -> Callable[..., tuple[tuple[int, ...], NDArray[np.float64]]]:
     return _oriented
+
+
+class StopAfter(SilentReporter):
+    """Presses Ctrl-C after so many steps of the bar whose title begins with a word."""
+
+    def __init__(self, word: str, steps: int) -> None:
+        self._word, self._left = word, steps
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[StopAfter]:  # type: ignore[override]
+        self._active = title.startswith(self._word)
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        self._left -= self._active
+        if self._active and self._left <= 0:
+            raise KeyboardInterrupt
+
+    def note(self, text: str) -> None: ...
+
+
+@pytest.fixture(scope="session")
+def stop_after() -> Callable[[str, int], SilentReporter]:
+    """A reporter that presses Ctrl-C after so many steps of the bar whose title begins with a word."""
+    return StopAfter
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of 160 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)

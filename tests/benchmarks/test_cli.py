@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from uadbench.benchmarks.cli import app
 
 BENCH = Path(sys.executable).with_name("bench")
 
@@ -63,19 +66,27 @@ def test_help_imports_no_heavy_library() -> None:
         (("table", "1", "--format", "html"), "choose"),
     ],
 )
-def test_a_user_error_is_one_sentence_and_exit_code_2(words: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
-    answer = bench(*words, cwd=tmp_path)
-    assert answer.returncode == 2, answer.stderr
+def test_a_user_error_is_one_sentence_and_exit_code_2(
+    words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    answer = CliRunner().invoke(app, words)
+    assert answer.exit_code == 2, answer.stderr
     assert sentence in answer.stderr
     assert "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
 
 
+def test_a_process_of_its_own_ends_with_that_sentence_and_code(tmp_path: Path) -> None:
+    answer = bench("run", "--method", "maedif", cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "there is no method 'maedif'" in answer.stderr
+    assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
+
+
 def test_a_library_that_a_bare_node_lacks_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from typer.testing import CliRunner
-
-    from uadbench.benchmarks.cli import app
-
     monkeypatch.setitem(sys.modules, "nibabel", None)
     (tmp_path / "Train/ixi/t2").mkdir(parents=True)
     (tmp_path / "Train/ixi/t2/a_t2.nii.gz").write_bytes(b"")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
+
+from uadbench.benchmarks.cli import app
 
 BENCH = Path(sys.executable).with_name("bench")
 TINY = Path(__file__).parents[1] / "tiny.toml"
@@ -41,44 +45,52 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def bench(place: Path, *words: str, uri: str = "") -> subprocess.CompletedProcess[str]:
+def bench_with_mlflow_at(uri: str, place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
     environment = {**os.environ, "COLUMNS": "200", "MLFLOW_TRACKING_URI": uri}
-    if not uri:
-        del environment["MLFLOW_TRACKING_URI"]
     return subprocess.run(
         [str(BENCH), *words], cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
+
+
+@pytest.fixture
+def bench(place: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command in this process, which saves it the imports, with MLflow's store where nothing says otherwise."""
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return lambda *words: CliRunner().invoke(app, words)
 
 
 RUN = ("run", "--method", "thresh", "--method", "ae", "--data", "clinic", "--preset", "small.toml", "--splits", "own")
 
 
 @pytest.mark.slow
-def test_run_then_table_then_again(place: Path) -> None:
-    down = bench(place, *RUN, "--folds", "0,1", uri="http://127.0.0.1:9")
+def test_run_then_table_then_again(place: Path, bench: Callable[..., Result]) -> None:
+    down = bench_with_mlflow_at("http://127.0.0.1:9", place, *RUN, "--folds", "0,1")
     assert down.returncode == 0, down.stderr
     assert "bench sync" in down.stderr and "Traceback" not in down.stderr
     assert down.stderr.count("warning:") == 1
-    synced = bench(place, "sync")
+    synced = bench("sync")
     assert "4 cells written" in synced.stderr, synced.stderr
-    again = bench(place, "sync")
+    again = bench("sync")
     assert "0 cells written, 4 were there already" in again.stderr, again.stderr
 
-    table = bench(place, "table", "1", "--data", "clinic", "--preset", "small.toml", "--format", "markdown", "--paper")
-    assert table.returncode == 0, table.stderr
+    table = bench("table", "1", "--data", "clinic", "--preset", "small.toml", "--format", "markdown", "--paper")
+    assert table.exit_code == 0, table.stderr
     lines = {line.split("|")[1].strip(): line for line in table.stdout.splitlines() if line.startswith("|")}
     ae = next(line for name, line in lines.items() if name.startswith("AE"))
     assert "–" in ae, "the missing tumour set is a dash"
     assert "±" in ae
     assert "145.12" in table.stdout, "the published row stands beside ours"
 
-    repeated = bench(place, *RUN, "--folds", "0,1")
-    assert repeated.returncode == 0
+    repeated = bench(*RUN, "--folds", "0,1")
+    assert repeated.exit_code == 0
     assert "Cells: 4, of which 4 are done" in repeated.stderr
 
 
-def test_a_directory_without_data_is_one_sentence(place: Path) -> None:
+def test_a_directory_without_data_is_one_sentence(place: Path, bench: Callable[..., Result]) -> None:
     (place / "empty").mkdir(exist_ok=True)
-    answer = bench(place, "run", "--method", "thresh", "--data", "empty")
-    assert answer.returncode == 2
+    answer = bench("run", "--method", "thresh", "--data", "empty")
+    assert answer.exit_code == 2
     assert "Train/ixi" in answer.stderr and "Traceback" not in answer.stderr

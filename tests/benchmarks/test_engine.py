@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.record import RunRecord, record_of
 from uadbench.benchmarks.scoring import binarise, lesion_mask
 from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.training import save_weights
 from uadbench.datasets.cohort import Data, Role
 
 TESTS = Path(__file__).parents[1]
@@ -31,25 +32,6 @@ TESTS = Path(__file__).parents[1]
 
 def job_of(row: str, data: Data, preset: Preset, fold: int = 0, seed: int = 0) -> Job:
     return jobs_for(select_rows([row]), (fold,), data, preset, seed)[0]
-
-
-class StopAfter(SilentReporter):
-    """Presses Ctrl-C after so many steps of the bar whose title begins with a word."""
-
-    def __init__(self, word: str, steps: int) -> None:
-        self._word, self._left = word, steps
-
-    @contextmanager
-    def bar(self, title: str, total: int, done: int = 0) -> Iterator[StopAfter]:  # type: ignore[override]
-        self._active = title.startswith(self._word)
-        yield self
-
-    def advance(self, steps: int = 1) -> None:
-        self._left -= self._active
-        if self._active and self._left <= 0:
-            raise KeyboardInterrupt
-
-    def note(self, text: str) -> None: ...
 
 
 def numbers(record: RunRecord) -> dict[str, float]:
@@ -66,21 +48,23 @@ def finished(tiny_data: Data, tiny_preset: Preset, tmp_path_factory: pytest.Temp
     ("word", "steps"), [("untrained", 1), ("train", 1), ("train", 5), ("train", 12), ("threshold", 1), ("score", 3)]
 )
 def test_an_interrupted_cell_goes_on_to_the_same_numbers(
-    word: str, steps: int, finished: RunRecord, tiny_data: Data, tiny_preset: Preset, tmp_path: Path
+    word: str, steps: int, finished: RunRecord, tiny_data: Data, tiny_preset: Preset, tmp_path: Path, stop_after
 ) -> None:
     job = job_of("maediff", tiny_data, tiny_preset)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, tmp_path, "cpu", StopAfter(word, steps))
+        run_job(job, tmp_path, "cpu", stop_after(word, steps))
     assert not record_of(tmp_path, job.cell).done
     record = run_job(job, tmp_path, "cpu", SilentReporter())
     assert numbers(record) == numbers(finished)
     assert [line.val_loss for line in record.history()] == [line.val_loss for line in finished.history()]
 
 
-def test_ctrl_c_still_works_after_an_interrupted_training(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
+def test_ctrl_c_still_works_after_an_interrupted_training(
+    tiny_data: Data, tiny_preset: Preset, tmp_path: Path, stop_after
+) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job_of("pddpm-s48", tiny_data, tiny_preset), tmp_path, "cpu", StopAfter("train", 2))
+        run_job(job_of("pddpm-s48", tiny_data, tiny_preset), tmp_path, "cpu", stop_after("train", 2))
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -150,7 +134,9 @@ def test_scores_are_those_of_the_reference_libraries(finished: RunRecord, tiny_d
     assert finished.metrics["tiny-tumours/dice"] == pytest.approx(mean)
 
 
-def test_the_threshold_never_sees_the_test_set(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
+def test_the_threshold_never_sees_the_test_set(
+    tiny_data: Data, tiny_preset: Preset, tmp_path: Path, stop_after
+) -> None:
     """Blank every test volume: the thresholds stay what they were."""
     job = job_of("thresh", tiny_data, tiny_preset)
     original = run_job(job, tmp_path / "a", "cpu", SilentReporter()).thresholds
@@ -167,7 +153,7 @@ def test_the_threshold_never_sees_the_test_set(tiny_data: Data, tiny_preset: Pre
     monkey.setattr(scoring.Reader, "read", spy)
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_job(job, tmp_path / "b", "cpu", StopAfter("score", 1))
+            run_job(job, tmp_path / "b", "cpu", stop_after("score", 1))
     finally:
         monkey.undo()
     val = {subject for part in tiny_data.splits.lesion.values() for subject in part.val}
@@ -230,11 +216,11 @@ def test_a_diverging_training_is_one_sentence(tiny_data: Data, tmp_path: Path) -
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(
-    tiny_data: Data, tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_data: Data, tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after
 ) -> None:
     job = job_of("ae", tiny_data, tiny_preset)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, tmp_path, "cpu", StopAfter("train", 5))
+        run_job(job, tmp_path, "cpu", stop_after("train", 5))
     history = record_of(tmp_path, job.cell).history()
 
     def full(descriptor: int) -> None:
@@ -246,3 +232,19 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
     monkeypatch.undo()
     assert record_of(tmp_path, job.cell).history() == history
     assert run_job(job, tmp_path, "cpu", SilentReporter()).done
+
+
+def test_weights_that_do_not_fit_on_the_disk_leave_nothing_there(small_disk: Path) -> None:
+    record = RunRecord(small_disk / "cell")
+    with pytest.raises(UserError, match=r"cannot write .*best.ckpt: No space left on device; make room"):
+        save_weights(record, torch.nn.Linear(300, 300), 0, 1.0)  # type: ignore[arg-type]
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_without_locks_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(descriptor: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(UserError, match=r"cannot write and lock .*: No locks available; choose another --results"):
+        RunRecord(tmp_path / "cell").lock().__enter__()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,25 +44,6 @@ def job_of(row: str, data: Data, preset: Preset, fold: int = 0) -> Job:
 
 def forbid(*words: object, **more: object) -> None:
     raise AssertionError("something was trained")
-
-
-class StopAfter(SilentReporter):
-    """Presses Ctrl-C after so many steps of the bar whose title begins with a word."""
-
-    def __init__(self, word: str, steps: int) -> None:
-        self._word, self._left = word, steps
-
-    @contextmanager
-    def bar(self, title: str, total: int, done: int = 0) -> Iterator[StopAfter]:  # type: ignore[override]
-        self._active = title.startswith(self._word)
-        yield self
-
-    def advance(self, steps: int = 1) -> None:
-        self._left -= self._active
-        if self._active and self._left <= 0:
-            raise KeyboardInterrupt
-
-    def note(self, text: str) -> None: ...
 
 
 class Listener(SilentReporter):
@@ -246,13 +226,14 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(
     tiny_data: Data,
     tiny_preset: Preset,
     monkeypatch: pytest.MonkeyPatch,
+    stop_after,
 ) -> None:
     learnt: list[int] = []
     true_learn = Mahalanobis.learn
     monkeypatch.setattr(Mahalanobis, "learn", lambda self, scan: (learnt.append(1), true_learn(self, scan))[1])
     job = job_of("pddpm-s48+mahalanobis", tiny_data, tiny_preset)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, runs, "cpu", StopAfter(word, steps))
+        run_job(job, runs, "cpu", stop_after(word, steps))
     assert not record_of(runs, job.cell).done
     record = run_job(job, runs, "cpu", SilentReporter())
     assert numbers(record) == numbers(learned)
@@ -261,13 +242,13 @@ def test_an_interrupted_scoring_goes_on_to_the_same_numbers(
 
 
 def test_a_score_learns_from_healthy_validation_scans_alone(
-    runs: Path, tiny_data: Data, tiny_preset: Preset, monkeypatch: pytest.MonkeyPatch
+    runs: Path, tiny_data: Data, tiny_preset: Preset, monkeypatch: pytest.MonkeyPatch, stop_after
 ) -> None:
     seen: list[np.ndarray] = []
     monkeypatch.setattr(Mahalanobis, "learn", lambda self, scan: seen.append(scan.volume))
     job = job_of("pddpm-s48+mahalanobis", tiny_data, tiny_preset)
     with pytest.raises(KeyboardInterrupt):
-        run_job(job, runs, "cpu", StopAfter("learn", len(tiny_data.splits.folds[0].val)))
+        run_job(job, runs, "cpu", stop_after("learn", len(tiny_data.splits.folds[0].val)))
     expected = [job.slab.of(tiny_data.healthy.store.volume(s)) for s in tiny_data.splits.folds[0].val]
     assert len(seen) == len(expected)
     for found, volume in zip(seen, expected, strict=True):

@@ -573,20 +573,6 @@ def test_a_place_with_somebody_elses_scans_is_refused(copies, bench, tmp_path):
 # ---------------------------------------------------------------------------------------------------- full disk
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 160 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no file system can be mounted here")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_full_disk_keeps_what_is_done_and_the_command_goes_on_once_there_is_room(copies, bench, small_disk, jobs):
     raw, out = copies(6), small_disk / "out"

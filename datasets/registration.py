@@ -2,10 +2,11 @@
 
 Mutual information between the scan and the atlas (Mattes et al. 2003) is climbed from coarse to fine, starting from the
 centroids and the volumes of the two brain masks. A brain is nearly round, so a turned head can be caught in a local
-optimum; so at the coarsest resolution many turns are compared, and the climb starts from the best few. Its line search
-never accepts a step down; a gradient descent of fixed first step was tried and left good places for worse ones.
-Some points of a fine resolution, chosen once at random, beat all points of a coarse one: the smoothing that a coarse
-one needs moves the rim of the brain, and with it the scale. `tests/trials/registration_trial.py` measures all this.
+optimum; so at the coarsest resolution many turns are compared, and the climb starts from the best few. No climb ends
+below its start; a gradient descent of fixed first step was tried and left good places for worse ones. Some points of a
+fine resolution, chosen once at random, beat all points of a coarse one: the smoothing that a coarse one needs moves the
+rim of the brain, and with it the scale. The resolutions between keep thick slices from stopping short of the optimum.
+`tests/trials/registration_trial.py` measures all this.
 All work is done on the two brains alone: with the skull gone there is nothing else to align. The result is one matrix
 from atlas world to scan world, so that image, mask and labels are each resampled once, straight from their own grid.
 
@@ -30,7 +31,7 @@ from .space import Affine, Grid, from_sitk_transform, isotropic_grid, resample, 
 
 _BINS = 32
 _SEED = 1
-_STEPS = (1.0, 0.2)  # voxels, the first step of a line search; the second where the first led out of the image
+_STEPS = (1.0, 0.2)  # voxels, the first step of a line search; the second where the first led astray
 _AIR = 30.0  # mm
 
 
@@ -66,7 +67,7 @@ class RegistrationSettings:
         starts: of these, how many are climbed from.
     """
 
-    voxels: tuple[float, ...] = (10.0, 2.0)
+    voxels: tuple[float, ...] = (10.0, 5.0, 3.0, 2.0)
     points: int = 50_000
     iterations: int = 40
     margin: float = 6.0
@@ -102,7 +103,7 @@ def register_affine(
         settings: the numbers.
 
     Raises:
-        DataError: an empty mask, or an optimiser that ran out of the image.
+        DataError: an empty mask, or brains that do not overlap.
     """
     if not brain.any():
         raise DataError("the brain mask is empty, so there is nothing to register; repeat the skull stripping")
@@ -113,7 +114,7 @@ def register_affine(
     for voxel in settings.voxels:
         level = _Level.of(stripped, grid, atlas, settings, voxel)
         best = sorted(starts, key=level.cost)[: settings.starts]
-        starts = [_highest(level, best)]
+        starts = [min(map(level.climb, best), key=level.cost)]
     to_scan = from_sitk_transform(starts[0])
     moved = resample(stripped, grid, atlas.grid, to_scan)
     moved_mask = resample(brain, grid, atlas.grid, to_scan)
@@ -132,23 +133,6 @@ def normalised_mutual_information(one: NDArray[np.float32], other: NDArray[np.fl
 def _entropy(probability: NDArray[np.float64]) -> float:
     positive = probability[probability > 0]
     return float(-(positive * np.log(positive)).sum())
-
-
-def _highest(level: _Level, starts: list[Any]) -> Any:
-    """The best place that is reached from any start; one that runs out of the image is no reason to give up.
-
-    Raises:
-        DataError: all of them did.
-    """
-    ends, failures = [], []
-    for start in starts:
-        try:
-            ends.append(level.climb(start))
-        except DataError as error:
-            failures.append(error)
-    if not ends:
-        raise failures[0]
-    return min(ends, key=level.cost)
 
 
 def _around(brain: NDArray[np.bool_], grid: Grid) -> tuple[slice, ...]:
@@ -225,37 +209,54 @@ class _Level:
         try:
             return float(method.MetricEvaluate(self.atlas, self.scan))
         except RuntimeError as error:
-            raise _failed(error) from error
+            reason = str(error).strip().splitlines()[-1]
+            raise DataError(
+                f"the registration failed ({reason}); check orientation and brain mask of the scan"
+            ) from error
 
     def climb(self, start: Any) -> Any:
-        """The transform that is reached from another.
+        """The place that is reached from another, which is never worse.
+
+        A line search can leap far beyond its step, out of the image or to a place that is worse than its start; it is
+        tried again with smaller steps, and if that leaps, too, the start is kept.
 
         Raises:
-            DataError: the optimiser ran out of the image.
+            DataError: the brains do not overlap at the start.
         """
+        lowest = self.cost(start)
+        for share in _STEPS:
+            end = self._search(start, share * self.atlas.GetSpacing()[0])
+            if end is not None and self._cost_or_worst(end) < lowest:
+                return end
+        return start
+
+    def _search(self, start: Any, step: float) -> Any:
+        """Where line searches of a first step in mm lead; None if out of the image."""
         import SimpleITK as sitk
 
-        failures = []
-        for share in _STEPS:
-            end = sitk.AffineTransform(start)
-            method = self._method(end)
-            method.SetOptimizerAsConjugateGradientLineSearch(
-                learningRate=1.0,
-                numberOfIterations=self.iterations,
-                convergenceMinimumValue=1e-5,
-                convergenceWindowSize=5,
-                lineSearchMaximumIterations=8,
-                estimateLearningRate=method.EachIteration,
-                maximumStepSizeInPhysicalUnits=share * self.atlas.GetSpacing()[0],
-            )
-            method.SetOptimizerScalesFromPhysicalShift()
-            try:
-                method.Execute(self.atlas, self.scan)
-            except RuntimeError as error:
-                failures.append(error)
-            else:
-                return end
-        raise _failed(failures[-1]) from failures[-1]
+        end = sitk.AffineTransform(start)
+        method = self._method(end)
+        method.SetOptimizerAsConjugateGradientLineSearch(
+            learningRate=1.0,
+            numberOfIterations=self.iterations,
+            convergenceMinimumValue=1e-5,
+            convergenceWindowSize=5,
+            lineSearchMaximumIterations=8,
+            estimateLearningRate=method.EachIteration,
+            maximumStepSizeInPhysicalUnits=step,
+        )
+        method.SetOptimizerScalesFromPhysicalShift()
+        try:
+            method.Execute(self.atlas, self.scan)
+        except RuntimeError:
+            return None
+        return end
+
+    def _cost_or_worst(self, transform: Any) -> float:
+        try:
+            return self.cost(transform)
+        except DataError:
+            return float("inf")
 
     def _method(self, transform: Any) -> Any:
         """Mattes mutual information at a transform, which an optimiser changes in place."""
@@ -270,11 +271,6 @@ class _Level:
         method.SetInterpolator(sitk.sitkLinear)
         method.SetInitialTransform(transform, inPlace=True)
         return method
-
-
-def _failed(error: RuntimeError) -> DataError:
-    reason = str(error).strip().splitlines()[-1]
-    return DataError(f"the registration failed ({reason}); check orientation and brain mask of the scan")
 
 
 def _coarse(image: NDArray[np.float32], grid: Grid, voxel: float) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import mutual_info_score
 
@@ -94,22 +95,30 @@ def test_the_points_are_the_same_every_time(atlas, scan):
     assert np.linalg.norm(missed, axis=1).mean() < 2.5
 
 
-def test_a_start_that_runs_out_of_the_image_is_left(atlas, scan, monkeypatch):
-    few, climb, tried = RegistrationSettings(voxels=(8.0,), turns=(0.0, 5.0), starts=3), registration._Level.climb, []
+@pytest.mark.parametrize("leap", ["out of the image", "to a worse place"])
+def test_a_search_that_leaps_is_tried_in_smaller_steps_and_else_undone(leap, atlas, scan, monkeypatch):
+    few = RegistrationSettings(voxels=(8.0,), turns=(0.0,), starts=1)
+    good, search, steps = register_affine(*scan, atlas, few), registration._Level._search, []
 
-    def fails_twice(level, start):
-        tried.append(start)
-        if len(tried) <= failing:
-            raise DataError("out of the image")
-        return climb(level, start)
+    def leaps(level, start, step):
+        steps.append(step)
+        if len(steps) > leaping:
+            return search(level, start, step)
+        if leap == "out of the image":
+            return None
+        end = sitk.AffineTransform(start)
+        end.SetTranslation([shift + 60 for shift in start.GetTranslation()])
+        return end
 
-    monkeypatch.setattr(registration._Level, "climb", fails_twice)
-    failing = 2
+    monkeypatch.setattr(registration._Level, "_search", leaps)
+    leaping = 1
     assert register_affine(*scan, atlas, few).mask_dice > 0.8
-    assert len(tried) == 3
-    failing = 99
-    with pytest.raises(DataError, match="out of the image"):
-        register_affine(*scan, atlas, few)
+    assert steps == [8.0, pytest.approx(1.6)]
+    steps.clear()
+    leaping = 2
+    kept = register_affine(*scan, atlas, few)  # the start: centroid on centroid, of equal volume, unturned
+    np.testing.assert_allclose(kept.to_scan[:3, :3], kept.to_scan[0, 0] * np.eye(3), atol=1e-12)
+    assert kept.mutual_information < good.mutual_information
 
 
 def test_quality_falls_when_the_scan_is_upside_down(atlas, head, oriented, grid_points):

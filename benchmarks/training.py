@@ -26,7 +26,7 @@ from ..datasets.store import VolumeStore
 from ..methods import Batch, Detector
 from ..methods.parts.seeds import derive_seed
 from .errors import UserError
-from .files import write_with
+from .files import replacing, write_with
 from .preset import TrainSettings
 from .progress import Bar, Reporter
 from .record import Epoch, RunRecord
@@ -159,7 +159,8 @@ def save_weights(record: RunRecord, detector: L.LightningModule, epoch: int, val
     """
     content = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
     torch.save({"state_dict": detector.state_dict(), "epoch": epoch, "val_loss": val_loss}, content)
-    write_with(record.best_checkpoint, lambda path: path.write_bytes(content.getbuffer()))
+    with replacing(record.best_checkpoint) as path:
+        path.write_bytes(content.getbuffer())
 
 
 def load_weights(record: RunRecord, detector: Detector) -> float:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import logging
 import math
-import signal
 import time
 import warnings
 from collections.abc import Sequence
@@ -31,6 +30,7 @@ from .preset import TrainSettings
 from .progress import Bar, Reporter
 from .record import Epoch, RunRecord
 from .slices import Slab, training_loader, validation_loader
+from .trainer import fit, make_trainer
 
 
 class Diary(L.Callback):
@@ -222,30 +222,19 @@ def _trainer(settings: TrainSettings, every: int, device: str, diary: Diary, det
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     optimizer = getattr(detector.settings, "optimizer", None)
     clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
-    return L.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else device,
-        devices=1,
+    return make_trainer(
+        device,
         max_epochs=settings.epochs,
         precision=settings.precision,
         check_val_every_n_epoch=every,
-        num_sanity_val_steps=0,
         gradient_clip_val=clip or None,
         callbacks=[diary],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
 
 
 def _fit(trainer: L.Trainer, detector: Detector, loader: Any, validation: Any, resume: Any) -> None:
-    """Run Lightning's loop; its way of leaving on Ctrl-C (exit code 1, SIGINT ignored) is turned back into Ctrl-C."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Run the loop without Lightning's remarks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", module="torch.utils.data")
-        try:
-            trainer.fit(detector, loader, validation, ckpt_path=resume, weights_only=False)
-        except SystemExit as stop:
-            signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from stop
+        fit(trainer, detector, loader, validation, ckpt_path=resume, weights_only=False)

@@ -144,13 +144,14 @@ def run(
     workers: JobsOption = 0,
 ) -> None:
     """Train and score methods; finished cells are not run again, interrupted ones go on."""
-    from .environment import choose_device, default_workers
+    from .environment import choose_device, default_workers, keep_to_own_cores
     from .preflight import preflight
     from .progress import RichReporter
     from .suite import select_rows
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
     source = _open(data, settings, results, splits, console)
@@ -179,13 +180,14 @@ def score(
     workers: JobsOption = 0,
 ) -> None:
     """Score trained cells again: by another score, or with other post-processing (--set score.median=3)."""
-    from .environment import choose_device, default_workers
+    from .environment import choose_device, default_workers, keep_to_own_cores
     from .own import word_of
     from .reuse import require_weights
     from .suite import select_rows, with_score
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     rows = select_rows(method)
     entries = tuple(with_score(row, name) for row in rows for name in by) if by else rows
     settings = _preset(preset, change, entries)
@@ -350,13 +352,14 @@ def speed(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Time training steps and reconstructions on random slices; the CSV is complete after every row."""
-    from .environment import choose_device
+    from .environment import choose_device, keep_to_own_cores
     from .progress import RichReporter
     from .speed.measurement import as_markdown, as_rich
     from .speed.session import Conditions, measure_all
     from .suite import select_rows
 
     chosen = choose_device(device)
+    keep_to_own_cores()
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
     path = out or results / "local" / f"speed-{settings.name}-{chosen}.csv"
@@ -595,7 +598,7 @@ def predict(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
-    from .environment import choose_device
+    from .environment import choose_device, keep_to_own_cores
     from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from .progress import RichReporter
     from .scan_recipe import recipe_for
@@ -604,6 +607,7 @@ def predict(
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     scans = scan_files(scan, mask)
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
@@ -623,8 +627,7 @@ def prepare_phantom(
     size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",
 ) -> None:
     """Write the phantom as NIfTI files in the layout of the field."""
-    import os
-
+    from ..datasets.cores import usable_cores
     from ..datasets.phantom import phantom_size
     from ..datasets.phantom_export import export_nifti
     from .progress import RichReporter
@@ -632,7 +635,7 @@ def prepare_phantom(
 
     console = _console()
     with StoreProgress(RichReporter(console), "write scans") as progress:
-        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, os.cpu_count() or 1, progress.update)
+        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update)
     console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
 
 
@@ -647,9 +650,8 @@ def check(
 
     Exit code 0, or 2 with the reasons.
     """
-    import os
-
     from ..datasets.check import check_directory
+    from ..datasets.cores import usable_cores
     from .check_report import print_report
     from .check_sheet import draw_sheet
     from .progress import RichReporter
@@ -658,7 +660,7 @@ def check(
     console = _console()
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or os.cpu_count() or 1, progress.update)
+            report = check_directory(directory, splits, jobs or usable_cores(), progress.update)
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
                 draw_sheet(report, figure, progress.update)

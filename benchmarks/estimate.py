@@ -10,6 +10,7 @@ import torch
 
 from ..methods import Batch, Detector, Scan
 from .engine import Job
+from .environment import threads_per_worker
 from .record import all_records
 from .reuse import has_weights
 from .scoring import score_of
@@ -26,7 +27,7 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
     if sister is not None:
         return sister
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // workers))
+    torch.set_num_threads(threads_per_worker(workers))
     try:
         return _timed_seconds(job, device, trained)
     finally:

@@ -9,7 +9,6 @@ checkpoints are atomic, so nothing is lost and no cell stays locked.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import traceback
 from collections import deque
@@ -23,6 +22,7 @@ from typing import Any, Literal
 from ..datasets.errors import DataError
 from ..datasets.workers import end_with_parent
 from .engine import Job, run_job
+from .environment import threads_per_worker
 from .errors import UserError
 from .files import write_text
 from .own import OwnFile, explain, own_file_of
@@ -150,7 +150,7 @@ class _Team:
         self._runs = runs
         self._device = device
         self._size = workers
-        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self._threads = threads_per_worker(workers)
         self._board = _Board(reporter)
         self._workers: dict[Any, _Worker] = {}
 

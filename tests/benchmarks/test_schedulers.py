@@ -122,6 +122,8 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
         assert seen == {{signal.SIG_DFL}}, seen
     """)
     environment = {**os.environ, **SCHEDULERS["slurm"]}
-    answer = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
     assert answer.returncode == 0, answer.stderr
     assert "SLURM" not in answer.stderr

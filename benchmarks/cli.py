@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 from typer.core import TyperGroup
 
+from .stopping import end_quickly, exit_code, signals_stop
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -30,7 +32,7 @@ _LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "Simpl
 
 
 class _Sentences(TyperGroup):
-    """Turns errors that the user can mend into one sentence and exit code 2, and Ctrl-C into exit code 130."""
+    """Turns errors that the user can mend into one sentence and exit code 2; Ctrl-C is 130 and SIGTERM 143."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the chosen command."""
@@ -38,10 +40,15 @@ class _Sentences(TyperGroup):
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
-            raise typer.Exit(130) from None
-        except Exception as error:
+        except EOFError as error:
+            traceback.print_exception(error)  # Typer would say "Aborted!" and nothing else
+            raise typer.Exit(1) from None
+        except BaseException as error:
+            code = None if isinstance(error, Exception) else exit_code(error)
+            if code is not None:
+                end_quickly()
+                print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+                raise typer.Exit(code) from None
             sentence = _sentence(error)
             if sentence is None:
                 raise
@@ -51,11 +58,15 @@ class _Sentences(TyperGroup):
             raise typer.Exit(2) from None
 
 
-def _sentence(error: Exception) -> str | None:
+def _sentence(error: BaseException) -> str | None:
     """The sentence of an error the user can mend; None for a defect of ours, which deserves its traceback."""
     from ..datasets.errors import DataError
     from .errors import UserError
 
+    if not isinstance(error, Exception):  # nobody ends the program but by typer.Exit
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+        return f"{last.filename}, line {last.lineno}, tried to end the program with {words}; mend the code that did"
     if isinstance(error, UserError | DataError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
@@ -75,7 +86,7 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show our own warnings as one sentence, all others as Python does."""
-    if category.__name__ in ("PluginWarning", "ScorePluginWarning"):
+    if category.__name__ in ("PluginWarning", "ScorePluginWarning", "WorkerWarning"):
         print(f"warning: {message}", file=sys.stderr)
     else:
         _show_as_python_does(message, category, filename, lineno, file, line)
@@ -665,9 +676,11 @@ def check(
             with StoreProgress(RichReporter(console), "draw scans") as progress:
                 draw_sheet(report, figure, progress.update)
             console.print(f"Wrote {figure}.", highlight=False)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        code = exit_code(stop)
+        end_quickly()
         print("Stopped. The same command begins anew.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(code or 2) from None
     print_report(report, _console(sys.stdout))
     if not report.is_sound:
         raise typer.Exit(2)
@@ -758,4 +771,5 @@ def _console(stream: object = None) -> Console:
 
 def main() -> None:
     """Entry point of the command `bench`."""
-    app()
+    with signals_stop():
+        app()

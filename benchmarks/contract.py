@@ -31,6 +31,7 @@ from .errors import UserError
 from .labels import labels_hidden
 from .own import checked_class, explain, file_of
 from .preset import Plan, brought_sections, load_preset, plan_for
+from .stopping import raise_stop
 from .trainer import fit, make_trainer
 
 #: Largest difference between two reconstructions that should be the same; kernels of other batch sizes round otherwise.
@@ -199,11 +200,12 @@ def running(cls: type[Detector], part: str) -> Iterator[None]:
             yield
     except (UserError, DataError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        raise_stop(error)  # SystemExit and the like are the method's failure, as every error is
         raise ContractError(_blame(error, cls, who)) from error
 
 
-def _blame(error: Exception, cls: type[Detector], who: str) -> str:
+def _blame(error: BaseException, cls: type[Detector], who: str) -> str:
     words = explain(error, file_of(cls))
     if isinstance(error, AttributeError) and isinstance(error.obj, Scan | Batch):
         told = "brain_mask, seed and batch_size" if isinstance(error.obj, Scan) else "image, brain_mask, seed and stack"

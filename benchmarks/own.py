@@ -21,6 +21,7 @@ from types import ModuleType
 from ..methods import Detector, Frozen, MethodInfo
 from ..methods.registry import distribution_of
 from .errors import UserError
+from .stopping import raise_stop
 
 _LONGEST_MESSAGE = 300
 
@@ -76,7 +77,8 @@ class OwnFile:
         sys.modules[self.module_name] = module
         try:
             loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_stop(error)
             del sys.modules[self.module_name]
             raise UserError(f"{shown(self.path)} cannot be imported: {self._reason(error)}") from error
         return module

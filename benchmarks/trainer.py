@@ -10,6 +10,9 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from .stopping import Stop
 
 
 class OneProcess(LightningEnvironment):
@@ -64,13 +67,18 @@ def make_trainer(device: str, **settings: Any) -> L.Trainer:
 
 
 def fit(trainer: L.Trainer, *words: Any, **settings: Any) -> None:
-    """Run Lightning's loop; its way of leaving on Ctrl-C (exit code 1, SIGINT ignored) is turned back into Ctrl-C."""
+    """Run Lightning's loop; its ways of leaving on Ctrl-C and SIGTERM are turned back into KeyboardInterrupt.
+
+    Lightning ignores SIGINT from then on and raises SystemExit, which a method may raise as well.
+    """
     handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit(*words, **settings)
     except SystemExit as stop:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
+        if isinstance(stop, SIGTERMException):
+            raise Stop(signal.SIGTERM) from None
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise stop.__context__ from None
         raise

@@ -30,6 +30,7 @@ from .preset import TrainSettings
 from .progress import Bar, Reporter
 from .record import Epoch, RunRecord
 from .slices import Slab, training_loader, validation_loader
+from .stopping import raise_stop
 from .trainer import fit, make_trainer
 
 
@@ -90,6 +91,7 @@ class Diary(L.Callback):
         """Note the loss and move the bar."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._train.add(loss, 1)
+        raise_stop()  # a method may have caught it
         if self._bar is not None:
             self._bar.advance()
 

@@ -5,6 +5,7 @@ Only Typer is imported at the top, so that `bench --help` answers at once; each 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -770,6 +771,10 @@ def _console(stream: object = None) -> Console:
 
 
 def main() -> None:
-    """Entry point of the command `bench`."""
+    """Entry point of the command `bench`: a process of its own, and its workers', which shows no windows.
+
+    A notebook's shell names a backend for figures that this environment may not have; Lightning imports matplotlib.
+    """
+    os.environ["MPLBACKEND"] = "agg"
     with signals_stop():
         app()

@@ -1,4 +1,4 @@
-"""Methods that would end the program: they have failed, the others go on; only the user and the scheduler stop a run."""
+"""Methods that would end the program have failed, the others go on; only the user and the scheduler stop a run."""
 
 from __future__ import annotations
 

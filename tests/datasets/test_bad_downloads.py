@@ -658,17 +658,39 @@ def test_ctrl_c_stops_at_once_with_a_sentence_and_leaves_nothing_half_written(co
         finish(start, raw, out, len(done), 10)
 
 
-def test_a_worker_that_is_killed_is_one_sentence_and_the_command_goes_on(copies, start, tmp_path):
+def kill_a_worker(process):
+    def kill():
+        workers = [pid for pid in children_of(process.pid) if not children_of(pid)]
+        os.kill(max(workers), signal.SIGKILL)
+
+    return kill
+
+
+def test_a_worker_that_is_killed_costs_a_sentence_and_no_scan(copies, start, tmp_path):
     raw, out = copies(10), tmp_path / "out"
     process = start(raw, out, "--jobs", "2")
     wait_for(lambda: rows_of(out))
-    workers = [pid for pid in children_of(process.pid) if not children_of(pid)]
-    os.kill(max(workers), signal.SIGKILL)
+    kill_a_worker(process)()
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert output.count("warning: a worker process died, ") == 1 and "it goes on with 1 instead of 2" in output
+    assert "10 prepared" in output and "Traceback" not in output
+    assert len(assert_tidy(out)) == 10
+
+
+def test_a_second_worker_that_is_killed_is_one_sentence_and_the_command_goes_on(copies, start, tmp_path):
+    raw, out = copies(12), tmp_path / "out"
+    process = start(raw, out, "--jobs", "2")
+    wait_for(lambda: rows_of(out))
+    kill_a_worker(process)()
+    done = len(rows_of(out))
+    wait_for(lambda: len(rows_of(out)) > done + 2)
+    kill_a_worker(process)()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2, output
-    assert re.fullmatch(r"(.*done\n)?error: a worker process died, .* what is done is kept\n", output), output
-    done = assert_tidy(out)
-    assert 1 <= len(done) < 10
+    assert output.splitlines()[-1].startswith("error: a worker process died, "), output
+    assert output.splitlines()[-1].endswith("what is done is kept") and "Traceback" not in output
+    assert 1 <= len(assert_tidy(out)) < 12
 
 
 def test_after_kill_9_of_everything_the_next_run_tidies_up(copies, start, tmp_path):

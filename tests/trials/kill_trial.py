@@ -33,6 +33,7 @@ BENCH = Path(sys.executable).with_name("bench")
 TINY = Path(__file__).parents[1] / "tiny.toml"
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 RUN = ("run", "--data", "clinic", "--preset", "small.toml", "--splits", "own", "--folds", "0")
+_MOST_KILLS_OF_A_ROUND = 8  # then the command may end, so that there is something to compare
 STOPPED = "Stopped. The same command goes on where it stopped."
 
 
@@ -196,6 +197,44 @@ def strike(process: subprocess.Popen[str], number: signal.Signals, group: bool, 
     return process.returncode == 0
 
 
+def kill_until_done(
+    place: Path,
+    results: str,
+    jobs: int,
+    kills: int,
+    span: float,
+    rng: random.Random,
+    options: argparse.Namespace,
+    tallies: dict[tuple[str, str, int], Tally],
+) -> int:
+    """Kill the command and repeat it until all its cells are done; the number of kills so far.
+
+    Args:
+        place: the working directory.
+        results: the folder of results in it.
+        jobs: cells at a time.
+        kills: so far.
+        span: seconds that the command takes undisturbed.
+        rng: chooses the moments.
+        options: as on the command line.
+        tallies: what became of the kills, filled here.
+    """
+    for _ in range(_MOST_KILLS_OF_A_ROUND):
+        if kills >= options.kills:
+            break
+        number, group = SIGNALS[kills % 3], (kills // 3) % 2 == 0
+        tally = tallies.setdefault((signal.Signals(number).name, "group" if group else "main process", jobs), Tally())
+        before = tally.kills
+        process = start(place, results, options.methods, jobs)
+        if strike(process, number, group, rng.uniform(0.3, span), tally):
+            return kills + tally.kills - before
+        kills += tally.kills - before
+    process = start(place, results, options.methods, jobs)
+    _, output = process.communicate()
+    assert process.returncode == 0, output
+    return kills
+
+
 def compare(wanted: dict[str, Any], results: Path) -> tuple[int, int]:
     """Numbers compared with an undisturbed run, and those that differ; says which."""
     found = {**records(results), **tracked(results)}
@@ -213,6 +252,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", nargs="+", default=["thresh", "ae"], help="rows to run; longer ones take longer")
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so would `bench`
     rng = random.Random(options.seed)
     place = Path(tempfile.mkdtemp(prefix="kill_trial_"))
     make_place(place)
@@ -230,27 +272,17 @@ def main() -> int:
 
     tallies: dict[tuple[str, str, int], Tally] = {}
     kills, rounds = 0, 0
-    while kills < options.kills:
-        rounds += 1
-        jobs, results, attempts = 1 + rounds % 2, f"round-{rounds}", 0
-        done = False
-        while not done:
-            process = start(place, results, options.methods, jobs)
-            if kills >= options.kills or attempts >= 8:  # let it come to its end
-                _, output = process.communicate()
-                assert process.returncode == 0, output
-                break
-            number, group = SIGNALS[kills % 3], (kills // 3) % 2 == 0
-            kind = (signal.Signals(number).name, "group" if group else "main process", jobs)
-            tally = tallies.setdefault(kind, Tally())
-            before = tally.kills
-            done = strike(process, number, group, rng.uniform(0.3, spans[jobs]), tally)
-            kills += tally.kills - before
-            attempts += 1
-        counted, wrong = compare(wanted, place / results)
-        compared, differ = compared + counted, differ + wrong
-        print(f"round {rounds}, --jobs {jobs}: {attempts} attempts, {kills} kills so far, {wrong} differ", flush=True)
-        shutil.rmtree(place / results)
+    try:
+        while kills < options.kills:
+            rounds += 1
+            jobs = 1 + rounds % 2
+            kills = kill_until_done(place, f"round-{rounds}", jobs, kills, spans[jobs], rng, options, tallies)
+            counted, wrong = compare(wanted, place / f"round-{rounds}")
+            compared, differ = compared + counted, differ + wrong
+            print(f"round {rounds}, --jobs {jobs}: {kills} kills so far, {wrong} differ", flush=True)
+            shutil.rmtree(place / f"round-{rounds}")
+    except KeyboardInterrupt:
+        print(f"interrupted in round {rounds}, which is not compared")
 
     print("\n| signal | to | cells at a time | kills | exit codes | without the sentence | tracebacks | orphans |")
     print("|---|---|---|---|---|---|---|---|")

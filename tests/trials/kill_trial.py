@@ -252,9 +252,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", nargs="+", default=["thresh", "ae"], help="rows to run; longer ones take longer")
     options = parser.parse_args()
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job ignores it, and so would `bench`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would `bench`
     rng = random.Random(options.seed)
     place = Path(tempfile.mkdtemp(prefix="kill_trial_"))
     make_place(place)

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -72,15 +73,17 @@ def seconds(count: float) -> Moment:
     return passed
 
 
-def workers_start(process: int, results: Path) -> bool:
-    """A worker process is there, and imports."""
-    lines = []
-    for child in children_of(process):
-        try:
-            lines.append(Path(f"/proc/{child}/cmdline").read_bytes())
-        except OSError:
-            continue
-    return any(b"spawn_main" in line or b"forkserver" in line for line in lines)
+def starting(word: bytes) -> Moment:
+    """A worker process of that kind is there, and imports."""
+
+    def begun(process: int, results: Path) -> bool:
+        lines = []
+        for child in children_of(process):
+            with suppress(OSError):
+                lines.append(Path(f"/proc/{child}/cmdline").read_bytes())
+        return any(word in line for line in lines)
+
+    return begun
 
 
 def checkpoint(process: int, results: Path) -> bool:
@@ -96,10 +99,10 @@ GOES_ON, ANEW = "Stopped. The same command goes on where it stopped.", "Stopped.
     ("words", "moment", "delay", "number", "group", "said"),
     [
         (RUN, seconds(1.0), 0, signal.SIGTERM, False, GOES_ON),
-        ((*RUN, "--jobs", "2"), workers_start, 0.5, signal.SIGINT, True, GOES_ON),
+        ((*RUN, "--jobs", "2"), starting(b"spawn_main"), 0.5, signal.SIGINT, True, GOES_ON),
         ((*RUN, "--jobs", "2"), checkpoint, 0.3, signal.SIGTERM, True, GOES_ON),
-        (("check", "clinic", "--jobs", "2"), workers_start, 0.1, signal.SIGINT, True, ANEW),
-        (("prepare", "phantom", "--nifti", "{out}"), workers_start, 2.0, signal.SIGTERM, True, GOES_ON),
+        (("check", "clinic", "--jobs", "2"), starting(b"forkserver"), 0.1, signal.SIGINT, True, ANEW),
+        (("prepare", "phantom", "--nifti", "{out}"), starting(b"forkserver"), 2.0, signal.SIGTERM, True, GOES_ON),
         (("predict", "scan.nii.gz", "--run", "nothing", "--out", "x"), seconds(1.0), 0, signal.SIGTERM, True, GOES_ON),
     ],
 )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from io import BytesIO
 from itertools import product
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,8 +159,9 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        reason = error.strerror or error
-        raise DataError(f"{path} is missing ({reason}); add the file or take the scan out of the split") from error
+        raise DataError(
+            f"{path} is missing ({error.strerror}); add the file or take the scan out of the split"
+        ) from error
     except (
         nib.filebasedimages.ImageFileError,
         nib.spatialimages.HeaderDataError,
@@ -212,7 +213,7 @@ def _as_nifti(image: Any, header: ScanHeader) -> Any:
     return nib.Nifti1Image(image.dataobj, header.affine)
 
 
-def _content(path: Path, head: bytes, stream: IO[bytes], promised: int) -> BytesIO:
+def _content(path: Path, head: bytes, stream: BinaryIO, promised: int) -> BytesIO:
     """A file's content with its end, whose length and checksum are thereby verified.
 
     Args:

@@ -11,9 +11,10 @@ import hashlib
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from itertools import product
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO, cast
 
 from .errors import DataError
 from .layout import stem_of, suffix_of
@@ -31,7 +32,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading.
 
     Raises:
@@ -110,7 +111,7 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[IO[bytes]]:
+def unpacked(path: Path) -> Iterator[BinaryIO]:
     """The content of a file, unpacked while it is read if its name says that it is gzipped.
 
     Raises:
@@ -130,7 +131,7 @@ def unpacked(path: Path) -> Iterator[IO[bytes]]:
         if not start.startswith(_GZIP):
             raise DataError(f"{path} is no gzip file, it begins with {start!r}; {_remedy(path, start)}")
         with gzip.GzipFile(fileobj=file) as stream:
-            yield stream
+            yield cast("BinaryIO", stream)
 
 
 def _packed_name(path: Path) -> str:

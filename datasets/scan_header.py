@@ -210,7 +210,8 @@ def _image_class(path: Path, head: bytes) -> Any:
         if int.from_bytes(head[:4], "big") != 1 or len(head) < nib.freesurfer.mghformat.DATA_OFFSET:
             raise DataError(f"{path} is no readable MGH file (its header is another); copy or convert it again")
         return nib.MGHImage
-    single, pair = (nib.Nifti1Image, nib.Nifti2Image), (nib.Nifti1Pair, nib.Nifti2Pair, nib.Spm2AnalyzeImage)
+    single: tuple[Any, ...] = (nib.Nifti1Image, nib.Nifti2Image)
+    pair: tuple[Any, ...] = (nib.Nifti1Pair, nib.Nifti2Pair, nib.Spm2AnalyzeImage)
     for image_class in single if suffix == ".nii" else pair:
         if image_class.header_class.may_contain_header(head):
             break

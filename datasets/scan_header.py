@@ -335,4 +335,5 @@ def _unit_advice(affine: Affine, shape: tuple[int, ...], unit: str | None) -> st
         return "correct the voxel sizes in its header"
     says = f"says {_WORDS[unit]}" if unit else "names no unit"
     code = next(code for code, name in _UNIT_CODES.items() if name == fitting[0])
-    return f"its header {says}, and in {_WORDS[fitting[0]]} it would be one: if so, write that unit into it (xyzt_units {code})"
+    where = f"write that unit into it (xyzt_units {code})"
+    return f"its header {says}, and in {_WORDS[fitting[0]]} it would be one: if so, {where}"

@@ -283,6 +283,9 @@ def test_masks_go_with_scans_and_names_do_not_clash(tmp_path):
     masks = [tmp_path / "ma.nii", tmp_path / "mb.nii"]
     found = scan_files(scans, masks)
     assert [(one.name, one.mask) for one in found] == [("a", masks[0]), ("b", masks[1])]
+    others = ("c_t2.NII.GZ", "d.mgz", "e.MGH", "f_t2.img", "g.hdr.gz", "h.mgh.gz")
+    assert [one.name for one in scan_files([tmp_path / name for name in others], [])] == list("cdefgh")
+    assert [one.name for one in scan_files([tmp_path / "p.hdr", tmp_path / "p.img"], [])] == ["p"]
     with pytest.raises(UserError, match="2 scans and 1 masks"):
         scan_files(scans, masks[:1])
     with pytest.raises(UserError, match=r"would both write b_\*"):

@@ -497,6 +497,13 @@ PrepareJobsOption = Annotated[
 ]
 
 
+MaxVoxelsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-voxels", min=1, help="Refuse a scan of more voxels before it is read; default: 250 million, some 3 GB."
+    ),
+]
+
 N4LevelsOption = Annotated[
     int,
     typer.Option(
@@ -516,9 +523,10 @@ def prepare_ixi(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of IXI: IXI-T2.tar or its folder, with IXI.xls beside the scans for ages."""
-    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("brats21")
@@ -529,9 +537,10 @@ def prepare_brats21(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of BraTS21: the training set's .tar or folder."""
-    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("mslub")
@@ -542,12 +551,22 @@ def prepare_mslub(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of MSLUB: the folder of the patients."""
-    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
-def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: str, n4_levels: int, jobs: int) -> None:
+def _prepare_download(
+    name: str,
+    raw: Path,
+    out: Path,
+    skull_strip: str,
+    atlas: str,
+    n4_levels: int,
+    jobs: int,
+    max_voxels: int | None,
+) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
     from dataclasses import replace
 
@@ -555,6 +574,7 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
     from ..datasets.disk import DATA_SETS
     from ..datasets.prepare import Recipe, atlases_in, prepare_set
     from ..datasets.raw_layouts import find_raw
+    from ..datasets.scan_header import head_limits
     from ..datasets.scan_preparation import ScanSettings
     from ..datasets.skull_strip import make_stripper
     from .progress import RichReporter
@@ -570,7 +590,7 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
         console.print(f"Note: {note}.", highlight=False, markup=False)
     recipe = Recipe(choice.atlas, stripper, settings)
     with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
-        outcome = prepare_set(found, out, recipe, jobs, progress.update)
+        outcome = prepare_set(found, out, recipe, jobs, progress.update, head_limits(max_voxels))
     for line in (*found.lines(), *outcome.lines(out, name)):
         console.print(line, highlight=False, markup=False)
     if outcome.failures:
@@ -580,7 +600,11 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
 @app.command()
 def predict(
     scan: Annotated[
-        list[Path], typer.Argument(help="NIfTI files, any orientation and voxel size.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Scans of any orientation and voxel size: .nii, .nii.gz, .mgz, .mgh, pairs of .hdr and .img.",
+            show_default=False,
+        ),
     ],
     run_: Annotated[
         str,
@@ -606,10 +630,12 @@ def predict(
         int | None,
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
     ] = None,
+    max_voxels: MaxVoxelsOption = None,
     device: DeviceOption = "auto",
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
+    from ..datasets.scan_header import head_limits
     from .environment import choose_device, keep_to_own_cores
     from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from .progress import RichReporter
@@ -623,7 +649,8 @@ def predict(
     scans = scan_files(scan, mask)
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
-    predictor = Predictor(trained, name, value, recipe_for(trained, atlas, n4_levels), skull_strip, chosen, out)
+    recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)
+    predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, out, limits)
     for line in predictor.lines():
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, scans, RichReporter(console))
@@ -657,6 +684,7 @@ def check(
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?
 
@@ -664,18 +692,20 @@ def check(
     """
     from ..datasets.check import check_directory
     from ..datasets.cores import usable_cores
+    from ..datasets.scan_header import usual_limits
     from .check_report import print_report
     from .check_sheet import draw_sheet
     from .progress import RichReporter
     from .sources import StoreProgress
 
     console = _console()
+    reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or usable_cores(), progress.update)
+            report = check_directory(directory, splits, jobs or usable_cores(), progress.update, reading=reading)
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
-                draw_sheet(report, figure, progress.update)
+                draw_sheet(report, figure, progress.update, reading)
             console.print(f"Wrote {figure}.", highlight=False)
     except KeyboardInterrupt as stop:
         code = exit_code(stop)

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from ..datasets.layout import SEGMENTATION, SUFFIXES
+from ..datasets.layout import SEGMENTATION, suffix_of
 from ..datasets.store import LESION_FILE, LESION_READ
 from .errors import UserError
 from .stopping import raise_stop
@@ -83,4 +83,4 @@ def _is_label(opened: object) -> bool:
     if not isinstance(opened, str | bytes | os.PathLike):
         return False
     path = PurePath(os.fsdecode(opened))
-    return path.name == LESION_FILE or (path.parent.name == SEGMENTATION and path.name.endswith(SUFFIXES))
+    return path.name == LESION_FILE or (path.parent.name == SEGMENTATION and suffix_of(path.name) is not None)

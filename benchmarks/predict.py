@@ -31,10 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..datasets.errors import DataError
-from ..datasets.layout import IMAGE, SUFFIXES
+from ..datasets.layout import IMAGE, stem_of
 from ..datasets.native import write_native
-from ..datasets.new_scan import ReadyScan, ready_scan, sha256_of
+from ..datasets.new_scan import ReadyScan, ready_scan
 from ..datasets.preparation import PREPARATION_VERSION, bounding_box
+from ..datasets.scan_file import is_pair, sha256_of
+from ..datasets.scan_header import HEADS, ReadLimits
 from ..datasets.scan_preparation import SCAN_PREPARATION_VERSION
 from ..datasets.space import Grid, isotropic_grid, resample
 from ..metrics import find_components
@@ -66,8 +68,7 @@ class ScanFile:
     @property
     def name(self) -> str:
         """What the results are called: the file's name without suffix, and without "_t2" as in the data layout."""
-        suffix = next((suffix for suffix in SUFFIXES if self.path.name.endswith(suffix)), "")
-        return self.path.name.removesuffix(suffix).removesuffix(f"_{IMAGE}")
+        return stem_of(self.path.name).removesuffix(f"_{IMAGE}")
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ class Predictor:
         stripping: `--skull-strip`.
         device: "cpu" or "cuda".
         out: where results go.
+        limits: which scans are refused unread.
     """
 
     run: TrainedRun
@@ -160,6 +162,7 @@ class Predictor:
     stripping: str
     device: str
     out: Path
+    limits: ReadLimits = HEADS
 
     def lines(self) -> tuple[str, ...]:
         """With what scans are predicted, for the screen."""
@@ -264,7 +267,7 @@ def scan_files(paths: Sequence[Path], masks: Sequence[Path]) -> tuple[ScanFile, 
     first: dict[str, Path] = {}
     for scan in scans:
         known = first.setdefault(scan.name, scan.path)
-        if known != scan.path:
+        if known != scan.path and not (known.parent == scan.path.parent and is_pair(known, scan.path)):
             raise UserError(
                 f"{known} and {scan.path} would both write {scan.name}_*; predict them into two --out folders"
             )
@@ -327,7 +330,9 @@ def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> str | N
         return None
     proof.unlink(missing_ok=True)
     recipe, settings = predictor.recipe, predictor.run.preparation
-    ready = ready_scan(scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings)
+    ready = ready_scan(
+        scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings, predictor.limits
+    )
     steps.step()
     prediction = predictor.predict(ready, scan.name, steps.step)
     files = _write(predictor, scan, ready, prediction)

@@ -20,6 +20,7 @@ from .download import TIMEOUT, download, own_cache, reason
 from .errors import DataError
 from .nifti import read_volume
 from .registration import Atlas
+from .scan_file import sha256_of
 from .space import Grid
 
 AUTO = "auto"
@@ -188,7 +189,7 @@ def read_atlas(path: Path) -> Atlas:
         raise DataError(
             f"{path} is above 0 in {volume:.0f} ml, which is no stripped brain; give an atlas without skull, 0 outside"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256_of(path)
     return Atlas(path.name, np.where(mask, image, np.float32(0)), mask, grid, digest)
 
 

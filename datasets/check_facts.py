@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from .cohort import Role
 from .errors import DataError
 from .layout import IMAGE, MASK, SEGMENTATION
-from .nifti import as_mask, is_placed, read_volume, stored_axes
+from .nifti import as_mask, read_header, read_volume
 from .pose import mask_shape
 from .preparation import PreparationSettings, bounding_box, crop_or_pad, downsample_mask
+from .scan_file import sha256_of
+from .scan_header import USUAL, ReadLimits
 from .space import Grid
 
 _FEW_VALUES = 8  # as a mask has; without its place such a value says nothing
@@ -53,7 +55,8 @@ class FileFacts:
         shape: voxels (z, y, x), axes turned as near to RAS as they go.
         spacing: voxel sizes (x, y, z), mm.
         axes: its axes as stored, e.g. "LAS".
-        is_placed: whether the header says so, see `nifti.is_placed`.
+        is_placed: whether the header says so; if not, they are assumed.
+        by_qform: whether its sform is singular, so that its qform is read.
         is_sheared: whether they do not stand at right angles.
         tilt: the largest angle between an axis and its axis of the world, degrees.
     """
@@ -62,6 +65,7 @@ class FileFacts:
     spacing: tuple[float, ...]
     axes: str
     is_placed: bool
+    by_qform: bool
     is_sheared: bool
     tilt: float
 
@@ -190,21 +194,22 @@ class ScanFacts:
     empty: tuple[str, ...]
 
 
-def examine_scan(files: ScanFiles, settings: PreparationSettings) -> ScanFacts:
+def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadLimits = USUAL) -> ScanFacts:
     """Read a scan and find out what there is to know; a file that cannot be read is a fact, too.
 
     Args:
         files: the scan.
         settings: the preparation at load, which decides what of a lesion is in the field of view.
+        reading: what is refused unread.
     """
-    volumes, unreadable = _read(files.paths)
+    volumes, unreadable = _read(files.paths, reading)
     masks, misfits = _fit(volumes, files.paths)
     brain, lesions = masks.get(MASK), masks.get(SEGMENTATION)
     image, grid = volumes.get(IMAGE, (None, None))
     return ScanFacts(
         role=files.role,
         scan=files.scan,
-        files={kind: _file_facts(files.paths[kind], grid) for kind, (_, grid) in volumes.items()},
+        files={kind: _file_facts(files.paths[kind], grid, reading) for kind, (_, grid) in volumes.items()},
         unreadable=unreadable,
         misfits=misfits,
         largest_label=_fractions(volumes),
@@ -220,11 +225,11 @@ def examine_scan(files: ScanFiles, settings: PreparationSettings) -> ScanFacts:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def _read(paths: Mapping[str, Path]) -> tuple[dict[str, tuple[Array, Grid]], tuple[str, ...]]:
+def _read(paths: Mapping[str, Path], reading: ReadLimits) -> tuple[dict[str, tuple[Array, Grid]], tuple[str, ...]]:
     volumes, unreadable = {}, []
     for kind, path in paths.items():
         try:
-            volumes[kind] = read_volume(path)
+            volumes[kind] = read_volume(path, reading)
         except (DataError, MemoryError) as error:
             unreadable.append(str(error) or f"{path} does not fit into memory")
     return volumes, tuple(unreadable)
@@ -249,14 +254,16 @@ def _fit(
     return masks, tuple(misfits)
 
 
-def _file_facts(path: Path, grid: Grid) -> FileFacts:
+def _file_facts(path: Path, grid: Grid, reading: ReadLimits) -> FileFacts:
+    header = read_header(path, reading)
     linear = grid.affine[:3, :3] / grid.spacing
     tilt = float(np.degrees(np.arccos(np.clip(np.abs(linear).max(axis=0), 0, 1)).max()))
     return FileFacts(
         shape=tuple(grid.shape),
         spacing=tuple(grid.spacing.tolist()),
-        axes=stored_axes(path),
-        is_placed=is_placed(path),
+        axes=header.axes,
+        is_placed=header.assumed is None,
+        by_qform=header.by_qform,
         is_sheared=grid.is_sheared,
         tilt=tilt,
     )
@@ -266,9 +273,8 @@ def _changed(files: ScanFiles) -> tuple[str, ...]:
     changed = []
     for kind, digest in files.written.items():
         try:
-            with files.paths[kind].open("rb") as content:
-                same = hashlib.file_digest(content, "sha256").hexdigest() == digest
-        except OSError:
+            same = sha256_of(files.paths[kind]) == digest
+        except (DataError, OSError):
             continue  # that it cannot be read is said already
         changed += [] if same else [kind]
     return tuple(changed)

@@ -42,6 +42,7 @@ class Kind(StrEnum):
     TILTED = "tilted"
     AXES = "axes"
     UNPLACED = "no orientation"
+    BY_QFORM = "read by qform"
     PLACE = "place"
     EXTENT = "extent"
     POSE = "turned"
@@ -93,7 +94,8 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.TILTED: "axes tilted against the world, which a run does not undo; resample these scans",
         Kind.AXES: "axes stored otherwise than RAS; reading turns them",
         Kind.UNPLACED: "headers that do not say which way their axes point (sform and qform code 0); LAS is assumed, "
-        "so left may be right",
+        "or what is named, so left may be right",
+        Kind.BY_QFORM: "headers whose sform is singular; their qform is read",
         Kind.PLACE: "the brain lies elsewhere in the world than in the other scans; look at its registration",
         Kind.EXTENT: "the brain is larger or smaller than in the other scans; look at its registration",
         Kind.POSE: "by the shape of its mask the brain does not lie as the header says; look at these scans",
@@ -266,7 +268,9 @@ def _file_rules(facts: ScanFacts, limits: Limits) -> Iterator[_Rule]:
     if image is None:
         return
     if not image.is_placed:
-        yield Kind.UNPLACED, _REMARK, ""
+        yield Kind.UNPLACED, _REMARK, "" if image.axes == "LAS" else image.axes
+    if image.by_qform:
+        yield Kind.BY_QFORM, _REMARK, ""
     if not all(limits.side[0] <= count <= limits.side[1] for count in image.shape):
         yield Kind.SIZE, _ERROR, " x ".join(map(str, image.shape))
     if any(abs(size - 1) > VOXEL_TOLERANCE for size in image.spacing):

@@ -10,7 +10,6 @@ The steps are those of `scan_preparation`, then those of `preparation`; a step t
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from .native import NativeSpace, read_native
 from .nifti import as_mask, read_volume
 from .preparation import PreparationSettings, PreparedVolume, bounding_box, prepare_volume, prepared_grid
 from .registration import Atlas, Registration, register_affine
+from .scan_header import HEADS, ReadLimits
 from .scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan
 from .skull_strip import MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
 from .space import Affine, Grid
@@ -92,28 +92,30 @@ def ready_scan(
     choice: str,
     scan_settings: ScanSettings,
     settings: PreparationSettings,
+    limits: ReadLimits = HEADS,
 ) -> ReadyScan:
     """Read and prepare a scan.
 
     Args:
-        path: a NIfTI file of any orientation and voxel size.
+        path: a file of any orientation and voxel size, see `layout.SUFFIXES`.
         mask_path: its brain mask, on the same grid; None where it has none.
         atlas: the space to bring it to.
         choice: "auto" (stripped scans are recognised, others go to the first learned stripper that is installed), or
             what `make_stripper` takes.
         scan_settings: the numbers of the preparation of raw scans.
         settings: the numbers of the preparation at load.
+        limits: what is refused unread.
 
     Raises:
         DataError: the scan or its mask cannot be read or makes no sense, or no skull stripper is there.
     """
-    image, grid = read_volume(path)
-    native = read_native(path)
+    image, grid = read_volume(path, limits)
+    native = read_native(path, limits)
     if not np.isfinite(image).all():
         raise DataError(f"{path} holds not-a-number or infinite voxels; export it again")
     if image.min() == image.max():
         raise DataError(f"{path} is constant (value {image.min():g}); export it again")
-    brain, stripper, by = _brain(path, image, grid, mask_path, choice)
+    brain, stripper, by = _brain(path, image, grid, mask_path, choice, limits)
     with one_itk_thread():
         scan, steps = _prepared(image, grid, brain, stripper, atlas, scan_settings)
         volume = prepare_volume(scan.image, scan.brain, None, settings)
@@ -131,32 +133,15 @@ def ready_scan(
 
 
 def _assumption(native: NativeSpace) -> tuple[str, ...]:
-    if native.is_placed:
-        return ()
-    return ("orientation: the header gives none (sform and qform code 0); LAS is assumed",)
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}; check the path and its permissions"
-        ) from error
+    return () if native.remark is None else (native.remark,)
 
 
 def _brain(
-    path: Path, image: NDArray[np.float32], grid: Grid, mask_path: Path | None, choice: str
+    path: Path, image: NDArray[np.float32], grid: Grid, mask_path: Path | None, choice: str, limits: ReadLimits
 ) -> tuple[NDArray[np.bool_] | None, SkullStripper, str]:
     """The brain where it is known already, who finds it where not, and a sentence on it."""
     if mask_path is not None:
-        mask = _read_mask(mask_path, path, grid)
+        mask = _read_mask(mask_path, path, grid, limits)
         return mask, MaskFile(), f"skull strip: the mask {mask_path.name}"
     if choice == MASK_FILE:
         raise DataError(f"{path}: --skull-strip mask-file needs the mask; give it with --mask")
@@ -174,8 +159,8 @@ def _brain(
     return None, stripper, f"skull strip: {stripper.name}"
 
 
-def _read_mask(mask_path: Path, path: Path, grid: Grid) -> NDArray[np.bool_]:
-    mask = as_mask(*read_volume(mask_path), str(mask_path), path.name, grid)
+def _read_mask(mask_path: Path, path: Path, grid: Grid, limits: ReadLimits) -> NDArray[np.bool_]:
+    mask = as_mask(*read_volume(mask_path, limits), str(mask_path), path.name, grid)
     if not mask.any():
         raise DataError(f"{mask_path} is empty; repeat the skull stripping of {path.name}")
     return mask

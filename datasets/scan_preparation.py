@@ -18,6 +18,7 @@ from .bias import BiasSettings, correct_bias
 from .errors import DataError
 from .preparation import bounding_box
 from .registration import Atlas, Registration, RegistrationSettings, register_affine
+from .scan_header import refuse_span
 from .skull_strip import LARGEST_BRAIN_ML, SkullStripper
 from .space import Affine, Grid, isotropic_grid, resample
 
@@ -25,7 +26,6 @@ from .space import Affine, Grid, isotropic_grid, resample
 SCAN_PREPARATION_VERSION = 2
 
 _SMALLEST_BRAIN_ML = 200.0
-_SMALLEST_SPAN, _LARGEST_SPAN = 50.0, 600.0  # mm, of each side of a scan; a head has 150 to 250
 _LEAST_WEIGHT = 0.02  # of the brain in an interpolated voxel, below which it is background
 _HALF_MAXIMUM = 2.355  # full width at half maximum of a Gaussian, in standard deviations
 
@@ -97,7 +97,7 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     """
     clock = _Clock()
     _refuse_nonsense(raw)
-    _refuse_span(raw.grid)
+    refuse_span(raw.grid)
     fine = isotropic_grid(raw.grid, settings.voxel)
     image = _sampled(raw.image, raw.grid, fine, None)
     clock.note("resample")
@@ -174,14 +174,6 @@ def _refuse_nonsense(raw: RawVolumes) -> None:
             raise DataError(
                 f"the {name} has shape {part[0].shape}, the image {raw.image.shape}; they do not belong together"
             )
-
-
-def _refuse_span(grid: Grid) -> None:
-    """Sizes that are meant as metres or microns would else end in an array larger than the memory, or take hours."""
-    spans = np.sort(grid.spacing * grid.shape[::-1])
-    if spans[0] < _SMALLEST_SPAN or spans[-1] > _LARGEST_SPAN:
-        listed = " x ".join(f"{span:.4g}" for span in grid.spacing * grid.shape[::-1])
-        raise DataError(f"the scan spans {listed} mm, which no head does; correct the voxel sizes in its header")
 
 
 def _refuse_size(brain: NDArray[np.bool_], grid: Grid, when: str) -> None:

@@ -236,6 +236,28 @@ def test_a_second_time_only_what_changed_is_done(run, prepared_scan, atlas_path,
     assert predict_scans(other, [scan], SilentReporter()).predicted == ("case",)
 
 
+def test_a_scan_in_microns_or_of_another_format_gives_the_same_maps_on_itself(run, prepared_scan, atlas_path, tmp_path):
+    scan, image, _ = prepared_scan
+    affine = nib.load(scan.path).affine
+    microns = nib.Nifti1Image(image.transpose(2, 1, 0), np.diag([1000.0, 1000.0, 1000.0, 1.0]) @ affine)
+    microns.header.set_xyzt_units("micron")
+    nib.save(microns, tmp_path / "microns.nii")
+    nib.save(nib.MGHImage(image.transpose(2, 1, 0), affine), tmp_path / "surfer.mgz")
+    nib.save(nib.Nifti1Pair(image.transpose(2, 1, 0), affine), tmp_path / "pair.img")
+    scans = [ScanFile(tmp_path / name, None) for name in ("microns.nii", "surfer.mgz", "pair.img")]
+    plain = ScanFile(scan.path, None)
+    outcome = predict_scans(predictor_for(run, atlas_path, tmp_path / "out"), [plain, *scans], SilentReporter())
+    assert not outcome.failures, outcome.failures
+    expected = nib.load(tmp_path / "out" / "case_score.nii.gz")
+    for one in scans:
+        made = nib.load(tmp_path / "out" / f"{one.name}_score.nii.gz")
+        source = nib.load(one.path)
+        np.testing.assert_allclose(made.affine, source.affine, rtol=1e-6)
+        np.testing.assert_allclose(made.get_fdata(), expected.get_fdata(), atol=1e-3)
+    unit = nib.load(tmp_path / "out" / "microns_score.nii.gz").header.get_xyzt_units()[0]
+    assert unit == "micron"
+
+
 def test_one_bad_scan_is_said_and_the_others_are_predicted(prepared_scan, results, atlas_path, tmp_path):
     scan, _, _ = prepared_scan
     bad = tmp_path / "bad.nii.gz"
@@ -283,6 +305,9 @@ def test_masks_go_with_scans_and_names_do_not_clash(tmp_path):
     masks = [tmp_path / "ma.nii", tmp_path / "mb.nii"]
     found = scan_files(scans, masks)
     assert [(one.name, one.mask) for one in found] == [("a", masks[0]), ("b", masks[1])]
+    others = ("c_t2.NII.GZ", "d.mgz", "e.MGH", "f_t2.img", "g.hdr.gz", "h.mgh.gz")
+    assert [one.name for one in scan_files([tmp_path / name for name in others], [])] == list("cdefgh")
+    assert [one.name for one in scan_files([tmp_path / "p.hdr", tmp_path / "p.img"], [])] == ["p"]
     with pytest.raises(UserError, match="2 scans and 1 masks"):
         scan_files(scans, masks[:1])
     with pytest.raises(UserError, match=r"would both write b_\*"):

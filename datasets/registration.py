@@ -26,6 +26,7 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from .errors import DataError
+from .intensities import CLEAR_OF_BACKGROUND, canonical
 from .preparation import bounding_box
 from .space import Affine, Grid, from_sitk_transform, isotropic_grid, resample, to_sitk
 
@@ -96,7 +97,7 @@ def register_affine(
     """Find the affine that brings a brain onto the atlas.
 
     Args:
-        image: the scan, any contrast, float32 [Z, Y, X].
+        image: the scan, any contrast, scale and offset, float32 [Z, Y, X].
         brain: its brain mask, bool [Z, Y, X].
         grid: where both lie.
         atlas: the target.
@@ -109,7 +110,7 @@ def register_affine(
         raise DataError("the brain mask is empty, so there is nothing to register; repeat the skull stripping")
     box = _around(brain, grid)
     image, brain, grid = image[box], brain[box], grid.cropped(box)
-    stripped = np.where(brain, image, np.float32(0))
+    stripped = canonical(image, brain, CLEAR_OF_BACKGROUND)
     starts = _starts(brain, grid, atlas, settings.turns)
     for voxel in settings.voxels:
         level = _Level.of(stripped, grid, atlas, settings, voxel)

@@ -591,6 +591,10 @@ def predict(
         int | None,
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Predict scans whose registration is not to be believed; every output says so."),
+    ] = False,
     device: DeviceOption = "auto",
     results: ResultsOption = _RESULTS,
 ) -> None:
@@ -607,7 +611,7 @@ def predict(
     scans = scan_files(scan, mask)
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
-    predictor = Predictor(trained, name, value, recipe_for(trained, atlas, n4_levels), skull_strip, chosen, out)
+    predictor = Predictor(trained, name, value, recipe_for(trained, atlas, n4_levels), skull_strip, chosen, out, force)
     for line in predictor.lines():
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, scans, RichReporter(console))

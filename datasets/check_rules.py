@@ -117,7 +117,7 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.CHANGED: "files changed since `bench prepare` wrote them; prepare them again, or remove their rows",
         Kind.LOST: "`bench prepare` wrote files that are gone; prepare these scans again, or remove their rows",
         Kind.NO_ROW: "scans among prepared ones that `bench prepare` did not write",
-        Kind.REGISTRATION: "the registration stands out for the worse; look at these scans",
+        Kind.REGISTRATION: "the registration failed or stands out for the worse; look at these scans and their masks",
         Kind.NOT_PREPARED: "scans of the download that could not be prepared",
     }
 )

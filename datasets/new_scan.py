@@ -23,7 +23,7 @@ from .intensities import canonical, without_background
 from .native import NativeSpace, read_native
 from .nifti import as_mask, read_volume
 from .preparation import PreparationSettings, PreparedVolume, bounding_box, prepare_volume, prepared_grid
-from .registration import Atlas, Registration, register_affine
+from .registration import Atlas, Registration, doubt_about, register_affine
 from .scan_preparation import (
     PreparedScan,
     RawVolumes,
@@ -52,6 +52,7 @@ class ReadyScan:
         to_scan: matrix from atlas world to the scan's world, RAS+ mm [4, 4]; the identity where nothing was moved.
         native: the scan's own space.
         registration: its quality; None where the scan was in its place already.
+        brain_ml: volume of the brain in the scan's own space.
         steps: what was done or skipped, in order, a sentence each.
         image: the scan as it was read, but for a background as dark as its brain's darkest voxel and finite, float32
             [Z, Y, X] of axes near RAS.
@@ -63,6 +64,7 @@ class ReadyScan:
     to_scan: Affine
     native: NativeSpace
     registration: Registration | None
+    brain_ml: float
     steps: tuple[str, ...]
     image: NDArray[np.float32]
     image_grid: Grid
@@ -71,6 +73,11 @@ class ReadyScan:
     def from_scan(self) -> Affine:
         """Matrix from the scan's world to atlas world."""
         return np.asarray(np.linalg.inv(self.to_scan))
+
+    @property
+    def doubt(self) -> str:
+        """Why its place in the atlas is not to be believed, see `registration.doubt_about`; empty if it is."""
+        return doubt_about(float("nan") if self.registration is None else self.registration.mask_dice, self.brain_ml)
 
     @property
     def volume_factor(self) -> float:
@@ -132,6 +139,7 @@ def ready_scan(
         to_scan=scan.registration.to_scan,
         native=native,
         registration=None if in_place else scan.registration,
+        brain_ml=float(np.count_nonzero(in_scan)) * grid.voxel_ml,
         steps=(*_assumption(native), by, *steps),
         image=without_background(image, in_scan),
         image_grid=grid,

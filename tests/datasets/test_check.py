@@ -670,3 +670,10 @@ def test_what_preparing_had_to_say_is_repeated(root, check, prepared):
         (Kind.REGISTRATION, REMARK): {SCAN},
         (Kind.NOT_PREPARED, REMARK): {"IXI555-HH-1"},
     }
+
+
+def test_a_registration_that_failed_is_an_error(check, prepared):
+    prepared(ixi.INFO, SCAN, dice=0.454)
+    report = check()
+    assert told(report) == {(Kind.REGISTRATION, ERROR): {SCAN}}
+    assert "Dice of the brains with the atlas 0.454, below 0.9" in str(report.findings[0])

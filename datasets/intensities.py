@@ -73,8 +73,8 @@ def without_signal(inside: NDArray[np.floating[Any]], background: float | None) 
     if background is None:
         return np.zeros(inside.shape, dtype=np.bool_)
     if np.isnan(background):
-        return ~np.isfinite(inside)
-    same = inside == np.float32(background)
+        return np.asarray(~np.isfinite(inside))
+    same = np.asarray(inside == np.float32(background))
     others = inside[~same & np.isfinite(inside)]
     if not same.any() or not others.size:
         return same

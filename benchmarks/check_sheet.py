@@ -22,6 +22,7 @@ from ..datasets.check_facts import ScanFacts
 from ..datasets.check_rules import Severity
 from ..datasets.cohort import Role
 from ..datasets.errors import DataError
+from ..datasets.intensities import without_background
 from ..datasets.layout import IMAGE, MASK, SEGMENTATION
 from ..datasets.nifti import read_volume
 from ..datasets.preparation import bounding_box, crop_or_pad
@@ -167,9 +168,9 @@ def _picture(paths: Mapping[str, Path], reading: ReadLimits) -> _Picture | None:
         image, grid = read_volume(paths[IMAGE], reading)
     except DataError:
         return None
-    image = np.nan_to_num(image, nan=0, posinf=0, neginf=0)
     brain, lesions = (_mask(paths.get(kind), image.shape, reading) for kind in (MASK, SEGMENTATION))
-    inside = image[brain] if brain.any() else image[image != 0]
+    image = without_background(image, brain)
+    inside = image[brain] if brain.any() else image[image != image.min()]
     low, high = np.percentile(inside, [0.5, 99.5]) if inside.size else (0, 1)
     image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
     # A header may claim voxels of a metre; it must not make a picture of a kilometre.

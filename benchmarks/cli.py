@@ -631,6 +631,10 @@ def predict(
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
     ] = None,
     max_voxels: MaxVoxelsOption = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Predict scans whose registration is not to be believed; every output says so."),
+    ] = False,
     device: DeviceOption = "auto",
     results: ResultsOption = _RESULTS,
 ) -> None:
@@ -650,7 +654,7 @@ def predict(
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
     recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)
-    predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, out, limits)
+    predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, out, limits, force)
     for line in predictor.lines():
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, scans, RichReporter(console))

@@ -52,6 +52,7 @@ from .trained import TrainedRun
 
 NOTICE = "Research software and no medical device: not for diagnosis or treatment."
 _HEADER_NOTICE = "uadbench: research software, no medical device"
+_HEADER_DOUBT = "; REGISTRATION DOUBTFUL"  # the field takes 79 bytes
 _VIEW_MARGIN = 12  # voxels of 1 mm around the brain
 _COLUMNS = ("component", "volume_ml", "x_mm", "y_mm", "z_mm", "mean_score", "max_score")
 
@@ -133,11 +134,11 @@ class Outcome:
     failures: tuple[Failure, ...]
 
     def lines(self, out: Path) -> tuple[str, ...]:
-        """What happened, for the screen."""
-        return (
-            f"{len(self.predicted)} predicted, {len(self.kept)} were predicted already, {len(self.failures)} failed.",
-            f"Maps, tables and pictures: {out}",
+        """What happened, for the screen; where the maps are, if there are any."""
+        counts = (
+            f"{len(self.predicted)} predicted, {len(self.kept)} were predicted already, {len(self.failures)} failed."
         )
+        return (counts, f"Maps, tables and pictures: {out}") if self.predicted or self.kept else (counts,)
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,7 @@ class Predictor:
         device: "cpu" or "cuda".
         out: where results go.
         limits: which scans are refused unread.
+        force: whether a scan is predicted whose registration is not to be believed.
     """
 
     run: TrainedRun
@@ -163,6 +165,7 @@ class Predictor:
     device: str
     out: Path
     limits: ReadLimits = HEADS
+    force: bool = False
 
     def lines(self) -> tuple[str, ...]:
         """With what scans are predicted, for the screen."""
@@ -289,9 +292,10 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
         for scan in scans:
             steps = _Steps(bar, folds + 2)
             try:
-                line = _predict_one(predictor, scan, steps)
-                (kept if line is None else predicted).append(scan.name)
-                reporter.say(line or f"{scan.name}: predicted already")
+                line, is_new = _predict_one(predictor, scan, steps)
+                (predicted if is_new else kept).append(scan.name)
+                reporter.say(line)
+                steps.finish()
             except (DataError, RuntimeError, ArithmeticError, MemoryError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 failures.append(Failure(scan.name, reason))
@@ -301,12 +305,11 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
                     f"{error.filename or predictor.out} cannot be written: {error.strerror or error}; make room or "
                     "choose another --out, then start again: what is done is kept"
                 ) from error
-            steps.finish()
     return Outcome(tuple(predicted), tuple(kept), tuple(failures))
 
 
 class _Steps:
-    """A scan's share of the bar, which is used up whatever happens to the scan."""
+    """A scan's share of the bar, which is used up when the scan is done; of one that failed some is left."""
 
     def __init__(self, bar: Bar, count: int) -> None:
         self._bar = bar
@@ -322,23 +325,38 @@ class _Steps:
         self._left = 0
 
 
-def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> str | None:
-    """Predict and write a scan; a line on what was found, or None where it was done before."""
+def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> tuple[str, bool]:
+    """Predict and write a scan, unless that was done before; a line on it, and whether it was done now."""
     request = predictor.request(scan)
     proof = predictor.out / f"{scan.name}.json"
     if _is_current(proof, request):
-        return None
-    proof.unlink(missing_ok=True)
+        known = (read_json(proof) or {}).get("doubt", "")
+        _refuse_doubtful(predictor, known)
+        return f"{scan.name}: predicted already{_in_brackets(known)}", False
     recipe, settings = predictor.recipe, predictor.run.preparation
     ready = ready_scan(
         scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings, predictor.limits
     )
+    _refuse_doubtful(predictor, ready.doubt)
+    proof.unlink(missing_ok=True)
     steps.step()
     prediction = predictor.predict(ready, scan.name, steps.step)
     files = _write(predictor, scan, ready, prediction)
     write_json(proof, {**_account(predictor, scan, ready, prediction), "request": request, "files": files})
     steps.step()
-    return f"{scan.name}: {_summary(prediction)}"
+    return f"{scan.name}: {_summary(prediction)}{_in_brackets(ready.doubt)}", True
+
+
+def _refuse_doubtful(predictor: Predictor, doubt: str) -> None:
+    if doubt and not predictor.force:
+        raise DataError(
+            f"its registration to {predictor.recipe.atlas.name} is not to be believed ({doubt}); check the scan's "
+            "orientation and brain mask, give one with --mask or by another --skull-strip, or go on with --force"
+        )
+
+
+def _in_brackets(doubt: str) -> str:
+    return f" (registration doubtful: {doubt})" if doubt else ""
 
 
 def _is_current(proof: Path, request: dict[str, Any]) -> bool:
@@ -386,18 +404,18 @@ def _write(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction: P
     for kind, array in maps.items():
         path = predictor.out / f"{scan.name}_{kind}.nii.gz"
         native = ready.native.take(array, prediction.grid, ready.from_scan)
-        write_native(path, native, ready.native, _HEADER_NOTICE)
+        write_native(path, native, ready.native, _HEADER_NOTICE + (_HEADER_DOUBT if ready.doubt else ""))
         files.append(path.name)
     table = predictor.out / f"{scan.name}_components.csv"
-    write_text(table, _components_csv(prediction.findings))
+    write_text(table, _components_csv(prediction.findings, ready.doubt))
     picture = predictor.out / f"{scan.name}_overlay.png"
-    overlay_figure(_view(predictor, ready, prediction), picture, _title(predictor, scan, prediction), NOTICE)
+    overlay_figure(_view(predictor, ready, prediction), picture, _title(predictor, scan, ready, prediction), NOTICE)
     return [*files, table.name, picture.name]
 
 
-def _components_csv(findings: Sequence[Finding]) -> str:
+def _components_csv(findings: Sequence[Finding], doubt: str) -> str:
     text = io.StringIO(newline="")
-    text.write(f"# uadbench. {NOTICE}\n")
+    text.write(f"# uadbench. {NOTICE}{_in_brackets(doubt)}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for number, finding in enumerate(findings, start=1):
@@ -407,9 +425,11 @@ def _components_csv(findings: Sequence[Finding]) -> str:
     return text.getvalue()
 
 
-def _title(predictor: Predictor, scan: ScanFile, prediction: Prediction) -> str:
+def _title(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction: Prediction) -> str:
     folds = len(predictor.run.records)
-    return f"{scan.name}: {_summary(prediction)}\n{predictor.run.title}, {folds} fold{'s' if folds > 1 else ''}"
+    lines = [f"{scan.name}: {_summary(prediction)}"]
+    lines += [f"registration doubtful: {ready.doubt}"] if ready.doubt else []
+    return "\n".join([*lines, f"{predictor.run.title}, {folds} fold{'s' if folds > 1 else ''}"])
 
 
 def _view(predictor: Predictor, ready: ReadyScan, prediction: Prediction) -> View:
@@ -455,6 +475,7 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
     quality = ready.registration
     return {
         "notice": NOTICE,
+        "doubt": ready.doubt,
         "scan": str(scan.path),
         "mask": None if scan.mask is None else str(scan.mask),
         "run": {
@@ -468,6 +489,7 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
         "threshold": {"of": predictor.threshold_name, "value": predictor.threshold},
         "slices": {"looked_at": run.slab.depth, "of": run.preparation.shape[0], "mm_each": run.preparation.factor},
         "steps": list(ready.steps),
+        "brain_ml": round(ready.brain_ml, 1),
         "registration": None
         if quality is None
         else {"mutual_information": quality.mutual_information, "mask_dice": quality.mask_dice},

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .cohort import Role
 from .errors import DataError
+from .intensities import common_value, faces_of, without_signal
 from .layout import IMAGE, MASK, SEGMENTATION
 from .nifti import as_mask, read_header, read_volume
 from .pose import mask_shape
@@ -77,14 +78,12 @@ class VoxelFacts:
     Attributes:
         digest: hash of the values in their places, without an empty margin.
         loose_digest: hash of the values in any order, so that mirroring or turning does not change it.
-        distinct: number of distinct values.
-        not_finite: number of voxels that are not a number or infinite.
+        distinct: number of distinct values; the background's counts as one.
     """
 
     digest: str
     loose_digest: str
     distinct: int
-    not_finite: int
 
 
 @dataclass(frozen=True)
@@ -121,11 +120,10 @@ class IntensityFacts:
     """The grey values inside the brain mask, and what lies outside.
 
     Attributes:
-        low: 1st percentile.
+        low: 1st percentile, of voxels that do not hold the background, as the others.
         middle: median.
         high: 99th percentile.
         not_finite: voxels of the brain that are not a number or infinite.
-        negative_share: share of the brain below 0.
         background_share: share of the mask that has the very value of the background.
         outside_share: voxels outside that are no background, as a share of the brain.
     """
@@ -134,7 +132,6 @@ class IntensityFacts:
     middle: float
     high: float
     not_finite: int
-    negative_share: float
     background_share: float
     outside_share: float
 
@@ -284,13 +281,14 @@ def _changed(files: ScanFiles) -> tuple[str, ...]:
 
 
 def _voxel_facts(image: Array) -> VoxelFacts:
-    held = np.isfinite(image) & (image != 0)
+    background = common_value(faces_of(image))
+    held = np.isfinite(image) & (image != np.float32(0 if background is None else background))
     values = np.sort(image[held])
-    distinct = int(np.count_nonzero(np.diff(values))) + bool(values.size) + bool(np.any(image == 0))
+    distinct = int(np.count_nonzero(np.diff(values))) + bool(values.size) + bool(values.size < image.size)
     core = np.where(held, image, np.float32(0))[bounding_box(held)] if values.size else image
     digest = hashlib.sha256(repr(core.shape).encode() + np.ascontiguousarray(core).tobytes()).hexdigest()
     loose = digest if distinct <= _FEW_VALUES else hashlib.sha256(values.tobytes()).hexdigest()
-    return VoxelFacts(digest, loose, distinct, int(image.size - np.count_nonzero(np.isfinite(image))))
+    return VoxelFacts(digest, loose, distinct)
 
 
 def _fractions(volumes: Mapping[str, tuple[Array, Grid]]) -> dict[str, float]:
@@ -321,20 +319,24 @@ def _intensity_facts(image: Array, brain: Mask) -> IntensityFacts | None:
     """The grey values of the brain; None where the mask is empty or no voxel of it holds a number."""
     inside, outside = image[brain], image[~brain]
     finite = inside[np.isfinite(inside)]
-    outside = outside[np.isfinite(outside)]
     if not finite.size:
         return None
-    low, middle, high = (float(value) for value in np.percentile(finite, [1, 50, 99]))
-    background = float(np.median(outside)) if outside.size else 0.0
-    far = np.abs(outside - np.float32(background)) > _SAME_GREY * (high - low)
+    common = common_value(outside)
+    empty = without_signal(finite, common)
+    signal = finite[~empty] if not empty.all() else finite
+    outside = outside[np.isfinite(outside)]
+    low, middle, high = (float(value) for value in np.percentile(signal, [1, 50, 99]))
+    background = common if common is not None else float(np.median(outside)) if outside.size else 0.0
+    near = np.abs(outside - np.float32(background)) <= _SAME_GREY * (
+        high - low
+    )  # of a background that is no number, none
     return IntensityFacts(
         low=low,
         middle=middle,
         high=high,
         not_finite=int(inside.size - finite.size),
-        negative_share=float(np.mean(finite < 0)),
-        background_share=float(np.mean(finite == np.float32(background))),
-        outside_share=float(np.count_nonzero(far)) / inside.size,
+        background_share=float(np.mean(empty)),
+        outside_share=float(np.count_nonzero(~near)) / inside.size,
     )
 
 

@@ -41,7 +41,7 @@ from .layout import AGES, IMAGE, MASK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo,
 from .nifti import as_mask, read_header, read_volume, write_volume
 from .raw_files import UNPACKED, RawFile
 from .raw_layouts import RawScan, RawSet
-from .registration import Atlas
+from .registration import Atlas, doubt_about
 from .scan_file import scan_parts, sha256_of
 from .scan_header import ASSUMED, BY_QFORM, HEADS, ReadLimits
 from .scan_preparation import SCAN_PREPARATION_VERSION, PreparedScan, RawVolumes, ScanSettings, prepare_scan
@@ -61,7 +61,6 @@ _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
 OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
 _FEWEST_TO_COMPARE = 5
 _SMALLEST_SPREAD = 0.005  # of either figure: what alike scans differ by
-_LEAST_DICE = 0.8  # below it a registration is suspect whatever the others are
 
 
 @dataclass(frozen=True)
@@ -250,7 +249,7 @@ def _orientation_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The scans whose registration stands out from the set's for the worse, each with a sentence.
+    """The scans whose registration is not to be believed or stands out from the set's for the worse, with a sentence.
 
     Args:
         rows: by scan, rows with "registration": {"mutual_information", "mask_dice"}.
@@ -259,10 +258,20 @@ def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for figure, title in (("mutual_information", "mutual information"), ("mask_dice", "Dice of the brain masks")):
         values = {scan: float(row["registration"][figure]) for scan, row in rows.items()}
         for scan, score in modified_z(values, _SMALLEST_SPREAD).items():
-            low = figure == "mask_dice" and values[scan] < _LEAST_DICE
-            if score < -OUTLIER or low:
+            if score < -OUTLIER:
                 reasons[scan].append(f"{title} {values[scan]:.3f}, median {np.median(list(values.values())):.3f}")
+    for scan, row in rows.items():
+        doubt = doubt_of(row)
+        reasons[scan] += [doubt] if doubt else []
     return {scan: "; ".join(said) for scan, said in reasons.items() if said}
+
+
+def doubt_of(row: Mapping[str, Any]) -> str:
+    """Why the registration of a row is not to be believed, see `doubt_about`; empty if it is."""
+    quality = row["registration"]
+    to_scan = np.asarray(quality.get("atlas_to_scan_mm", np.eye(4)), dtype=np.float64)
+    brain_ml = float(row.get("brain_ml", "nan")) * abs(float(np.linalg.det(to_scan[:3, :3])))
+    return doubt_about(float(quality["mask_dice"]), brain_ml)
 
 
 def modified_z(values: Mapping[str, float], smallest_spread: float) -> dict[str, float]:

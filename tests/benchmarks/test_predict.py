@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,6 +221,57 @@ def test_every_output_says_what_it_is_not(odd, results, atlas_path, tmp_path, mo
     picture = outputs["odd_overlay.png"].read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
+
+
+@pytest.fixture
+def half_masked(odd, tmp_path) -> tuple[Path, Path]:
+    """The odd scan with a mask of one half of its brain, which registers somehow."""
+    path, _ = odd
+    image = nib.load(path)
+    brain = np.asarray(image.dataobj) > 0
+    brain[:, : int(ndimage.center_of_mass(brain)[1])] = False
+    return path, save(tmp_path / "half.nii.gz", brain.transpose(2, 1, 0), image.affine)
+
+
+def test_a_registration_that_failed_is_refused_and_names_what_to_try(half_masked, results, atlas_path, tmp_path):
+    path, mask = half_masked
+    out = tmp_path / "out"
+    words = ("--run", "bound", "--out", out, "--results", results, "--atlas", atlas_path)
+    answer = bench("predict", path, "--mask", mask, *words)
+    assert answer.exit_code == 2, answer.output
+    told = " ".join(answer.output.split())
+    assert "odd: failed: its registration to atlas.nii.gz is not to be believed (" in told
+    assert re.search(r"a brain of \d+ ml, beyond 800 to 2000", told)
+    assert all(word in told for word in ("orientation", "--mask", "--skull-strip", "--force"))
+    assert not list(out.glob("*"))
+    # Nothing was predicted, so nothing is said to lie anywhere or to be done.
+    assert "0 predicted, 0 were predicted already, 1 failed." in told
+    assert "Maps, tables and pictures" not in told
+    assert not re.search(r"predict: \d+ done", told)
+
+
+def test_what_was_forced_says_so_everywhere(half_masked, results, atlas_path, tmp_path, monkeypatch):
+    titles = []
+    draw = predict.overlay_figure
+    monkeypatch.setattr(predict, "overlay_figure", lambda *words: titles.append(words[2]) or draw(*words))
+    path, mask = half_masked
+    out = tmp_path / "out"
+    words = ("predict", path, "--mask", mask, "--run", "bound", "--out", out, "--results", results)
+    answer = bench(*words, "--atlas", atlas_path, "--force")
+    assert answer.exit_code == 0, answer.output
+    account = json.loads((out / "odd.json").read_text())
+    assert "a brain of" in account["doubt"]
+    assert f"(registration doubtful: {account['doubt']})" in " ".join(answer.output.split())
+    assert account["doubt"] in (out / "odd_components.csv").read_text().splitlines()[0]
+    assert account["doubt"] in titles[0]
+    for image in out.glob("*.nii.gz"):
+        assert "REGISTRATION DOUBTFUL" in nib.load(image).header["descrip"].item().decode()
+    again = bench(*words, "--atlas", atlas_path)
+    assert again.exit_code == 2  # and what was forced is kept
+    assert (out / "odd.json").exists()
+    assert "predicted already (registration doubtful" in " ".join(
+        bench(*words, "--atlas", atlas_path, "--force").output.split()
+    )
 
 
 def test_a_second_time_only_what_changed_is_done(run, prepared_scan, atlas_path, tmp_path):

@@ -12,6 +12,7 @@ from rich.table import Table
 from ..datasets.check import Report, SetSummary, Spread
 from ..datasets.check_rules import Kind, Severity
 from ..datasets.cohort import Role
+from .console import make_console
 
 _WIDEST = 1000  # a table in a pipe is not cut at 80 letters
 _COLUMNS = (
@@ -33,7 +34,7 @@ def print_report(report: Report, console: Console) -> None:
     """
     table = _table(report)
     width = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    Console(file=console.file, width=max(width, console.width)).print(table)
+    make_console(console.file, max(width, console.width)).print(table)
     for line in _lines(report):
         console.print(line, markup=False, highlight=False)
     console.print(verdict(report), markup=False, highlight=False)

@@ -114,6 +114,9 @@ def options(
     debug: Annotated[bool, typer.Option("--debug", help="Print the traceback behind an error, too.")] = False,
 ) -> None:
     """uadbench: unsupervised anomaly detection in brain MRI, every method under one protocol."""
+    from .console import print_what_can_be_shown
+
+    print_what_can_be_shown()
 
 
 MethodOption = Annotated[
@@ -124,7 +127,11 @@ FoldsOption = Annotated[str, typer.Option("--folds", help="all, or indices such 
 DataOption = Annotated[str, typer.Option("--data", help="phantom, or a directory of prepared scans.")]
 PresetOption = Annotated[str, typer.Option("--preset", help="demo, quick, paper, or a .toml file.")]
 SetOption = Annotated[list[str], typer.Option("--set", help="Change one number: section.key=value; may be repeated.")]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of initialisation, slice choice and noise.")]
+#: Lightning's and NumPy's seeds end at 2^32 - 1, and every fold adds 1000 to that of the run.
+_MOST_SEED = 4_000_000_000
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, max=_MOST_SEED, help="Seed of initialisation, slice choice and noise.")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 SplitsOption = Annotated[
     str | None,
@@ -132,11 +139,16 @@ SplitsOption = Annotated[
 ]
 ResultsOption = Annotated[
     Path,
-    typer.Option("--results", envvar="UADBENCH_RESULTS", help="Folder of runs, volume stores and the MLflow file."),
+    typer.Option(
+        "--results",
+        envvar="UADBENCH_RESULTS",
+        file_okay=False,
+        help="Folder of runs, volume stores and the MLflow file.",
+    ),
 ]
 WithCheckpointOption = Annotated[bool, typer.Option(help="Log the checkpoint to MLflow too.")]
 JobsOption = Annotated[
-    int, typer.Option("--jobs", min=0, help="Cells at a time; 0: one a core on the CPU, one on a GPU.")
+    int, typer.Option("--jobs", min=0, max=1024, help="Cells at a time; 0: one a core on the CPU, one on a GPU.")
 ]
 _RESULTS = Path("results")
 
@@ -313,7 +325,7 @@ def table(
     print_tables(
         which,
         form,
-        _preset(preset, change, more),
+        _preset(preset, change, more, alone=False),
         data,
         seed=seed,
         results=results,
@@ -352,9 +364,11 @@ def speed(
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Slices a step; default: the preset's.")
+        int | None, typer.Option("--batch-size", min=1, max=100_000, help="Slices a step; default: the preset's.")
     ] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Timed steps, after one that is not timed.")] = 10,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, max=1_000_000, help="Timed steps, after one that is not timed.")
+    ] = 10,
     volumes: Annotated[bool, typer.Option("--volumes/--no-volumes", help="Time a volume's reconstruction too.")] = True,
     out: Annotated[
         Path | None, typer.Option("--out", help="The CSV; default: local/speed-PRESET-DEVICE.csv in --results.")
@@ -412,19 +426,19 @@ def sync(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port on this machine.")] = 5000,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Open MLflow's own interface on the store."""
-    import subprocess
-
+    from .interface import check_address, serve
+    from .progress import RichReporter
     from .tracking import prepare_store, store_uri
 
+    check_address(host, port)
     uri = store_uri(results)
     prepare_store(uri)
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--backend-store-uri", uri]
-    raise typer.Exit(subprocess.call([*command, "--host", host, "--port", str(port)]))
+    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
 
 
 @figure_app.command("cohort")
@@ -448,7 +462,7 @@ def figure_cohort(
 @figure_app.command("reconstructions")
 def figure_reconstructions(
     method: MethodOption,
-    fold: Annotated[int, typer.Option("--fold", help="The fold whose weights are shown.")] = 0,
+    fold: Annotated[int, typer.Option("--fold", min=0, max=1000, help="The fold whose weights are shown.")] = 0,
     data: DataOption = "phantom",
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006
@@ -493,7 +507,9 @@ AtlasOption = Annotated[
 ]
 PrepareJobsOption = Annotated[
     int,
-    typer.Option("--jobs", min=1, help="Processes; each needs 3 GB with hd-bet, 1.6 GB with deepbet, else 0.8 GB."),
+    typer.Option(
+        "--jobs", min=1, max=1024, help="Processes; each needs 3 GB with hd-bet, 1.6 GB with deepbet, else 0.8 GB."
+    ),
 ]
 
 
@@ -687,7 +703,7 @@ def check(
     directory: Annotated[Path, typer.Argument(help="The data directory, as for --data.", show_default=False)],
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?
@@ -753,19 +769,23 @@ def splits_fetch(
         console.print(line, markup=False, highlight=False)
 
 
-def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = ()) -> Preset:
-    """The preset with its changes, which may name numbers that the chosen methods bring along."""
-    from .preset import brought_sections, load_preset
+def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = (), *, alone: bool = True) -> Preset:
+    """The preset with its changes, which may name numbers that the chosen methods bring along.
 
-    return load_preset(name, changes, brought_sections(entry.method for entry in entries))
+    `alone`: no other rows read it, so that a change that none of these reads is refused.
+    """
+    from .preset import brought_sections, check_changes, load_preset
+
+    preset = load_preset(name, changes, brought_sections(entry.method for entry in entries))
+    check_changes(preset, entries, alone=alone)
+    return preset
 
 
 def _open(word: str, preset: Preset, results: Path, splits: str | None, console: Console) -> Data:
     from .progress import RichReporter
     from .sources import open_data
 
-    size = str(preset.sections["data"]["phantom"])
-    return open_data(word, size, preset.sections["preparation"], results, splits, RichReporter(console))
+    return open_data(word, preset.phantom, preset.preparation, results, splits, RichReporter(console))
 
 
 def _jobs(entries: tuple[SuiteRow, ...], folds: str, data: Data, preset: Preset, seed: int) -> list[Job]:
@@ -779,10 +799,15 @@ def _fold_numbers(word: str, available: int) -> tuple[int, ...]:
 
     if word == "all":
         return tuple(range(available))
-    try:
-        return tuple(dict.fromkeys(int(part) for part in word.split(",")))
-    except ValueError:
-        raise UserError(f"--folds {word}: write all, or indices such as 0,2") from None
+    parts = [part.strip() for part in word.split(",")]
+    # Only these ten digits: int() also takes those of other scripts, signs and underscores.
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UserError(f"--folds {word}: write all, or indices such as 0,2")
+    folds = [int(part) for part in parts]
+    twice = [fold for fold in dict.fromkeys(folds) if folds.count(fold) > 1]
+    if twice:
+        raise UserError(f"--folds {word}: fold {twice[0]} stands there {folds.count(twice[0])} times; write it once")
+    return tuple(folds)
 
 
 def _changes(preset: Preset) -> str:
@@ -797,11 +822,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def _console(stream: object = None) -> Console:
+def _console(stream: TextIO | None = None) -> Console:
     """A console on stderr: progress and remarks; tables go to stdout."""
-    from rich.console import Console
+    from .console import make_console
 
-    return Console(file=stream if stream is not None else sys.stderr, soft_wrap=True)  # type: ignore[arg-type]
+    return make_console(stream)
 
 
 def main() -> None:

@@ -81,7 +81,7 @@ def _make(cls: type[Detector], plan: Plan) -> Detector:
 
 def _check_life(cls: type[Detector], plan: Plan) -> None:
     """A method's life in small: steps without a trainer, two with one, a checkpoint, a fresh detector."""
-    side = int(plan.preparation["side"]) // int(plan.preparation["factor"])
+    side = plan.preparation.settings.shape[-1]
     first = _make(cls, plan)
     heads = invented_heads(_SLICES, side, first.context)
     if cls.trainable:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..methods import Detector, Frozen, MethodInfo
-from ..methods.registry import distribution_of
+from ..methods.registry import distribution_of, wrong_name
 from .errors import UserError
 from .stopping import raise_stop
 
@@ -159,6 +159,8 @@ def checked_class(cls: type, place: str) -> type[Detector]:
     info = getattr(cls, "info", None)
     if not isinstance(info, MethodInfo) or not info.rows:
         raise UserError(f"{who} has no info; give it `info = MethodInfo(...)` with at least one Row")
+    if wrong := wrong_name(info):
+        raise UserError(f"{who}.info: {wrong}")
     settings = getattr(cls, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, Frozen)):
         raise UserError(f"{who} has no Settings; give it `Settings = ...`, a class derived from Frozen")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ PHANTOM_SEED = 0
 def open_data(
     word: str,
     size: str,
-    preparation: Mapping[str, Any],
+    settings: PreparationSettings,
     results: Path,
     splits: str | None,
     reporter: Reporter,
@@ -31,7 +30,7 @@ def open_data(
     Args:
         word: "phantom" or a directory.
         size: size of the phantom.
-        preparation: the preset's section of that name.
+        settings: the numbers of the preparation.
         results: the folder whose `data/` holds the stores.
         splits: "published", "deleaked", "own" or None for the source's own choice.
         reporter: where progress goes.
@@ -40,7 +39,6 @@ def open_data(
         UserError: there is no such directory.
         DataError: the data cannot be used as they are.
     """
-    settings = PreparationSettings(**preparation)
     cache, jobs = results / "data", usable_cores()
     with StoreProgress(reporter, "prepare volumes") as progress:
         if word == "phantom":

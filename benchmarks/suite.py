@@ -52,9 +52,9 @@ def load_suite(name: str) -> Suite:
     Raises:
         UserError: there is no such suite.
     """
-    resource = resources.files("uadbench.benchmarks.suites") / f"{name}.toml"
-    if not resource.is_file():
+    if name not in suite_names():
         raise UserError(f"there is no suite {name!r}; choose one of {', '.join(suite_names())}")
+    resource = resources.files("uadbench.benchmarks.suites") / f"{name}.toml"
     document = tomllib.loads(resource.read_text(encoding="utf-8"))
     return Suite(name=name, title=document["title"], rows=tuple(_suite_row(entry) for entry in document["row"]))
 
@@ -78,8 +78,10 @@ def with_score(entry: SuiteRow, name: str) -> SuiteRow:
     """The row with another score, e.g. "maediff+ssim"; `l1` on a method that scores by l1 anyhow is the row itself.
 
     Raises:
-        UserError: there is no such score.
+        UserError: there is no such score, or the row has another score already.
     """
+    if entry.score:
+        raise UserError(f"{entry.row.name}+{name}: a row has one score; write one of +{entry.score} and +{name}")
     try:
         score = score_named(name)
     except UnknownScoreError as error:

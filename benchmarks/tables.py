@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Literal
 from ..methods import Detector
 from ..metrics.scores import scores
 from .cell import Recipe
+from .console import in_ascii
 from .errors import UserError
-from .preset import Preset, has_sections, plan_for
+from .preset import Preset, fixed_changes, has_sections, plan_for
 from .record import all_records
 from .suite import Suite, SuiteRow, load_suite, suite_names, with_score
 from .tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds, store_uri
@@ -246,7 +247,7 @@ def print_tables(
     tables = [collect(suite, preset, name, seed, gathered, controls=extra, **options) for suite in suites]
     if form == "rich":
         for table in tables:
-            console.print(renderable(table), soft_wrap=False)
+            console.print(renderable(table, ascii_only=console.options.ascii_only), soft_wrap=False)
     else:
         console.file.write(render(tables, form))
 
@@ -371,7 +372,8 @@ def collect(
         UserError: the preset does not fit a row.
     """
     finished = {result.recipe for result in gathered.results if result.data == data}
-    entries = tuple(_with_scores((*suite.rows, *controls), preset, seed, finished))
+    free, fixed_notes = _free_of_changes((*suite.rows, *controls), preset)
+    entries = tuple(_with_scores(free, preset, seed, finished))
     recipes = {entry.row.name: _recipe(entry, preset, seed) for entry in entries}
     wanted = set(recipes.values())
     results = [result for result in gathered.results if result.data == data and result.recipe in wanted]
@@ -386,7 +388,7 @@ def collect(
     if elsewhere:
         lines += [_printed_line(line, columns, "elsewhere") for line in reported_elsewhere()]
     notes = (*gathered.notes, *split_notes, *_data_notes(results, used), *_line_notes(lines), *_score_notes(entries))
-    notes = (*notes, *_method_notes(entries), *_preset_notes(preset))
+    notes = (*notes, *fixed_notes, *_method_notes(entries), *_preset_notes(preset))
     notes = (*notes, *((_BESIDE_NOTE,) if beside else ()))
     notes = (*notes, *(f"{_MARK} {line.title}: {line.note}." for line in figures.values() if line.note))
     source = max(used, key=lambda result: result.started).data_title if used else data
@@ -406,6 +408,21 @@ def collect(
 
 def _recipe(entry: SuiteRow, preset: Preset, seed: int) -> str:
     return Recipe.of(entry.method, plan_for(preset, entry.method, entry.row, entry.score), seed).id
+
+
+def _free_of_changes(entries: Sequence[SuiteRow], preset: Preset) -> tuple[list[SuiteRow], list[str]]:
+    """The rows that no change passes by, and a note of the others: they fix the number, so no such row can be run.
+
+    Raises:
+        UserError: none is left.
+    """
+    fixed = [entry for entry in entries if fixed_changes(preset, entry.row)]
+    if not fixed:
+        return list(entries), []
+    if len(fixed) == len(entries):
+        raise UserError(f"--set {' --set '.join(preset.changed)}: every row of this table fixes that; leave it out")
+    titles = ", ".join(entry.row.title for entry in fixed)
+    return [entry for entry in entries if entry not in fixed], [f"Left out, as they fix what --set changes: {titles}."]
 
 
 def _with_scores(
@@ -586,31 +603,36 @@ def render(tables: Sequence[Table], form: str) -> str:
     return _RENDERERS[form](tables)
 
 
-def renderable(table: Table) -> Group:
-    """A table for the terminal; fits 80 characters."""
+def renderable(table: Table, *, ascii_only: bool = False) -> Group:
+    """A table for the terminal; fits 80 characters. `ascii_only`: its signs too, so that columns stay straight."""
     from rich import box
     from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=table.title, title_justify="left", pad_edge=False)
+    def words(text: str) -> str:
+        return in_ascii(text) if ascii_only else text
+
+    grid = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=words(table.title), title_justify="left", pad_edge=False
+    )
     grid.add_column("Method", overflow="fold")
     for column in table.columns:
         # One word a line, so that the numbers and not their headings take the room.
         head = "\n".join([*column.group.split(), *column.label.split(), column.measure])
-        grid.add_column(head, justify="right", overflow="fold")
+        grid.add_column(words(head), justify="right", overflow="fold")
     faint = {"method": "", "control": "italic", "paper": "dim italic", "elsewhere": "dim italic"}
     emphasis = {0: "", 1: "bold", 2: "underline"}
     spread = "±" if len(table.columns) <= len(_PAPER_COLUMNS) else "\n±"
     for line in table.lines:
         cells = [
-            Text(line.gap) if entry is None else Text(entry.text(spread), style=emphasis[entry.rank])
+            Text(words(line.gap)) if entry is None else Text(words(entry.text(spread)), style=emphasis[entry.rank])
             for entry in line.entries
         ]
         indent = "  " if line.kind == "paper" else ""
-        title = Text.assemble(f"{indent}{line.title}", (f" {line.mark}" if line.mark else "", "yellow"))
+        title = Text.assemble(words(f"{indent}{line.title}"), (f" {line.mark}" if line.mark else "", "yellow"))
         grid.add_row(title, *cells, style=faint[line.kind])
-    return Group(grid, Text(table.caption), *(Text(note, style="dim") for note in table.notes))
+    return Group(grid, Text(words(table.caption)), *(Text(words(note), style="dim") for note in table.notes))
 
 
 def _markdown(tables: Sequence[Table]) -> str:

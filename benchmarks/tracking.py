@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from ..datasets.atomic import locked
 from ..metrics import MeanStd, mean_std
@@ -38,7 +38,8 @@ from .record import RunRecord, all_records
 
 EXPERIMENT = "uadbench"
 
-_SQLITE = "sqlite:///"
+_SQLITE = re.compile(r"sqlite(?:\+\w+)?:///(?P<name>[^?]*)(?:\?(?P<query>.*))?", re.DOTALL)
+_SQLITE_HEADER = b"SQLite format 3\0"
 #: No network, no chatter; a value that the user has set stays.
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -123,7 +124,15 @@ class FoldResult:
 
 def store_uri(results: Path) -> str:
     """Where MLflow keeps its runs: `MLFLOW_TRACKING_URI`, or else a SQLite file in the results folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{results.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite_uri(results.resolve() / "mlflow.db")
+
+
+def _sqlite_uri(database: Path) -> str:
+    """The address of a SQLite file, as SQLAlchemy reads it: a question mark begins the options, %3F is one."""
+    name = str(database)
+    quoted = name.replace("%", "%25").replace("?", "%3F")
+    # Under the short name MLflow makes a folder of the quoted path; it does not under the long one.
+    return f"sqlite:///{name}" if quoted == name else f"sqlite+pysqlite:///{quoted}"
 
 
 def sync_record(record: RunRecord, uri: str, *, with_checkpoint: bool = False) -> bool:
@@ -389,6 +398,7 @@ def _open(uri: str) -> Iterator[_Store]:
     client, errors = _client_and_errors()
     try:
         with _locked(uri):
+            _check_database(uri)
             _create_database(client, uri)
             with _settings(_PROBE):
                 store = _Store(client(tracking_uri=uri), uri)
@@ -433,8 +443,41 @@ def _settings(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _database(uri: str) -> Path | None:
-    """The SQLite file of a store; None for a server."""
-    return Path(uri.removeprefix(_SQLITE).partition("?")[0]) if uri.startswith(_SQLITE) else None
+    """The SQLite file of a store; None for a server, and for SQLite in memory."""
+    found = _SQLITE.fullmatch(uri)
+    if found is None:
+        return None
+    name, options = unquote(found["name"]), parse_qs(found["query"] or "")
+    if name.startswith("file:") and "uri" in options:  # SQLite's own addresses, which it unquotes once more
+        name = "" if "memory" in options.get("mode", ()) else unquote(urlsplit(name).path)
+    return Path(name) if name not in ("", ":memory:") else None
+
+
+def _check_database(uri: str) -> None:
+    """Refuse at once what MLflow would try for minutes to open.
+
+    Raises:
+        TrackingError: there is no SQLite file, or SQLAlchemy understands another one by the address.
+    """
+    from sqlalchemy.engine import make_url
+
+    database = _database(uri)
+    if database is None:
+        return
+    advice = "move it away, then run `bench sync`; the run records keep everything"
+    if database.is_dir():
+        raise TrackingError(f"MLflow's file {database} is a folder; {advice}")
+    if database.is_file():
+        with database.open("rb") as file:
+            start = file.read(len(_SQLITE_HEADER))
+        if start and start != _SQLITE_HEADER:
+            raise TrackingError(f"MLflow's file {database} is no SQLite file; {advice}")
+    read = make_url(uri).database or ""
+    if Path(read) != database and not read.startswith("file:"):
+        raise TrackingError(
+            f"SQLAlchemy reads {uri} as the file {read}: the results folder cannot be named so with this version; "
+            "install SQLAlchemy 2.1 or rename the folder"
+        )
 
 
 @contextmanager
@@ -461,11 +504,14 @@ def _create_database(client: Any, uri: str) -> None:
     draft = database.with_name(f".{database.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    client(tracking_uri=f"{_SQLITE}{draft.resolve() / 'draft.db'}")
-    with closing(sqlite3.connect(draft / "draft.db")) as source, closing(sqlite3.connect(draft / "whole.db")) as whole:
-        source.backup(whole)
-    (draft / "whole.db").replace(database)
-    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        client(tracking_uri=_sqlite_uri(draft.resolve() / "draft.db"))
+        connect = sqlite3.connect
+        with closing(connect(draft / "draft.db")) as source, closing(connect(draft / "whole.db")) as whole:
+            source.backup(whole)
+        (draft / "whole.db").replace(database)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def without_password(uri: str) -> str:

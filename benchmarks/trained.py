@@ -56,7 +56,7 @@ class TrainedRun:
     @property
     def preparation(self) -> PreparationSettings:
         """The numbers of the preparation at load."""
-        return PreparationSettings(**self.plan.preparation)
+        return self.plan.preparation.settings
 
     @property
     def slab(self) -> Slab:

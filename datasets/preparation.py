@@ -51,7 +51,11 @@ class PreparationSettings:
     factor: int = 2
 
     def __post_init__(self) -> None:
-        if self.factor < 1 or self.side % self.factor or self.depth % self.factor:
+        if min(self.side, self.depth, self.factor) < 1 or self.iterations < 0:
+            raise DataError("side, depth and factor must be at least 1, iterations at least 0")
+        if not 0 < self.time_step < float("inf"):
+            raise DataError(f"time_step must be a number above 0, got {self.time_step}")
+        if self.side % self.factor or self.depth % self.factor:
             raise DataError(f"side {self.side} and depth {self.depth} must be multiples of the factor {self.factor}")
         if not 0 <= self.lower_percentile < self.upper_percentile <= 100:
             raise DataError("percentiles must satisfy 0 <= lower_percentile < upper_percentile <= 100")

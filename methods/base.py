@@ -52,9 +52,9 @@ class Scan:
 
 
 class Frozen(BaseModel):
-    """Base of every settings model: immutable, and a misspelt key is an error."""
+    """Base of every settings model: immutable; a misspelt key is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class OptimizerSettings(Frozen):
@@ -68,7 +68,7 @@ class OptimizerSettings(Frozen):
     """
 
     learning_rate: float = Field(gt=0)
-    warmup_steps: int = Field(ge=0)
+    warmup_steps: int = Field(ge=0, le=1_000_000_000)
     decay: Literal["none", "cosine"]
     gradient_clip: float = Field(ge=0)
 

@@ -28,6 +28,8 @@ other row's. The code augments intensities in training for all its models; no ro
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -52,10 +54,10 @@ class ConditionSettings(Frozen):
         t_test_factors: test slices are noised to these multiples of `diffusion.t_test`, and the estimates averaged.
     """
 
-    latent: int = Field(ge=1)
+    latent: int = Field(ge=1, le=65_536)
     pretrain_share: float = Field(ge=0, lt=1)
     mask_ratio: float = Field(gt=0, lt=1)
-    t_test_factors: tuple[float, ...] = Field(min_length=1)
+    t_test_factors: tuple[Annotated[float, Field(gt=0, le=100_000)], ...] = Field(min_length=1, max_length=100)
 
 
 class CDDPMSettings(DiffusionDetectorSettings):

@@ -30,7 +30,7 @@ class RegularisationSettings(Frozen):
         weight_decay: l2 penalty that Adam adds to the gradient.
     """
 
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, le=1000)
 
 
 class DAESettings(Frozen):

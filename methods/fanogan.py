@@ -56,9 +56,9 @@ class AdversarialSettings(Frozen):
         encoder_learning_rate: peak learning rate of the encoder; the GAN's is the optimizer section's.
     """
 
-    critic_steps: int = Field(ge=1)
-    penalty: float = Field(ge=0)
-    kappa: float = Field(ge=0)
+    critic_steps: int = Field(ge=1, le=10_000)
+    penalty: float = Field(ge=0, le=1e9)
+    kappa: float = Field(ge=0, le=1e9)
     gan_share: float = Field(gt=0, lt=1)
     betas: tuple[Beta, Beta]
     encoder_learning_rate: float = Field(gt=0)

@@ -57,8 +57,8 @@ class IQASettings(Frozen):
     """
 
     ssim_weight: float = Field(ge=0, le=1)
-    window: int = Field(ge=1)
-    sigma: float = Field(gt=0)
+    window: int = Field(ge=1, le=255)
+    sigma: float = Field(gt=0, le=1000)
     reverse: bool
 
     @model_validator(mode="after")

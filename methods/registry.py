@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import warnings
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TypeVar
 
-from .base import Detector, Row
+from .base import Detector, MethodInfo, Row
 
 ENTRY_POINTS = "uadbench.methods"
 
@@ -25,6 +26,9 @@ _DetectorT = TypeVar("_DetectorT", bound=type[Detector])
 _METHODS: dict[str, type[Detector]] = {}
 #: Name and version of the distribution that a plug-in's method comes from, by the method's name.
 _DISTRIBUTIONS: dict[str, str] = {}
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+#: What names of methods, rows and presets are made of: they become names of files, of folders and of MLflow's runs.
+NAME_RULE = "1 to 64 letters of a to z, digits, hyphens, underscores and dots, and begins with no dot"
 _NOT_METHODS = frozenset({"base", "registry", "parts"})
 
 
@@ -36,13 +40,28 @@ class PluginWarning(UserWarning):
     """A package offers methods that cannot be had."""
 
 
+def is_name(word: object) -> bool:
+    """Whether a word may be the name of a method, a row or a preset, see `NAME_RULE`."""
+    return isinstance(word, str) and _NAME.fullmatch(word) is not None
+
+
+def wrong_name(info: MethodInfo) -> str:
+    """A sentence about the first name of a method or one of its rows that is none; "" where there is no such name."""
+    for kind, name in (("method", info.name), *(("row", row.name) for row in info.rows)):
+        if not is_name(name):
+            return f"the {kind} cannot be called {name!r}: a name has {NAME_RULE}"
+    return ""
+
+
 def register(cls: _DetectorT) -> _DetectorT:
     """Class decorator: add a Detector to the registry under `cls.info.name`.
 
     Raises:
-        ValueError: another class has that name, or makes a row of that name.
+        ValueError: a name is none, another class has that name, or makes a row of that name.
     """
     name = cls.info.name
+    if wrong := wrong_name(cls.info):
+        raise ValueError(f"{_shown(cls)}: {wrong}")
     others = [other for other in _METHODS.values() if _identity(other) != _identity(cls)]
     for other in others:
         if other.info.name == name:

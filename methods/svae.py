@@ -18,8 +18,10 @@ outermost slice stands in, as in training.
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from .base import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
@@ -43,11 +45,17 @@ class SliceAttentionSettings(Frozen):
         mlp_ratio: hidden width of a block's perceptron, as a multiple of `width`.
     """
 
-    context: int = Field(ge=0)
-    width: int = Field(ge=1)
-    depth: int = Field(ge=1)
-    heads: int = Field(ge=1)
-    mlp_ratio: int = Field(ge=1)
+    context: int = Field(ge=0, le=100)
+    width: int = Field(ge=1, le=8192)
+    depth: int = Field(ge=1, le=64)
+    heads: int = Field(ge=1, le=1024)
+    mlp_ratio: int = Field(ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"svae.heads ({self.heads}) must divide svae.width ({self.width})")
+        return self
 
 
 class SVAESettings(Frozen):

@@ -22,7 +22,7 @@ class EqualisationSettings(Frozen):
         bins: bins of the histogram between the smallest and the largest intensity.
     """
 
-    bins: int = Field(ge=2)
+    bins: int = Field(ge=2, le=1_000_000)
 
 
 class ThreshSettings(Frozen):

@@ -39,7 +39,7 @@ class Workload:
     @property
     def side(self) -> int:
         """Height and width of a prepared slice, in pixels."""
-        return int(self.plan.preparation["side"]) // int(self.plan.preparation["factor"])
+        return self.plan.preparation.settings.shape[-1]
 
     def detector(self) -> Detector:
         """A new detector on torch's default device, its weights drawn from torch's global generator.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..base import Frozen
@@ -26,9 +27,15 @@ class AutoencoderSettings(Frozen):
         latent: numbers in the code.
     """
 
-    filters: tuple[int, ...] = Field(min_length=1)
-    kernel: int = Field(ge=3, multiple_of=1)
-    latent: int = Field(ge=1)
+    filters: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=1, max_length=10)
+    kernel: int = Field(ge=3, le=31)
+    latent: int = Field(ge=1, le=65_536)
+
+    @model_validator(mode="after")
+    def _centred(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"autoencoder.kernel must be odd, so that a map halves exactly, got {self.kernel}")
+        return self
 
 
 class ConvEncoder(nn.Module):

@@ -27,8 +27,8 @@ class CoarseNoiseSettings(Frozen):
         resolution: nodes of the grid along each axis.
     """
 
-    std: float = Field(ge=0)
-    resolution: int = Field(ge=2)
+    std: float = Field(ge=0, le=1000)
+    resolution: int = Field(ge=2, le=512)
 
 
 def coarse_noise(seeds: Tensor, side: int, settings: CoarseNoiseSettings) -> Tensor:

@@ -20,12 +20,12 @@ class DiffusionSettings(Frozen):
     Attributes:
         timesteps: T.
         beta_start: variance of the first step.
-        beta_end: variance of the last step; linear in between.
+        beta_end: variance of the last step, not below the first; linear in between.
         t_train_max: training draws t uniformly from {1, ..., t_train_max}; the paper: T.
         t_test: the step to which a test image is noised, and from which x0 is estimated at once.
     """
 
-    timesteps: int = Field(ge=2)
+    timesteps: int = Field(ge=2, le=100_000)
     beta_start: float = Field(gt=0, lt=1)
     beta_end: float = Field(gt=0, lt=1)
     t_train_max: int = Field(ge=1)
@@ -37,6 +37,10 @@ class DiffusionSettings(Frozen):
             raise ValueError(
                 f"diffusion.t_train_max ({self.t_train_max}) and diffusion.t_test ({self.t_test}) "
                 f"must not exceed diffusion.timesteps ({self.timesteps})"
+            )
+        if self.beta_start > self.beta_end:
+            raise ValueError(
+                f"diffusion.beta_start ({self.beta_start}) must not exceed diffusion.beta_end ({self.beta_end})"
             )
         return self
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -35,9 +35,9 @@ class GanSettings(Frozen):
             is none.
     """
 
-    channels: tuple[int, ...] = Field(min_length=2)
-    latent: int = Field(ge=1)
-    shrink: int = Field(ge=1)
+    channels: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=2, max_length=10)
+    latent: int = Field(ge=1, le=65_536)
+    shrink: int = Field(ge=1, le=1024)
 
 
 def layer_norm(channels: int) -> nn.Module:

@@ -11,8 +11,10 @@ as the plain one (the same device that the U-Net uses for its own residual branc
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..base import Frozen
@@ -34,13 +36,21 @@ class MAESettings(Frozen):
     """
 
     enabled: bool
-    encoder_width: int = Field(ge=4, multiple_of=4)
-    encoder_depth: int = Field(ge=1)
-    encoder_heads: int = Field(ge=1)
-    decoder_width: int = Field(ge=4, multiple_of=4)
-    decoder_depth: int = Field(ge=1)
-    decoder_heads: int = Field(ge=1)
-    mlp_ratio: int = Field(ge=1)
+    encoder_width: int = Field(ge=4, le=8192, multiple_of=4)
+    encoder_depth: int = Field(ge=1, le=64)
+    encoder_heads: int = Field(ge=1, le=1024)
+    decoder_width: int = Field(ge=4, le=8192, multiple_of=4)
+    decoder_depth: int = Field(ge=1, le=64)
+    decoder_heads: int = Field(ge=1, le=1024)
+    mlp_ratio: int = Field(ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        for part in ("encoder", "decoder"):
+            width, heads = getattr(self, f"{part}_width"), getattr(self, f"{part}_heads")
+            if width % heads:
+                raise ValueError(f"mae.{part}_heads ({heads}) must divide mae.{part}_width ({width})")
+        return self
 
 
 class MAEEncoder(nn.Module):

@@ -37,11 +37,11 @@ class MaskingSettings(Frozen):
     """
 
     kind: Literal["image", "frequency", "cutmix"]
-    rectangles: int = Field(ge=1)
+    rectangles: int = Field(ge=1, le=1000)
     extent: float = Field(gt=0, lt=1)
-    margin: int = Field(ge=0)
-    band_min: int = Field(ge=1)
-    band_max: int = Field(ge=1)
+    margin: int = Field(ge=0, le=1024)
+    band_min: int = Field(ge=1, le=1024)
+    band_max: int = Field(ge=1, le=1024)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -22,7 +22,7 @@ class ImageSettings(Frozen):
         side: height and width of a slice in pixels.
     """
 
-    side: int = Field(ge=1)
+    side: int = Field(ge=1, le=1024)
 
 
 class PatchSettings(Frozen):
@@ -34,9 +34,9 @@ class PatchSettings(Frozen):
         grid: r, side of a grid cell in pixels; divides size and stride, so that a patch covers whole cells.
     """
 
-    size: int = Field(ge=1)
-    stride: int = Field(ge=1)
-    grid: int = Field(ge=1)
+    size: int = Field(ge=1, le=1024)
+    stride: int = Field(ge=1, le=1024)
+    grid: int = Field(ge=1, le=1024)
 
 
 class PatchGrid(nn.Module):

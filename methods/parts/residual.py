@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -40,10 +41,10 @@ class ResidualEncoderSettings(Frozen):
         decoder_channels: width of the decoder at the coarsest side; halves as the side doubles.
     """
 
-    channels: int = Field(ge=2, multiple_of=2)
-    blocks: tuple[int, ...] = Field(min_length=1)
-    expansion: int = Field(ge=1)
-    decoder_channels: int = Field(ge=2)
+    channels: int = Field(ge=2, le=2048, multiple_of=2)
+    blocks: tuple[Annotated[int, Field(ge=1, le=64)], ...] = Field(min_length=1, max_length=8)
+    expansion: int = Field(ge=1, le=16)
+    decoder_channels: int = Field(ge=2, le=8192)
 
 
 class Bottleneck(nn.Module):

@@ -44,9 +44,9 @@ class NoiseSettings(Frozen):
         decay: γ, the factor of the amplitude from an octave to the next.
     """
 
-    frequency: float = Field(gt=0)
-    octaves: int = Field(ge=1)
-    decay: float = Field(gt=0)
+    frequency: float = Field(gt=0, le=16)
+    octaves: int = Field(ge=1, le=16)
+    decay: float = Field(gt=0, le=1)
 
 
 @dataclass(frozen=True)

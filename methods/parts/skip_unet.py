@@ -30,8 +30,8 @@ class SkipUNetSettings(Frozen):
         channels: channels of the first level; each deeper one has twice as many.
     """
 
-    depth: int = Field(ge=2)
-    channels: int = Field(ge=1)
+    depth: int = Field(ge=2, le=8)
+    channels: int = Field(ge=1, le=1024)
 
 
 class StandardisedConv2d(nn.Conv2d):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
 import torch
 from pydantic import Field, model_validator
@@ -43,13 +43,13 @@ class UNetSettings(Frozen):
         stem: space-to-depth factor before the first convolution, undone after the last; 1 is none.
     """
 
-    channels: int = Field(ge=4, multiple_of=4)
-    multipliers: tuple[int, ...] = Field(min_length=1)
-    blocks: int = Field(ge=1)
-    head_channels: int = Field(ge=1)
+    channels: int = Field(ge=4, le=2048, multiple_of=4)
+    multipliers: tuple[Annotated[int, Field(ge=1, le=16)], ...] = Field(min_length=1, max_length=10)
+    blocks: int = Field(ge=1, le=16)
+    head_channels: int = Field(ge=1, le=8192)
     attention: bool
-    attention_sides: tuple[int, ...]
-    stem: int = Field(ge=1)
+    attention_sides: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(max_length=10)
+    stem: int = Field(ge=1, le=1024)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

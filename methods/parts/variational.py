@@ -32,7 +32,7 @@ class VariationalSettings(Frozen):
         kl_weight: weight of the divergence against the l1 error, both summed over their components; 1 is the bound.
     """
 
-    kl_weight: float = Field(ge=0)
+    kl_weight: float = Field(ge=0, le=1e9)
 
 
 class GaussianCode(NamedTuple):

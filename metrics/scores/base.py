@@ -19,9 +19,9 @@ from ..checks import BoolArray, FloatArray, require_floats, require_mask, requir
 
 
 class ScoreModel(BaseModel):
-    """Base of every score's settings: immutable, and a misspelt key is an error."""
+    """Base of every score's settings: immutable; a misspelt key is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True)

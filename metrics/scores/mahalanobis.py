@@ -75,7 +75,7 @@ class MahalanobisSettings(ScoreModel):
         cutoff: directions whose variance is below this fraction of the largest are left out.
     """
 
-    seeds: int = Field(ge=1)
+    seeds: int = Field(ge=1, le=1000)
     cutoff: float = Field(gt=0, lt=1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import warnings
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -22,6 +23,8 @@ _ScoreT = TypeVar("_ScoreT", bound=type[Score])
 _SCORES: dict[str, type[Score]] = {}
 #: Name and version of the distribution that a plug-in's score comes from, by the score's name.
 _DISTRIBUTIONS: dict[str, str] = {}
+#: A score's name is part of a row's name behind a `+`, and that of names of files.
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _NOT_SCORES = frozenset({"base", "registry"})
 
 
@@ -37,14 +40,17 @@ def register_score(cls: _ScoreT) -> _ScoreT:
     """Class decorator: add a Score to the registry under `cls.info.name`.
 
     Raises:
-        ValueError: another class has that name, or the name holds a `+`, which joins a method and a score.
+        ValueError: another class has that name, or the name is none.
     """
     name = cls.info.name
     known = _SCORES.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise ValueError(f"two scores are called {name!r}: {known.__qualname__} and {cls.__qualname__}")
-    if not name or "+" in name:
-        raise ValueError(f"{cls.__qualname__}: a score cannot be called {name!r}")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{cls.__qualname__}: a score cannot be called {name!r}; a name has 1 to 64 letters of a to z, digits, "
+            "hyphens, underscores and dots, and begins with no dot"
+        )
     _SCORES[name] = cls
     return cls
 

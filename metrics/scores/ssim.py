@@ -44,7 +44,7 @@ class SsimSettings(ScoreModel):
         volumetric: True compares in 3-D, False slice by slice.
     """
 
-    windows: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    windows: tuple[Annotated[float, Field(gt=0, le=100)], ...] = Field(min_length=1, max_length=100)
     adaptive: bool
     volumetric: bool
 

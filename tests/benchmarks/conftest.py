@@ -32,7 +32,15 @@ ENVIRONMENT = {
 }
 SECTIONS: dict[str, dict[str, Any]] = {
     "data": {"phantom": "demo", "slices": 16},
-    "preparation": {"side": 192},
+    "preparation": {
+        "side": 192,
+        "depth": 100,
+        "iterations": 3,
+        "time_step": 0.125,
+        "lower_percentile": 1.0,
+        "upper_percentile": 99.0,
+        "factor": 2,
+    },
     "train": {
         "epochs": 4,
         "batch_size": 8,

@@ -72,6 +72,15 @@ def test_a_backend_of_the_users_that_is_not_installed_here_is_no_matter(
         (("predict", "scan.nii.gz", "--run", "nothing", "--out", "maps"), "no cell or parent of that name"),
         (("predict", "a.nii", "--run", "x", "--mask", "m.nii", "--mask", "n.nii", "--out", "m"), "1 scans and 2 masks"),
         (("check", "nowhere"), "nowhere is no directory"),
+        (("run", "--method", "thresh", "--folds", "٣"), "write all, or indices such as 0,2"),
+        (("run", "--method", "thresh", "--folds", "-1"), "write all, or indices such as 0,2"),
+        (("run", "--method", "thresh", "--folds", "0,0"), "fold 0 stands there 2 times; write it once"),
+        (("run", "--method", "pddpm-s48", "--set", "patch.stride=16"), "the row pddpm-s48 fixes patch.stride at 48"),
+        (("run", "--method", "thresh", "--set", "preparation.side=abc"), "preparation.side must be a whole number"),
+        (("run", "--method", "thresh", "--set", "unet.channels=16"), "nothing that thresh does depends on it"),
+        (("table", "2", "--set", "patch.stride=48"), "every row of this table fixes that"),
+        (("table", "1", "--method", "maediff", "--set", "patch.stride=8"), "the row maediff fixes patch.stride at 16"),
+        (("speed", "--method", "maediff", "--set", "patch.stride=8"), "the row maediff fixes patch.stride at 16"),
         (("table", "7"), "choose"),
         (("table", "1", "--format", "html"), "choose"),
     ],
@@ -87,6 +96,31 @@ def test_a_user_error_is_one_sentence_and_exit_code_2(
     assert sentence in answer.stderr
     assert "Traceback" not in answer.stderr
     assert len(answer.stderr.strip().splitlines()) == 1, answer.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--seed", "-1"),
+        ("--seed", "5000000000"),
+        ("--seed", "x"),
+        ("--jobs", "-1"),
+        ("--jobs", "100000"),
+        ("--results", "file"),
+    ],
+)
+def test_a_number_out_of_range_and_a_file_for_a_folder_are_refused(
+    words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    answer = CliRunner().invoke(app, ["run", "--method", "thresh", *words])
+    assert answer.exit_code == 2
+    assert f"Invalid value for '{words[0]}'" in answer.stderr.replace("\n", " ")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+    if words[0] == "--results":
+        monkeypatch.setenv("UADBENCH_RESULTS", "file")
+        assert CliRunner().invoke(app, ["list", "runs"]).exit_code == 2
 
 
 def test_a_process_of_its_own_ends_with_that_sentence_and_code(tmp_path: Path) -> None:

@@ -125,6 +125,13 @@ def test_two_detectors_need_one(write: Write) -> None:
         ("x = 1\n", "", "holds no Detector"),
         (HEAD, "Flot", "holds no Flot; it holds Flat"),
         (HEAD + "    Flat.info = 'flat'\n", "Flat", "has no info"),
+        (HEAD + "    Flat.info = info('../../evil')\n", "Flat", "the method cannot be called '../../evil': a name has"),
+        (
+            HEAD + "    Flat.info = MethodInfo('f', '', '', None, (Row('a/b', ''),))\n",
+            "Flat",
+            "row cannot be called 'a/b'",
+        ),
+        (HEAD + "    Flat.info = MethodInfo('f', '', '', None, (Row('a+l', ''),))\n", "Flat", r"be called 'a\+l'"),
         (HEAD + "    Flat.Settings = dict\n", "Flat", "has no Settings"),
         (HEAD + "    Flat.trainable = True\n", "Flat", "does not implement training_step"),
         (HEAD + "    del Flat.reconstruct\n", "Flat", "does not implement reconstruct, which every method needs"),

@@ -58,6 +58,7 @@ def site(tmp_path: Path) -> Path:
     distribution(tmp_path, "plug-module", "plug_module", method("Two", "plug-two", "@register"))
     distribution(tmp_path, "plug-broken", "plug_broken", "import no_such_library")
     distribution(tmp_path, "plug-greedy", "plug_greedy:Three", method("Three", "thresh"))
+    distribution(tmp_path, "plug-path", "plug_path:Four", method("Four", "../../evil"))
     return tmp_path
 
 
@@ -72,7 +73,7 @@ def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for kept, table in ((known, registry._METHODS), (credited, registry._DISTRIBUTIONS)):
         table.clear()
         table.update(kept)  # type: ignore[arg-type]
-    for name in ("plug_class", "plug_module", "plug_broken", "plug_greedy"):
+    for name in ("plug_class", "plug_module", "plug_broken", "plug_greedy", "plug_path"):
         sys.modules.pop(name, None)
 
 
@@ -81,9 +82,10 @@ def test_plugins_are_methods_and_carry_their_version(installed: Path, tiny_prese
         found = methods()
     assert {"plug_one", "plug_two", "thresh", "ae"} <= set(found)
     words = sorted(str(warning.message) for warning in warned)
-    assert len(words) == 2
+    assert len(words) == 3
     assert "plug-broken 1.2" in words[0] and "No module named 'no_such_library'" in words[0]
     assert "plug-greedy 1.2" in words[1] and "two methods are called 'thresh'" in words[1]
+    assert "plug-path 1.2" in words[2] and "the method cannot be called '../../evil'" in words[2]
     assert found["thresh"].__module__ == "uadbench.methods.thresh"
     for row, source in (("plug-one", "plug-class 1.2"), ("plug-two", "plug-module 1.2")):
         (entry,) = select_rows([row])
@@ -105,7 +107,7 @@ def test_the_command_line_shows_one_sentence_a_broken_plugin(site: Path, tmp_pat
     assert answer.returncode == 0, answer.stderr
     assert "plug-one" in answer.stdout and "plug-two" in answer.stdout and "maediff" in answer.stdout
     lines = answer.stderr.strip().splitlines()
-    assert len(lines) == 2 and all(line.startswith("warning: the methods of the package plug-") for line in lines)
+    assert len(lines) == 3 and all(line.startswith("warning: the methods of the package plug-") for line in lines)
 
 
 def test_a_broken_score_package_is_one_sentence_too(tmp_path: Path) -> None:

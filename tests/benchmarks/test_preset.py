@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from uadbench.benchmarks.cell import Recipe
 from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import load_preset, plan_for, preset_names
+from uadbench.benchmarks.preset import check_changes, load_preset, plan_for, preset_names
 from uadbench.benchmarks.suite import load_suite, select_rows, suite_names
 from uadbench.methods import methods, rows
 from uadbench.metrics.scores import scores
@@ -150,3 +151,200 @@ def test_demo_and_paper_are_valid_toml_with_no_unread_section() -> None:
         path = Path(__file__).parents[2] / "benchmarks" / "presets" / f"{name}.toml"
         sections = {key for key, value in tomllib.loads(path.read_text()).items() if isinstance(value, dict)}
         assert sections - {"override"} <= read
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Nonsense is refused, with key, value and range
+
+
+@pytest.mark.parametrize(
+    ("row", "change", "sentence"),
+    [
+        ("ae", "preparation.iterations=-1", "preparation.iterations must be at least 0, got -1"),
+        ("ae", "preparation.time_step=nan", "preparation.time_step must be a finite number, got nan"),
+        ("ae", "preparation.time_step=inf", "preparation.time_step must be a finite number, got inf"),
+        ("ae", "preparation.side=abc", "preparation.side must be a whole number, got 'abc'"),
+        ("ae", "preparation.factor=7", r"preparation.side \(192\) must be a multiple of factor \(7\)"),
+        ("ae", "preparation.lower_percentile=99.5", "must be below preparation.upper_percentile"),
+        ("ae", "data.slices=1000", "data.slices must be at most 50 in a prepared volume of 50×96×96 voxels, got 1000"),
+        ("ae", "data.phantom=3", "data.phantom must be 'demo' or 'paper', got 3"),
+        ("ae", "score.median=2", "score.median must be odd, so that the cube has a middle voxel, got 2"),
+        ("ae", "score.median=1001", "score.median must be at most 50 in a prepared volume"),
+        ("ae", "score.erosion=49", "score.erosion must be at most 48"),
+        ("ae", "train.epochs=true", "train.epochs must be a whole number, got true"),
+        ("ae", 'train.epochs="3"', "train.epochs must be a whole number, got '3'"),
+        ("ae", "train.epochs=3.0", "train.epochs must be a whole number, got 3.0"),
+        ("ae", "train.epochs=1979-05-27", "train.epochs must be a whole number, got '1979-05-27'"),
+        ("ae", "score.untrained_control=1", "score.untrained_control must be true or false, got 1"),
+        ("ae", "optimizer.learning_rate=true", "optimizer.learning_rate must be a number, got true"),
+        ("ae", "optimizer.learning_rate=inf", "optimizer.learning_rate must be a finite number, got inf"),
+        ("ae", "autoencoder.kernel=4", "autoencoder.kernel must be odd"),
+        ("ae", "autoencoder.filters=[8, -1]", "autoencoder.filters.1 must be at least 1, got -1"),
+        ("ae", "image.side=48", "image.side must be 96, the side of a prepared slice .* got 48"),
+        ("maediff", "mae.encoder_heads=3", r"mae.encoder_heads \(3\) must divide mae.encoder_width \(16\)"),
+        ("maediff", "unet.multipliers=[1, 1000000]", "unet.multipliers.1 must be at most 16, got 1000000"),
+        ("svae", "svae.heads=3", r"svae.heads \(3\) must divide svae.width \(16\)"),
+        ("maediff", "diffusion.beta_start=0.5", "diffusion.beta_start .* must not exceed diffusion.beta_end"),
+        ("cddpm", "cddpm.t_test_factors=[nan]", "cddpm.t_test_factors.0 must be a finite number, got nan"),
+    ],
+)
+def test_nonsense_is_one_sentence_with_key_value_and_range(row: str, change: str, sentence: str) -> None:
+    entry = select_rows([row])[0]
+    with pytest.raises(UserError, match=f"^preset tiny(, row {row})?: .*{sentence}"):
+        plan_for(load_preset(TINY, [change]), entry.method, entry.row)
+
+
+_HOSTILE = ("-1", "1000000000", "nan", "inf", "true", "abc", "[]", "[[1]]", "1" + 30 * "0", "0.5", "0", '"1"')
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_no_hostile_value_of_any_number_is_a_traceback(name: str) -> None:
+    """Refused in one sentence, or taken for what it is: never as another type, never as a number that is none."""
+    cls = methods()[name]
+    preset = load_preset(TINY)
+    row = cls.info.rows[0]
+    sections = ["data", "preparation", "train", "score", *cls.Settings.model_fields]
+    for section in sections:
+        for key, good in preset.sections[section].items():
+            for value in _HOSTILE:
+                try:
+                    plan = plan_for(load_preset(TINY, [f"{section}.{key}={value}"]), cls, row)
+                except UserError as error:
+                    assert key in str(error) or "×" in str(error), error
+                    continue
+                if f"{section}.{key}" in row.settings:
+                    continue
+                read = plan.model_dump()[section] if section in sections[:4] else plan.method[section]
+                known = tomllib.loads(f"value = {value}")["value"]
+                assert read[key] == pytest.approx(known) and isinstance(known, bool) == isinstance(good, bool), (
+                    section,
+                    key,
+                    value,
+                )
+
+
+def test_a_whole_number_will_do_where_a_fraction_may_stand() -> None:
+    entry = select_rows(["vae"])[0]
+    changed = load_preset(TINY, ["vae.kl_weight=1", "optimizer.learning_rate=1"])
+    plan = plan_for(changed, entry.method, entry.row)
+    assert (plan.method["vae"], plan.method["optimizer"]["learning_rate"]) == ({"kl_weight": 1.0}, 1.0)
+
+
+def test_a_preparation_is_kept_as_it_is_written_because_ids_are_hashes_of_it() -> None:
+    entry = select_rows(["ae"])[0]
+
+    def recipe(*changes: str) -> str:
+        return Recipe.of(entry.method, plan_for(load_preset(TINY, changes), entry.method, entry.row), 0).id
+
+    # Both as they were before the section had a model.
+    assert recipe() == "41bd4e3764c1"
+    assert recipe("preparation.lower_percentile=1") != recipe()
+
+
+def _own(tmp_path: Path, *replace: tuple[str, str]) -> str:
+    text = Path(TINY).read_text()
+    for old, new in replace:
+        assert old in text
+        text = text.replace(old, new, 1)
+    path = tmp_path / "own.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_half_a_preparation_is_not_filled_up(tmp_path: Path) -> None:
+    preset = load_preset(_own(tmp_path, ("factor = 2\n", "")))
+    with pytest.raises(UserError, match=r"preset tiny: preparation.factor is missing"):
+        _ = preset.preparation
+    with pytest.raises(UserError, match=r"preparation.iteration is a number that nothing reads"):
+        _ = load_preset(_own(tmp_path, ("factor = 2\n", "factor = 2\niteration = 1\n"))).preparation
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('name = "tiny"', "name = 3", "name must be a text in quotation marks, got 3"),
+        ('name = "tiny"', 'name = "../../tiny"', "a preset's name has 1 to 64 letters"),
+        ('name = "tiny"', 'name = "[/red]"', "a preset's name has 1 to 64 letters"),
+        ("departures = []", "departures = 3", "departures must be a list of texts, got 3"),
+        ("departures = []", "departures = []\nepochs = 3", r"epochs must stand in a section"),
+        ("[data]", "[override.ae]\nepochs = 3\n[data]", r"override.ae must hold sections"),
+    ],
+)
+def test_a_preset_of_another_shape_is_one_sentence(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        load_preset(_own(tmp_path, (old, new)))
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("[override.ae.optimiser]\nlearning_rate = 1", "nothing here reads a section optimiser"),
+        ("[override.ae.preparation]\nside = 96", "preparation is the same for all methods"),
+        ('[override.ae.data]\nphantom = "demo"', "data.phantom is the same for all methods"),
+    ],
+)
+def test_numbers_of_one_method_that_nothing_would_read_are_refused(
+    tmp_path: Path, override: str, sentence: str
+) -> None:
+    entry = select_rows(["ae"])[0]
+    with pytest.raises(UserError, match=sentence):
+        plan_for(load_preset(_own(tmp_path, ("[data]", f"{override}\n[data]"))), entry.method, entry.row)
+
+
+def test_a_file_that_is_no_text_or_a_folder_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bytes.toml"
+    path.write_bytes(b'name = "\xff\xfe"')
+    with pytest.raises(UserError, match="is no UTF-8 text"):
+        load_preset(str(path))
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(UserError, match="there is no preset file"):
+        load_preset(str(tmp_path / "folder.toml"))
+    with pytest.raises(UserError, match="there is no preset"):
+        load_preset("../suites/table1")
+    path.write_text("name = " + 10_000 * "[")
+    with pytest.raises(UserError, match="is not valid TOML"):
+        load_preset(str(path))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A change that is recorded counts
+
+
+def test_a_change_of_a_number_that_a_row_fixes_is_refused_with_the_rows() -> None:
+    preset = load_preset(TINY, ["patch.stride=8"])
+    rows_ = select_rows(["table1"])
+    with pytest.raises(UserError) as caught:
+        check_changes(preset, rows_)
+    fixing = [entry.row.name for entry in rows_ if "patch.stride" in entry.row.settings]
+    assert len(fixing) > 1 and all(f"the row {name} fixes patch.stride at" in str(caught.value) for name in fixing)
+    entry = select_rows(["pddpm-s48"])[0]
+    with pytest.raises(UserError, match=r"row pddpm-s48: it fixes patch.stride at 48; leave out --set patch.stride=16"):
+        plan_for(load_preset(TINY, ["patch.stride=16"]), entry.method, entry.row)
+    same = load_preset(TINY, ["patch.stride=48"])  # what the row says anyhow
+    check_changes(same, [entry])
+    assert plan_for(same, entry.method, entry.row).method["patch"]["stride"] == 48
+
+
+def test_a_change_that_no_chosen_row_reads_is_refused() -> None:
+    thresh, ae = select_rows(["thresh", "ae"])
+    for change in ("unet.channels=16", "train.epochs=2", "ssim.windows=[1.0]"):
+        with pytest.raises(UserError, match=f"--set {change.split('=')[0]}.*nothing that thresh does depends on it"):
+            check_changes(load_preset(TINY, [change]), [thresh])
+    check_changes(load_preset(TINY, ["train.epochs=2"]), [thresh, ae])  # one reads it
+    check_changes(load_preset(TINY, ["unet.channels=16"]), [thresh], alone=False)
+
+
+def test_one_number_is_changed_once() -> None:
+    with pytest.raises(UserError, match="train.epochs is given 2 times"):
+        load_preset(TINY, ["train.epochs=2", " train.epochs =3"])
+
+
+def test_a_change_sets_one_number_and_no_more() -> None:
+    with pytest.raises(UserError, match="is no number, word or list"):
+        load_preset(TINY, ["train.epochs=2\nother=3"])
+
+
+def test_a_row_has_one_score() -> None:
+    for word in ("ae+ssim+ssim", "ae+ssim+l1", "table1+l2+ssim"):
+        with pytest.raises(UserError, match="a row has one score"):
+            select_rows([word])

@@ -327,3 +327,92 @@ def test_mlflow_keeps_quiet(
     sync_record(fake_record(tmp_path, entry, data="quiet"), mlflow_uri)
     assert capfd.readouterr() == ("", "")
     assert not logging.getLogger("alembic").isEnabledFor(logging.INFO)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Addresses: whatever a folder is called
+
+#: Every printable ASCII character that a file's name can hold, what looks like an escape, umlauts and a newline.
+PRINTABLE = "".join(map(chr, range(32, 127))).replace("/", "")
+NASTY = f"{PRINTABLE} %25 %2F äöü ß\n end"
+
+
+@pytest.mark.parametrize("name", [*PRINTABLE.replace(".", ""), "%25", "%3F", "a b", "äöü", "a\nb", "?x=1", NASTY])
+def test_sqlalchemy_reads_the_file_that_is_meant(name: str, tmp_path: Path) -> None:
+    engine = pytest.importorskip("sqlalchemy.engine")
+    results = tmp_path / name
+    uri = store_uri(results)
+    expected = results.resolve() / "mlflow.db"
+    url = engine.make_url(uri)
+    assert Path(url.database) == expected and not url.query and not url.host
+    arguments, _ = url.get_dialect()().create_connect_args(url)
+    assert Path(arguments[0]) == expected
+    assert tracking._database(uri) == expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "sqlite:///relative/mlflow.db",
+        "sqlite:///mlflow.db",
+        "sqlite:////absolute/a b/mlflow.db",
+        "sqlite:////absolute/mlflow.db?timeout=30",
+        "sqlite:////absolute/a%20b/mlflow.db?timeout=30",
+        "sqlite+pysqlite:////absolute/mlflow.db",
+    ],
+)
+def test_an_address_of_the_users_own_is_read_as_sqlalchemy_reads_it(uri: str) -> None:
+    engine = pytest.importorskip("sqlalchemy.engine")
+    assert tracking._database(uri) == Path(engine.make_url(uri).database)
+
+
+@pytest.mark.parametrize(
+    "uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///", "http://host/a?b", "postgresql://h/d"]
+)
+def test_what_is_no_file_has_no_file(uri: str) -> None:
+    assert tracking._database(uri) is None
+
+
+def test_sqlites_own_addresses_are_unquoted_as_sqlite_does() -> None:
+    assert tracking._database("sqlite:///file:/a/b/mlflow.db?uri=true") == Path("/a/b/mlflow.db")
+    assert tracking._database("sqlite:///file:/a?mode=memory&uri=true") is None
+
+
+def test_a_folder_of_any_name_holds_a_whole_store(tmp_path: Path, entry: SuiteRow, fake_record: Make) -> None:
+    """Sync, artifacts and reading back through MLflow itself, and nothing beside the folder."""
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed here")
+    results = tmp_path / "place" / NASTY
+    record = fake_record(results / "runs", entry, data="anywhere")
+    uri = store_uri(results)
+    assert sync_record(record, uri)
+    assert not sync_record(record, uri)
+    assert [result.cell for result in fold_results(uri, "anywhere")] == [record.config["cell"]]
+    assert [path.name for path in (tmp_path / "place").iterdir()] == [NASTY]
+    assert {path.name for path in results.iterdir()} == {"runs", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    (run,) = client.search_runs(["1"], f"tags.`uadbench.cell` = '{record.config['cell']}'")
+    names = {item.path for item in client.list_artifacts(run.info.run_id)}
+    assert names == {path.name for path in (results / "mlartifacts").rglob("*") if path.is_file()}
+    assert names
+
+
+@pytest.mark.parametrize("kind", ["folder", "text"])
+def test_a_store_that_is_no_database_is_one_sentence_at_once(
+    kind: str, tmp_path: Path, entry: SuiteRow, fake_record: Make, mlflow_uri: str
+) -> None:
+    database = tmp_path / "mlflow.db"
+    database.mkdir() if kind == "folder" else database.write_text("no database")
+    record = fake_record(tmp_path / "runs", entry)
+    start = time.monotonic()
+    with pytest.raises(TrackingError, match=r"mlflow.db is (a folder|no SQLite file); move it away, then run `bench"):
+        sync_record(record, store_uri(tmp_path))
+    assert time.monotonic() - start < 8
+
+
+def test_a_store_that_cannot_be_made_leaves_no_draft(tmp_path: Path) -> None:
+    def broken(tracking_uri: str) -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        tracking._create_database(broken, store_uri(tmp_path))
+    assert list(tmp_path.iterdir()) == []

@@ -119,8 +119,9 @@ def test_a_name_belongs_to_one_class(clean_registry: None) -> None:
     other = type("Other", (Score,), {"info": info_of("l1")})
     with pytest.raises(ValueError, match="two scores are called 'l1'"):
         registry_module.register_score(other)
-    with pytest.raises(ValueError, match="cannot be called"):
-        registry_module.register_score(type("Plus", (Score,), {"info": info_of("a+b")}))
+    for name in ("a+b", "", ".a", "../../evil", "a/b", "ä", "[/red]", "a b", "a\n", 65 * "a"):
+        with pytest.raises(ValueError, match="cannot be called"):
+            registry_module.register_score(type("Plus", (Score,), {"info": info_of(name)}))
 
 
 class Foreign(Score):

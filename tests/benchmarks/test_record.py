@@ -23,7 +23,15 @@ from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.listing import listing
 from uadbench.benchmarks.preset import Preset
 from uadbench.benchmarks.progress import Bar, SilentReporter
-from uadbench.benchmarks.record import RecordError, RecordWarning, RunRecord, all_records, finished, record_of
+from uadbench.benchmarks.record import (
+    RecordError,
+    RecordWarning,
+    RunRecord,
+    all_records,
+    finished,
+    read_arrays,
+    record_of,
+)
 from uadbench.benchmarks.suite import SuiteRow, select_rows
 from uadbench.benchmarks.tables import gather
 from uadbench.benchmarks.tracking import fold_results, sync_all
@@ -299,8 +307,8 @@ def test_hostile_arrays_are_refused_and_run_nothing(
     assert not trace.exists()
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(pickle.dumps(Bomb(trace)))
-    with pytest.raises(RecordError):
-        record.score_state  # noqa: B018
+    with pytest.raises(RecordError, match="is damaged"):
+        read_arrays(path)
     assert not trace.exists()
 
 

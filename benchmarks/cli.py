@@ -76,6 +76,8 @@ def _sentence(error: BaseException) -> str | None:
 
 
 _show_as_python_does = warnings.showwarning
+#: Of our own warnings, those that tell of nothing wrong.
+_NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning", "WorkerWarning"})
 
 
 def _show_warning(
@@ -87,8 +89,9 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show our own warnings as one sentence, all others as Python does."""
-    if category.__name__ in ("PluginWarning", "ScorePluginWarning", "WorkerWarning"):
-        print(f"warning: {message}", file=sys.stderr)
+    if category.__module__.startswith("uadbench."):
+        kind = "note" if category.__name__ in _NOTES else "warning"
+        print(f"{kind}: {message}", file=sys.stderr)
     else:
         _show_as_python_does(message, category, filename, lineno, file, line)
 

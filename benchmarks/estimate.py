@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from ..methods import Batch, Detector, Scan
 from .engine import Job
 from .environment import threads_per_worker
-from .record import all_records
+from .record import RecordError, all_records
 from .reuse import has_weights
 from .scoring import score_of
 
@@ -37,9 +38,11 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
 def _sister_seconds(job: Job, runs: Path, trained: bool) -> float | None:
     for record in all_records(runs):
         config = record.config
-        same = config["recipe"] == job.cell.recipe.id and config["fingerprint"] == job.data.fingerprint
-        if record.done and same and trained == ("weights_from" in record.state):
-            return float(record.state["seconds"])
+        if config.recipe != job.cell.recipe.id or config.fingerprint != job.data.fingerprint or not record.done:
+            continue
+        with suppress(RecordError):  # the time is no number of the cell; without it a few steps are timed
+            if trained == (record.state.weights_from is not None) and record.state.seconds:
+                return record.state.seconds
     return None
 
 

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.atomic import read_json
 from ..datasets.errors import DataError
 from ..datasets.layout import IMAGE, stem_of
 from ..datasets.native import write_native
@@ -42,7 +43,7 @@ from ..datasets.space import Grid, isotropic_grid, resample
 from ..metrics import find_components
 from .environment import describe_environment
 from .errors import UserError
-from .files import read_json, write_json, write_text
+from .files import write_json, write_text
 from .overlay import Place, View, overlay_figure
 from .progress import Bar, Reporter
 from .record import RunRecord
@@ -170,7 +171,7 @@ class Predictor:
     def lines(self) -> tuple[str, ...]:
         """With what scans are predicted, for the screen."""
         folds, slab, shape = self.run.records, self.run.slab, self.run.preparation.shape
-        lines = [f"Run: {self.run.title}, {len(folds)} of {self.run.config['folds']} folds."]
+        lines = [f"Run: {self.run.title}, {len(folds)} of {self.run.config.folds} folds."]
         lines.append(f"Threshold: {self.threshold:.4g} ({self.threshold_name}). Atlas: {self.recipe.atlas.name}.")
         if slab.depth < shape[0]:
             millimetres = self.run.preparation.factor * slab.depth
@@ -360,10 +361,11 @@ def _in_brackets(doubt: str) -> str:
 
 
 def _is_current(proof: Path, request: dict[str, Any]) -> bool:
-    known = read_json(proof)
-    if known is None or known.get("request") != request:
+    known = read_json(proof) or {}
+    files = known.get("files")
+    if known.get("request") != request or not isinstance(files, list):
         return False
-    return all((proof.parent / name).exists() for name in known.get("files", ()))
+    return all((proof.parent / str(name)).exists() for name in files)
 
 
 def _findings(found: NDArray[np.bool_], score_map: Array, grid: Grid, ready: ReadyScan) -> tuple[Finding, ...]:
@@ -480,9 +482,9 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
         "mask": None if scan.mask is None else str(scan.mask),
         "run": {
             "title": run.title,
-            "method": run.config["method"],
-            "row": run.config["row"],
-            "trained_on": run.config["data_title"],
+            "method": run.config.method,
+            "row": run.config.row,
+            "trained_on": run.config.data_title,
             "trained_on_phantom": run.is_phantom,
             "folds": [_fold(record) for record in run.records],
         },
@@ -500,4 +502,4 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
 
 
 def _fold(record: RunRecord) -> dict[str, Any]:
-    return {"fold": record.config["fold"], "cell": record.folder.name}
+    return {"fold": record.config.fold, "cell": record.folder.name}

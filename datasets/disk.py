@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from . import brats21, ixi, mslub
 from .atomic import read_json, write_json
@@ -42,6 +43,7 @@ SPLIT_CHOICES = ("published", "deleaked", "own")
 
 _PHANTOM_TITLES = {Role.HEALTHY: "phantom healthy", Role.TUMOURS: "phantom tumours", Role.MS: "phantom MS"}
 _SOURCE_HASHES = "source-hashes.json"
+_ENTRY_LENGTH = 3  # of its entries, at least: size, time, SHA-256
 _LEAK_REMEDY = (
     "Choose --splits deleaked to drop the leaking scans, --splits own for a partition of our own, "
     "or --splits published to accept the leaks (the results then say so)."
@@ -385,7 +387,7 @@ class _PrepareScan:
 def _hash_sources(cache: Path, paths: Sequence[Path], jobs: int) -> dict[Path, str]:
     """SHA-256 of every source file; a file whose size and time have not changed is not read again."""
     cache.mkdir(parents=True, exist_ok=True)
-    known = read_json(cache / _SOURCE_HASHES) or {}
+    known = _known_hashes(cache / _SOURCE_HASHES)
     stamps = {path: _stamp(path) for path in paths}
     unknown = [path for path in paths if known.get(str(path.resolve()), [None])[:-1] != stamps[path]]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
@@ -394,6 +396,12 @@ def _hash_sources(cache: Path, paths: Sequence[Path], jobs: int) -> dict[Path, s
         entries = {str(path.resolve()): [*stamps[path], digest] for path, digest in fresh.items()}
         write_json(cache / _SOURCE_HASHES, {**known, **entries})
     return {path: fresh.get(path) or known[str(path.resolve())][-1] for path in paths}
+
+
+def _known_hashes(path: Path) -> dict[str, Any]:
+    """By file: its stamp and SHA-256; entries that no version of ours wrote are left out."""
+    found = read_json(path) or {}
+    return {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) >= _ENTRY_LENGTH}
 
 
 def _stamp(path: Path) -> list[int]:

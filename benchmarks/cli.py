@@ -77,7 +77,7 @@ def _sentence(error: BaseException) -> str | None:
 
 _show_as_python_does = warnings.showwarning
 #: Of our own warnings, those that tell of nothing wrong.
-_NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning", "WorkerWarning"})
+_NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning"})
 
 
 def _show_warning(

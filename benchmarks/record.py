@@ -28,7 +28,7 @@ import shutil
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -267,12 +267,16 @@ class RunRecord:
             A sentence for each.
         """
         if self._belongs_to_another(cell):
-            said = (
-                f"{self.folder.name} holds the files of another cell; they are put aside in {self.folder.name}.broken"
-            )
             self._put_aside_all()
-            return (said,)
-        readers = {
+            name = self.folder.name
+            return (f"{name} held the files of another cell; they are put aside in {name}.broken",)
+        broken = {**self._changed(), **self._unreadable()}
+        said = [self.put_aside(name, why) for name, why in broken.items()]
+        return (*said, *self._without_weights())
+
+    def _unreadable(self) -> dict[str, str]:
+        """By name, what is wrong with each file that cannot be read."""
+        readers: dict[str, Callable[[], object]] = {
             CONFIG: lambda: read_as(self.folder / CONFIG, CellConfig),
             ENVIRONMENT: lambda: self.environment,
             STATE: lambda: self.state,
@@ -284,15 +288,13 @@ class RunRecord:
             SCORE_STATE: lambda: self.score_state,
             DIGESTS: lambda: read_as(self.folder / DIGESTS, Digests),
         }
-        broken: dict[str, str] = {}
+        broken = {}
         for name, read in readers.items():
             try:
                 read()
             except RecordError as error:
                 broken[name] = str(error)
-        broken = {**self._changed(), **broken}
-        said = [self.put_aside(name, why) for name, why in broken.items()]
-        return (*said, *self._without_weights())
+        return broken
 
     def _without_weights(self) -> tuple[str, ...]:
         """Let the training begin anew where it is over and its weights are gone or damaged; the last ones do not do."""

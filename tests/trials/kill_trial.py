@@ -282,6 +282,8 @@ def main() -> int:
             print(f"round {rounds}, --jobs {jobs}: {kills} kills so far, {wrong} differ", flush=True)
             shutil.rmtree(place / f"round-{rounds}")
     except KeyboardInterrupt:
+        for child in below(os.getpid()):
+            os.kill(child, signal.SIGKILL)
         print(f"interrupted in round {rounds}, which is not compared")
 
     print("\n| signal | to | cells at a time | kills | exit codes | without the sentence | tracebacks | orphans |")

@@ -169,6 +169,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
     """
     record = record_of(runs, job.cell)
     with record.lock():
+        record.sweep()
         if record.done:
             return record
         started = time.monotonic()

@@ -37,7 +37,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ..datasets.atomic import lock_holder, locked
+from ..datasets.atomic import lock_holder, locked, remove_partials
 from .cell import Cell, cell_id
 from .errors import UserError
 from .files import write_json, write_with
@@ -256,6 +256,11 @@ class RunRecord:
                 f"{self.best_checkpoint} is not the file that the cell was finished with; move {self.folder} away and "
                 "run the cell again"
             )
+
+    def sweep(self) -> None:
+        """Remove the half-written files of a process that was killed; the cell must be held (see `lock`)."""
+        for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+            remove_partials(folder)
 
     def put_aside_broken(self, cell: Cell) -> tuple[str, ...]:
         """Before a cell goes on: rename what cannot be used to NAME.broken, so that it is computed again.

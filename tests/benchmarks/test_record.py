@@ -375,6 +375,15 @@ def test_a_training_that_is_copied_into_another_cell_is_not_gone_on_with(
     assert any("belongs to another cell" in line for line in heard.said)
 
 
+def test_what_a_killed_process_left_half_written_is_removed(copy_of, tiny_data: Data, tiny_preset: Preset) -> None:
+    record = copy_of("thresh")
+    left = [record.folder / ".metrics.json.ab12cd34.partial", record.folder / "checkpoints" / ".best.ckpt.x.partial"]
+    for path in left:
+        path.write_bytes(b"half")
+    assert run_job(job_of("thresh", tiny_data, tiny_preset), record.folder.parent, "cpu", SilentReporter()).done
+    assert not any(path.exists() for path in left)
+
+
 def test_a_row_is_named_as_before(entry_of: Callable[..., SuiteRow], fake_record, tmp_path: Path) -> None:
     """The id that a config is the hash of is the id in its folder's name."""
     record = fake_record(tmp_path, entry_of("alpha", "Alpha"))

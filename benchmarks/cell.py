@@ -93,12 +93,17 @@ class Cell:
     @property
     def id(self) -> str:
         """Hash of all that determines this cell's numbers, 12 hexadecimal digits."""
-        return _digest({"recipe": self.recipe.content(), "fold": self.fold, "data": self.fingerprint})
+        return cell_id(self.recipe.content(), self.fold, self.fingerprint)
 
     @property
     def label(self) -> str:
         """Name of the cell's folder: readable, and unique by the id."""
         return f"{self.recipe.method}-fold{self.fold}-{self.id}"
+
+
+def cell_id(content: Mapping[str, Any], fold: int, fingerprint: str) -> str:
+    """The id of the cell of a recipe's content, a fold and the data's fingerprint."""
+    return _digest({"recipe": content, "fold": fold, "data": fingerprint})
 
 
 def training_content(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,11 @@ from ..datasets.check_facts import ScanFacts
 from ..datasets.check_rules import Severity
 from ..datasets.cohort import Role
 from ..datasets.errors import DataError
+from ..datasets.intensities import without_background
 from ..datasets.layout import IMAGE, MASK, SEGMENTATION
 from ..datasets.nifti import read_volume
 from ..datasets.preparation import bounding_box, crop_or_pad
+from ..datasets.scan_header import USUAL, ReadLimits
 from ..datasets.store import Progress
 from .drawing import FOUND, TRUE, axes_grid, grey, outline, save
 
@@ -54,13 +56,14 @@ class _Picture:
     lesions: tuple[Mask, ...]
 
 
-def draw_sheet(report: Report, path: Path, progress: Progress | None = None) -> None:
+def draw_sheet(report: Report, path: Path, progress: Progress | None = None, reading: ReadLimits = USUAL) -> None:
     """Draw the contact sheet of a checked directory.
 
     Args:
         report: what was found.
         path: the PNG to write.
         progress: called with (scans drawn, scans in all).
+        reading: what is not read.
 
     Raises:
         UserError: matplotlib is not installed, no scan can be drawn, or the file cannot be written.
@@ -79,7 +82,9 @@ def draw_sheet(report: Report, path: Path, progress: Progress | None = None) -> 
             axes.set_visible(False)
         for place, facts in enumerate(scans):
             paths = {kind: files[facts.scan] for kind, files in report.sets[role].files.items() if facts.scan in files}
-            _draw(line[place * _SLICES : (place + 1) * _SLICES], facts, paths, told.get((role, facts.scan), ()))
+            _draw(
+                line[place * _SLICES : (place + 1) * _SLICES], facts, paths, told.get((role, facts.scan), ()), reading
+            )
             done += 1
             (progress or _silent)(done, total)
     figure.suptitle(f"{report.directory}   outlines: brain mask yellow, lesions green", fontsize=10, y=0.995, va="top")
@@ -132,14 +137,16 @@ def _parts(scans: Sequence[ScanFacts]) -> list[Sequence[ScanFacts]]:
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
-def _draw(axes: Sequence[Axes], facts: ScanFacts, paths: Mapping[str, Path], findings: Sequence[str]) -> None:
+def _draw(
+    axes: Sequence[Axes], facts: ScanFacts, paths: Mapping[str, Path], findings: Sequence[str], reading: ReadLimits
+) -> None:
     brain = "" if facts.brain is None else f"  brain {facts.brain.ml:.0f} ml"
     lesion = "" if facts.lesions is None else f", lesions {facts.lesions.ml:.1f} ml"
     axes[0].set_title(f"{facts.scan}{brain}{lesion}", fontsize=7, loc="left", pad=2)
     colour = FOUND if any(finding.startswith(_ERROR) for finding in findings) else _REMARK
     text = "\n".join(_red(findings))
     axes[0].text(0, -0.03, text, color=colour, fontsize=6.5, va="top", transform=axes[0].transAxes, clip_on=False)
-    picture = _picture(paths)
+    picture = _picture(paths, reading)
     if picture is None:
         axes[0].text(0.05, 0.5, "cannot be drawn", color=FOUND, fontsize=7, transform=axes[0].transAxes)
         return
@@ -155,15 +162,15 @@ def _red(findings: Sequence[str]) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], f"… ({len(findings)} findings)"]
 
 
-def _picture(paths: Mapping[str, Path]) -> _Picture | None:
+def _picture(paths: Mapping[str, Path], reading: ReadLimits) -> _Picture | None:
     """The slices of a scan; None if its image cannot be read. Masks that do not fit are left out."""
     try:
-        image, grid = read_volume(paths[IMAGE])
+        image, grid = read_volume(paths[IMAGE], reading)
     except DataError:
         return None
-    image = np.nan_to_num(image, nan=0, posinf=0, neginf=0)
-    brain, lesions = (_mask(paths.get(kind), image.shape) for kind in (MASK, SEGMENTATION))
-    inside = image[brain] if brain.any() else image[image != 0]
+    brain, lesions = (_mask(paths.get(kind), image.shape, reading) for kind in (MASK, SEGMENTATION))
+    image = without_background(image, brain)
+    inside = image[brain] if brain.any() else image[image != image.min()]
     low, high = np.percentile(inside, [0.5, 99.5]) if inside.size else (0, 1)
     image = np.clip((image - low) / max(float(high - low), 1e-6), 0, 1)
     # A header may claim voxels of a metre; it must not make a picture of a kilometre.
@@ -177,13 +184,13 @@ def _picture(paths: Mapping[str, Path]) -> _Picture | None:
     )
 
 
-def _mask(path: Path | None, shape: tuple[int, ...]) -> Mask:
+def _mask(path: Path | None, shape: tuple[int, ...], reading: ReadLimits) -> Mask:
     """A mask; one that marks nothing if it is not there, cannot be read or has another shape."""
     nothing = np.zeros(shape, dtype=np.bool_)
     if path is None:
         return nothing
     try:
-        values, _ = read_volume(path)
+        values, _ = read_volume(path, reading)
     except DataError:
         return nothing
     return values >= np.float32(0.5) if values.shape == shape else nothing

@@ -5,6 +5,7 @@ Only Typer is imported at the top, so that `bench --help` answers at once; each 
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from typer.core import TyperGroup
+
+from .stopping import end_quickly, exit_code, signals_stop
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +33,7 @@ _LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "Simpl
 
 
 class _Sentences(TyperGroup):
-    """Turns errors that the user can mend into one sentence and exit code 2, and Ctrl-C into exit code 130."""
+    """Turns errors that the user can mend into one sentence and exit code 2; Ctrl-C is 130 and SIGTERM 143."""
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Run the chosen command."""
@@ -38,10 +41,15 @@ class _Sentences(TyperGroup):
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
-            raise typer.Exit(130) from None
-        except Exception as error:
+        except EOFError as error:
+            traceback.print_exception(error)  # Typer would say "Aborted!" and nothing else
+            raise typer.Exit(1) from None
+        except BaseException as error:
+            code = None if isinstance(error, Exception) else exit_code(error)
+            if code is not None:
+                end_quickly()
+                print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+                raise typer.Exit(code) from None
             sentence = _sentence(error)
             if sentence is None:
                 raise
@@ -51,11 +59,15 @@ class _Sentences(TyperGroup):
             raise typer.Exit(2) from None
 
 
-def _sentence(error: Exception) -> str | None:
+def _sentence(error: BaseException) -> str | None:
     """The sentence of an error the user can mend; None for a defect of ours, which deserves its traceback."""
     from ..datasets.errors import DataError
     from .errors import UserError
 
+    if not isinstance(error, Exception):  # nobody ends the program but by typer.Exit
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        words = f"{type(error).__name__}{f': {error}' if str(error) else ''}"
+        return f"{last.filename}, line {last.lineno}, tried to end the program with {words}; mend the code that did"
     if isinstance(error, UserError | DataError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
@@ -64,6 +76,8 @@ def _sentence(error: Exception) -> str | None:
 
 
 _show_as_python_does = warnings.showwarning
+#: Of our own warnings, those that tell of nothing wrong.
+_NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning"})
 
 
 def _show_warning(
@@ -75,8 +89,9 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Show our own warnings as one sentence, all others as Python does."""
-    if category.__name__ in ("PluginWarning", "ScorePluginWarning"):
-        print(f"warning: {message}", file=sys.stderr)
+    if category.__module__.startswith("uadbench."):
+        kind = "note" if category.__name__ in _NOTES else "warning"
+        print(f"{kind}: {message}", file=sys.stderr)
     else:
         _show_as_python_does(message, category, filename, lineno, file, line)
 
@@ -156,13 +171,14 @@ def run(
     workers: JobsOption = 0,
 ) -> None:
     """Train and score methods; finished cells are not run again, interrupted ones go on."""
-    from .environment import choose_device, default_workers
+    from .environment import choose_device, default_workers, keep_to_own_cores
     from .preflight import preflight
     from .progress import RichReporter
     from .suite import select_rows
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
     numbers = _fold_numbers(folds)
@@ -192,13 +208,14 @@ def score(
     workers: JobsOption = 0,
 ) -> None:
     """Score trained cells again: by another score, or with other post-processing (--set score.median=3)."""
-    from .environment import choose_device, default_workers
+    from .environment import choose_device, default_workers, keep_to_own_cores
     from .own import word_of
     from .reuse import require_weights
     from .suite import select_rows, with_score
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     rows = select_rows(method)
     entries = tuple(with_score(row, name) for row in rows for name in by) if by else rows
     settings = _preset(preset, change, entries)
@@ -366,13 +383,14 @@ def speed(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Time training steps and reconstructions on random slices; the CSV is complete after every row."""
-    from .environment import choose_device
+    from .environment import choose_device, keep_to_own_cores
     from .progress import RichReporter
     from .speed.measurement import as_markdown, as_rich
     from .speed.session import Conditions, measure_all
     from .suite import select_rows
 
     chosen = choose_device(device)
+    keep_to_own_cores()
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
     path = out or results / "local" / f"speed-{settings.name}-{chosen}.csv"
@@ -500,6 +518,13 @@ PrepareJobsOption = Annotated[
 ]
 
 
+MaxVoxelsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-voxels", min=1, help="Refuse a scan of more voxels before it is read; default: 250 million, some 3 GB."
+    ),
+]
+
 N4LevelsOption = Annotated[
     int,
     typer.Option(
@@ -519,9 +544,10 @@ def prepare_ixi(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of IXI: IXI-T2.tar or its folder, with IXI.xls beside the scans for ages."""
-    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("brats21")
@@ -532,9 +558,10 @@ def prepare_brats21(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of BraTS21: the training set's .tar or folder."""
-    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("mslub")
@@ -545,12 +572,22 @@ def prepare_mslub(
     atlas: AtlasOption = "auto",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of MSLUB: the folder of the patients."""
-    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs)
+    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
 
 
-def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: str, n4_levels: int, jobs: int) -> None:
+def _prepare_download(
+    name: str,
+    raw: Path,
+    out: Path,
+    skull_strip: str,
+    atlas: str,
+    n4_levels: int,
+    jobs: int,
+    max_voxels: int | None,
+) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
     from dataclasses import replace
 
@@ -558,6 +595,7 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
     from ..datasets.disk import DATA_SETS
     from ..datasets.prepare import Recipe, atlases_in, prepare_set
     from ..datasets.raw_layouts import find_raw
+    from ..datasets.scan_header import head_limits
     from ..datasets.scan_preparation import ScanSettings
     from ..datasets.skull_strip import make_stripper
     from .progress import RichReporter
@@ -573,7 +611,7 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
         console.print(f"Note: {note}.", highlight=False, markup=False)
     recipe = Recipe(choice.atlas, stripper, settings)
     with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
-        outcome = prepare_set(found, out, recipe, jobs, progress.update)
+        outcome = prepare_set(found, out, recipe, jobs, progress.update, head_limits(max_voxels))
     for line in (*found.lines(), *outcome.lines(out, name)):
         console.print(line, highlight=False, markup=False)
     if outcome.failures:
@@ -583,7 +621,11 @@ def _prepare_download(name: str, raw: Path, out: Path, skull_strip: str, atlas: 
 @app.command()
 def predict(
     scan: Annotated[
-        list[Path], typer.Argument(help="NIfTI files, any orientation and voxel size.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Scans of any orientation and voxel size: .nii, .nii.gz, .mgz, .mgh, pairs of .hdr and .img.",
+            show_default=False,
+        ),
     ],
     run_: Annotated[
         str,
@@ -609,11 +651,17 @@ def predict(
         int | None,
         typer.Option("--n4-levels", min=0, max=6, help="As for bench prepare; default: as the run's own scans."),
     ] = None,
+    max_voxels: MaxVoxelsOption = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Predict scans whose registration is not to be believed; every output says so."),
+    ] = False,
     device: DeviceOption = "auto",
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
-    from .environment import choose_device
+    from ..datasets.scan_header import head_limits
+    from .environment import choose_device, keep_to_own_cores
     from .predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from .progress import RichReporter
     from .scan_recipe import recipe_for
@@ -622,10 +670,12 @@ def predict(
 
     console = _console()
     chosen = choose_device(device)
+    keep_to_own_cores()
     scans = scan_files(scan, mask)
     trained = find_run(run_, results / "runs", store_uri(results))
     name, value = choose_threshold(threshold, trained)
-    predictor = Predictor(trained, name, value, recipe_for(trained, atlas, n4_levels), skull_strip, chosen, out)
+    recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)
+    predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, out, limits, force)
     for line in predictor.lines():
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, scans, RichReporter(console))
@@ -641,8 +691,7 @@ def prepare_phantom(
     size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",
 ) -> None:
     """Write the phantom as NIfTI files in the layout of the field."""
-    import os
-
+    from ..datasets.cores import usable_cores
     from ..datasets.phantom import phantom_size
     from ..datasets.phantom_export import export_nifti
     from .progress import RichReporter
@@ -650,7 +699,7 @@ def prepare_phantom(
 
     console = _console()
     with StoreProgress(RichReporter(console), "write scans") as progress:
-        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, os.cpu_count() or 1, progress.update)
+        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update)
     console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
 
 
@@ -660,30 +709,34 @@ def check(
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?
 
     Exit code 0, or 2 with the reasons.
     """
-    import os
-
     from ..datasets.check import check_directory
+    from ..datasets.cores import usable_cores
+    from ..datasets.scan_header import usual_limits
     from .check_report import print_report
     from .check_sheet import draw_sheet
     from .progress import RichReporter
     from .sources import StoreProgress
 
     console = _console()
+    reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or os.cpu_count() or 1, progress.update)
+            report = check_directory(directory, splits, jobs or usable_cores(), progress.update, reading=reading)
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
-                draw_sheet(report, figure, progress.update)
+                draw_sheet(report, figure, progress.update, reading)
             console.print(f"Wrote {figure}.", highlight=False)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        code = exit_code(stop)
+        end_quickly()
         print("Stopped. The same command begins anew.", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise typer.Exit(code or 2) from None
     print_report(report, _console(sys.stdout))
     if not report.is_sound:
         raise typer.Exit(2)
@@ -788,5 +841,10 @@ def _console(stream: TextIO | None = None) -> Console:
 
 
 def main() -> None:
-    """Entry point of the command `bench`."""
-    app()
+    """Entry point of the command `bench`: a process of its own, and its workers', which shows no windows.
+
+    A notebook's shell names a backend for figures that this environment may not have; Lightning imports matplotlib.
+    """
+    os.environ["MPLBACKEND"] = "agg"
+    with signals_stop():
+        app()

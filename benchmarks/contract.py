@@ -21,7 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-import lightning as L
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -32,6 +31,8 @@ from .errors import UserError
 from .labels import labels_hidden
 from .own import checked_class, explain, file_of
 from .preset import Plan, brought_sections, load_preset, plan_for
+from .stopping import raise_stop
+from .trainer import fit, make_trainer
 
 #: Largest difference between two reconstructions that should be the same; kernels of other batch sizes round otherwise.
 TOLERANCE = 1e-4
@@ -199,11 +200,12 @@ def running(cls: type[Detector], part: str) -> Iterator[None]:
             yield
     except (UserError, DataError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        raise_stop(error)  # SystemExit and the like are the method's failure, as every error is
         raise ContractError(_blame(error, cls, who)) from error
 
 
-def _blame(error: Exception, cls: type[Detector], who: str) -> str:
+def _blame(error: BaseException, cls: type[Detector], who: str) -> str:
     words = explain(error, file_of(cls))
     if isinstance(error, AttributeError) and isinstance(error.obj, Scan | Batch):
         told = "brain_mask, seed and batch_size" if isinstance(error.obj, Scan) else "image, brain_mask, seed and stack"
@@ -265,20 +267,14 @@ def _apart(one: Tensor, other: Tensor) -> float:
 def _train(detector: Detector, heads: Batch) -> None:
     """Two steps of Lightning's loop with a validation after them, as `training.train` does it."""
     clip = detector.settings.optimizer.gradient_clip if hasattr(detector.settings, "optimizer") else 0
-    trainer = L.Trainer(
-        accelerator="cpu",
-        devices=1,
+    trainer = make_trainer(
+        "cpu",
         max_epochs=2,  # of one step: a method may have a phase of its own in each half
-        num_sanity_val_steps=0,
         gradient_clip_val=clip or None,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
     with running(type(detector), "the training"):
         batches = DataLoader(_Single(heads), batch_size=None)
-        trainer.fit(detector, batches, batches)
+        fit(trainer, detector, batches, batches)
 
 
 class _Single(Dataset[Batch]):

@@ -8,7 +8,9 @@ Each stage looks at the run record first and does only what is missing. The stag
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,20 +24,22 @@ from ..datasets.cohort import Cohort, Data, Role
 from ..methods import Detector
 from ..metrics import dice, l1_error
 from .cell import Cell, Recipe
+from .checkpoint import load_weights, save_weights
 from .environment import describe_environment
 from .errors import UserError
 from .figures import Sample, reconstruction_figure
-from .files import replacing, write_with
+from .files import replacing
 from .labels import labels_hidden
 from .own import own_file_of
 from .preset import Plan, Preset, plan_for
 from .progress import Reporter
-from .record import RunRecord, ThresholdPair, VolumeScore, record_of
+from .record import RecordError, RunRecord, ThresholdPair, VolumeScore, read_arrays, record_of, write_arrays
+from .record_files import CellConfig, CohortConfig, PreparedConfig
 from .reuse import find_donor, take_over
 from .scoring import Reader, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions, score_of
 from .slices import Slab
 from .suite import SuiteRow
-from .training import load_weights, save_weights, train
+from .training import restore_history, train
 
 
 @dataclass(frozen=True)
@@ -87,36 +91,36 @@ class Job:
         except ValueError as error:
             raise UserError(f"preset {self.preset.name}, row {self.entry.row.name}: {error}") from error
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> CellConfig:
         """What the run record and MLflow say about this cell."""
         cohorts = (self.data.healthy, *self.data.lesions.values())
-        return {
-            "cell": self.cell.id,
-            "recipe": self.cell.recipe.id,
-            "content": self.cell.recipe.content(),
-            "row": self.entry.row.name,
-            "title": self.entry.row.title,
-            "method": self.entry.method.info.name,
-            "control": self.entry.method.info.control,
-            "trainable": self.entry.method.trainable,
-            "preset": self.preset.name,
-            "changed": list(self.preset.changed),
-            "departures": list(self.preset.departures),
-            "data": self.data.name,
-            "data_title": self.data.title,
-            "cohorts": {c.role.value: _cohort_config(c) for c in cohorts},
-            "fingerprint": self.data.fingerprint,
-            "splits": self.data.splits.name,
-            "fold": self.fold,
-            "folds": len(self.data.splits.folds),
-            "seed": self.seed,
-            "plan": self.plan.model_dump(mode="json", exclude_none=True),
-        }
+        return CellConfig(
+            cell=self.cell.id,
+            recipe=self.cell.recipe.id,
+            content=self.cell.recipe.content(),
+            row=self.entry.row.name,
+            title=self.entry.row.title,
+            method=self.entry.method.info.name,
+            control=self.entry.method.info.control,
+            trainable=self.entry.method.trainable,
+            preset=self.preset.name,
+            changed=self.preset.changed,
+            departures=self.preset.departures,
+            data=self.data.name,
+            data_title=self.data.title,
+            cohorts={c.role.value: _cohort_config(c) for c in cohorts},
+            fingerprint=self.data.fingerprint,
+            splits=self.data.splits.name,
+            fold=self.fold,
+            folds=len(self.data.splits.folds),
+            seed=self.seed,
+            plan=self.plan.model_dump(mode="json", exclude_none=True),
+        )
 
 
-def _cohort_config(cohort: Cohort) -> dict[str, Any]:
-    prepared = None if cohort.provenance is None else asdict(cohort.provenance)
-    return {"name": cohort.name, "title": cohort.title, "prepared": prepared}
+def _cohort_config(cohort: Cohort) -> CohortConfig:
+    prepared = None if cohort.provenance is None else PreparedConfig(**asdict(cohort.provenance))
+    return CohortConfig(name=cohort.name, title=cohort.title, prepared=prepared)
 
 
 def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, preset: Preset, seed: int) -> list[Job]:
@@ -165,9 +169,14 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
     """
     record = record_of(runs, job.cell)
     with record.lock():
+        record.sweep()
         if record.done:
             return record
         started = time.monotonic()
+        for sentence in record.put_aside_broken(job.cell):
+            reporter.say(f"  warning: {sentence}")
+        if record.state.trained and not record.history():
+            restore_history(record)
         record.begin(job.config(), describe_environment(device))
         _keep_source(job, record)
         _reuse_weights(job, record, runs, reporter)
@@ -183,7 +192,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
         scores = _scores(job, reader, record, thresholds, reporter)
         _draw(job, reader, record, thresholds)
         record.save_metrics(_metrics(job, record, scores, detector, val_loss))
-        record.set_state("done", seconds=record.state.get("seconds", 0.0) + time.monotonic() - started)
+        record.finish(record.state.seconds + time.monotonic() - started)
     return record
 
 
@@ -213,12 +222,12 @@ def _keep_source(job: Job, record: RunRecord) -> None:
 
 def _reuse_weights(job: Job, record: RunRecord, runs: Path, reporter: Reporter) -> None:
     """Take over the weights of a cell that differs only in its scoring, so that nothing is trained twice."""
-    if record.state.get("trained"):
+    if record.state.trained:
         return
     donor = find_donor(runs, job.cell)
     if donor is not None:
         take_over(record, donor)
-        reporter.say(f"  {job.cell.label}: not trained again, the weights are those of {record.state['weights_from']}")
+        reporter.say(f"  {job.cell.label}: not trained again, the weights are those of {record.state.weights_from}")
 
 
 def _learn_score(job: Job, reader: Reader, record: RunRecord, reporter: Reporter) -> None:
@@ -254,7 +263,7 @@ def _measure_untrained(job: Job, detector: Detector, record: RunRecord, device: 
 
 def _learn(job: Job, detector: Detector, record: RunRecord, device: str, reporter: Reporter) -> None:
     """Train, or go on training, unless the training is finished."""
-    if record.state.get("trained"):
+    if record.state.trained:
         return
     fold = job.data.splits.folds[job.fold]
     store = job.data.healthy.store
@@ -285,24 +294,18 @@ def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter)
                 bar.advance()
         found[role.value] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
         record.save_thresholds(found)
-    for path in (record.folder / "maps").glob("*.npy"):
-        path.unlink()
+    shutil.rmtree(record.folder / "maps", ignore_errors=True)
     return found
 
 
 def _kept_map(reader: Reader, cohort: Cohort, subject: str, record: RunRecord) -> np.ndarray:
     """The score map of a validation volume, kept on disk until the threshold is known."""
-    path = record.folder / "maps" / f"{cohort.name}-{subject}.npy"
-    if path.exists():
-        return np.asarray(np.load(path))
+    path = record.folder / "maps" / f"{cohort.name}-{subject}.npz"
+    with suppress(RecordError, KeyError):  # one that is missing or damaged is made again
+        return read_arrays(path)["score_map"]
     score_map = reader.read(cohort, subject).score_map
-    write_with(path, lambda partial: _save_array(partial, score_map))
+    write_arrays(path, {"score_map": score_map})
     return score_map
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, array)
 
 
 def _scores(
@@ -339,7 +342,7 @@ def _metrics(
     }
     if job.entry.method.trainable:
         result["val_loss"] = val_loss
-        result["seconds_train"] = float(record.state.get("seconds_train", 0.0))
+        result["seconds_train"] = record.state.seconds_train
     if record.untrained:
         result[f"{job.data.healthy.name}/l1_untrained"] = record.untrained["l1"]
     for cohort in (job.data.healthy, *job.data.lesions.values()):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..datasets.cores import CoreFacts, usable_cores
 from .errors import UserError
 
 _LIBRARIES = ("uadbench", "torch", "lightning", "numpy", "scipy", "scikit-learn", "SimpleITK", "mlflow")
@@ -35,7 +36,18 @@ def choose_device(word: str) -> str:
 
 def default_workers(device: str) -> int:
     """Cells at a time: one a core on the CPU, where small networks leave cores idle; one on a GPU."""
-    return (os.cpu_count() or 1) if device == "cpu" else 1
+    return usable_cores() if device == "cpu" else 1
+
+
+def keep_to_own_cores() -> None:
+    """Keep torch, which counts by affinity alone, to the cores that are ours; OMP_NUM_THREADS is the user's word."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+
+
+def threads_per_worker(workers: int) -> int:
+    """Torch's threads in each of some workers, which share the cores."""
+    return max(1, min(torch.get_num_threads(), usable_cores() // workers))
 
 
 def describe_environment(device: str) -> dict[str, str]:
@@ -46,9 +58,15 @@ def describe_environment(device: str) -> dict[str, str]:
         "python": platform.python_version(),
         "commit": git_commit(),
         "device": torch.cuda.get_device_name(0) if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
-        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}",
+        "machine": f"{_processor()}, {_cores(CoreFacts.here())}, {platform.system()}",
+        "threads": str(torch.get_num_threads()),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _cores(facts: CoreFacts) -> str:
+    usable = usable_cores(facts)
+    return f"{usable} cores" if usable == facts.machine else f"{usable} of {facts.machine} cores"
 
 
 def git_commit() -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from ..methods import Batch, Detector, Scan
 from .engine import Job
-from .record import all_records
+from .environment import threads_per_worker
+from .record import RecordError, all_records
 from .reuse import has_weights
 from .scoring import score_of
 
@@ -26,7 +28,7 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
     if sister is not None:
         return sister
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // workers))
+    torch.set_num_threads(threads_per_worker(workers))
     try:
         return _timed_seconds(job, device, trained)
     finally:
@@ -36,9 +38,11 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
 def _sister_seconds(job: Job, runs: Path, trained: bool) -> float | None:
     for record in all_records(runs):
         config = record.config
-        same = config["recipe"] == job.cell.recipe.id and config["fingerprint"] == job.data.fingerprint
-        if record.done and same and trained == ("weights_from" in record.state):
-            return float(record.state["seconds"])
+        if config.recipe != job.cell.recipe.id or config.fingerprint != job.data.fingerprint or not record.done:
+            continue
+        with suppress(RecordError):  # the time is no number of the cell; without it a few steps are timed
+            if trained == (record.state.weights_from is not None) and record.state.seconds:
+                return record.state.seconds
     return None
 
 

@@ -41,20 +41,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; None where there is none.
-
-    Raises:
-        UserError: the file is not JSON, which only a foreign hand can have caused.
-    """
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON ({error}); remove it and run the same command again") from error
-
-
 def write_with(path: Path, save: Callable[[Path], None]) -> None:
     """Let `save` write a file of its own format atomically."""
     with replacing(path) as partial:

@@ -17,9 +17,10 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any
 
-from ..datasets.layout import SEGMENTATION, SUFFIXES
+from ..datasets.layout import SEGMENTATION, suffix_of
 from ..datasets.store import LESION_FILE, LESION_READ
 from .errors import UserError
+from .stopping import raise_stop
 
 
 class LabelError(UserError):
@@ -39,18 +40,21 @@ def labels_hidden(who: str) -> Iterator[None]:
 
     Raises:
         LabelError: a lesion mask was read, also where the code caught the error it got.
+        KeyboardInterrupt: the run was stopped, also where the code caught that.
     """
     _install()
     seen: list[str] = []
     token = _SEEN.set(seen)
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        raise_stop(error)
         if seen:
             raise _refusal(who, seen[0]) from error
         raise
     finally:
         _SEEN.reset(token)
+    raise_stop()
     if seen:
         raise _refusal(who, seen[0])
 
@@ -79,4 +83,4 @@ def _is_label(opened: object) -> bool:
     if not isinstance(opened, str | bytes | os.PathLike):
         return False
     path = PurePath(os.fsdecode(opened))
-    return path.name == LESION_FILE or (path.parent.name == SEGMENTATION and path.name.endswith(SUFFIXES))
+    return path.name == LESION_FILE or (path.parent.name == SEGMENTATION and suffix_of(path.name) is not None)

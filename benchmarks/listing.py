@@ -6,11 +6,13 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from ..datasets.errors import DataError
+from ..datasets.store import MANIFEST, VolumeStore
 from ..methods import rows
 from ..metrics.scores import scores
 from .errors import UserError
 from .preset import Preset, load_preset, preset_names
-from .record import all_records
+from .record import DIGESTS, RecordError, RunRecord, all_records
 
 
 def listing(what: str, results: Path) -> Table:
@@ -66,11 +68,16 @@ def _presets(results: Path) -> Table:
 def _data(results: Path) -> Table:
     """Built volume stores."""
     table = Table("store", "volumes", "MiB", title=f"Volume stores under {results / 'data'}")
-    for subjects in sorted((results / "data").glob("*/subjects.csv")):
-        files = list(subjects.parent.iterdir())
-        count = len(subjects.read_text(encoding="utf-8").splitlines()) - 1
-        size = sum(file.stat().st_size for file in files if file.is_file()) / 2**20
-        table.add_row(subjects.parent.name, str(count), f"{size:.0f}")
+    for manifest in sorted((results / "data").rglob(MANIFEST)):
+        folder = manifest.parent
+        if any(part.endswith((".partial", ".old")) for part in folder.parts):
+            continue
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2**20
+        try:
+            count = str(len(VolumeStore.open(folder).ids))
+        except DataError as error:
+            count = f"damaged: {error}"
+        table.add_row(str(folder.relative_to(results / "data")), count, f"{size:.0f}")
     return table
 
 
@@ -79,16 +86,27 @@ def _runs(results: Path) -> Table:
     table = Table(*names, "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
     for record in all_records(results / "runs"):
         config = record.config
-        preset = " ".join([config["preset"], *config["changed"]])
-        status = str(record.state["status"])
         table.add_row(
             record.folder.name,
-            config["recipe"],
-            config["title"],
-            config["data_title"],
-            preset,
-            str(config["fold"]),
-            str(config["seed"]),
-            status,
+            config.recipe,
+            config.title,
+            config.data_title,
+            config.preset_title,
+            str(config.fold),
+            str(config.seed),
+            _status(record),
         )
     return table
+
+
+def _status(record: RunRecord) -> str:
+    """How far a cell is; of one that was finished and is not whole any more, why."""
+    if record.done:
+        return "done"
+    if (record.folder / DIGESTS).exists():
+        return record.problem()
+    try:
+        status = record.state.status
+    except RecordError as error:
+        return f"damaged: {error}"
+    return "scoring" if status == "done" else status  # of an older version, or stopped before the digests were written

@@ -21,8 +21,11 @@ from types import ModuleType
 from ..methods import Detector, Frozen, MethodInfo
 from ..methods.registry import distribution_of, wrong_name
 from .errors import UserError
+from .stopping import raise_stop
 
 _LONGEST_MESSAGE = 300
+#: How the source of a method from a file begins in a recipe; its SHA-256 follows.
+FILE_SOURCE = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class OwnFile:
         sys.modules[self.module_name] = module
         try:
             loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            raise_stop(error)
             del sys.modules[self.module_name]
             raise UserError(f"{shown(self.path)} cannot be imported: {self._reason(error)}") from error
         return module
@@ -132,13 +136,13 @@ def load_detector(word: str) -> type[Detector]:
     return checked_class(found, shown(file.path))
 
 
-def detectors_in(path: Path) -> list[type[Detector]]:
-    """Every method that a file defines.
+def detectors_in(file: OwnFile) -> list[type[Detector]]:
+    """Every method that a file defines, after running it.
 
     Raises:
-        UserError: there is no such file, or it cannot be imported.
+        UserError: it cannot be imported.
     """
-    return _detectors(OwnFile.read(path).load())
+    return _detectors(file.load())
 
 
 def checked_class(cls: type, place: str) -> type[Detector]:
@@ -203,7 +207,7 @@ def own_file_of(owner: type | ModuleType) -> OwnFile | None:
 def source_of(cls: type[Detector]) -> str:
     """What of a class outside this package determines its numbers; "" for the package's own methods."""
     file = own_file_of(cls)
-    return f"sha256:{file.digest}" if file is not None else distribution_of(cls)
+    return FILE_SOURCE + file.digest if file is not None else distribution_of(cls)
 
 
 def word_of(cls: type[Detector], row: str) -> str:

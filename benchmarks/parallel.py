@@ -9,8 +9,8 @@ checkpoints are atomic, so nothing is lost and no cell stays locked.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
+import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal
 
 from ..datasets.errors import DataError
-from ..datasets.workers import end_with_parent
+from ..datasets.workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
 from .engine import Job, run_job
+from .environment import threads_per_worker
 from .errors import UserError
 from .files import write_text
-from .own import OwnFile, explain, own_file_of
+from .own import OwnFile, explain, file_of, own_file_of, source_of
 from .progress import Bar, Reporter
 from .record import RunRecord, record_of
+from .stopping import raise_stop
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -49,7 +52,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Event:
-    kind: Literal["open", "advance", "note", "close", "say", "done", "crash"]
+    kind: Literal["open", "advance", "note", "close", "say", "done", "refusal", "crash"]
     values: tuple[Any, ...] = ()
 
 
@@ -86,19 +89,21 @@ def _run_here(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) 
 def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     """Run a cell and return the sentence of what went wrong, "" where nothing did.
 
-    An error in a method of the user's own is theirs to mend; the traceback lies in the cell's folder.
+    An error in a method that is not of this package is its author's to mend; the traceback lies in the cell's folder.
+    What would end the program (SystemExit and the like, EOFError) ends the cell, whoever's method raised it.
     """
     try:
         run_job(job, runs, device, reporter)
     except (UserError, DataError) as error:
         return str(error)
-    except Exception as error:
-        file = own_file_of(job.entry.method)
-        if file is None:
+    except BaseException as error:
+        raise_stop(error)
+        method = job.entry.method
+        if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
             raise
         log = record_of(runs, job.cell).folder / "error.log"
         write_text(log, traceback.format_exc())
-        return f"{job.entry.method.__name__} failed: {explain(error, file.path)}; the traceback is in {log}"
+        return f"{method.__name__} failed: {explain(error, file_of(method))}; the traceback is in {log}"
     return ""
 
 
@@ -126,11 +131,10 @@ class _Worker:
         """What to say of a process that ended before its cell did."""
         self.process.join()
         code = self.process.exitcode
+        if code == -signal.SIGTERM:
+            time.sleep(SECONDS_TO_BE_STOPPED)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        return (
-            f"its process {how}, perhaps for lack of memory; what was finished is kept: run the same command again, "
-            "with --jobs 1 to need less memory"
-        )
+        return f"its process {how}, perhaps for lack of memory"
 
 
 class _Team:
@@ -150,8 +154,10 @@ class _Team:
         self._runs = runs
         self._device = device
         self._size = workers
-        self._threads = max(1, (os.cpu_count() or 1) // workers)
+        self._threads = threads_per_worker(workers)
+        self._reporter = reporter
         self._board = _Board(reporter)
+        self._tried: set[str] = set()
         self._workers: dict[Any, _Worker] = {}
 
     def run(self) -> Iterator[Outcome]:
@@ -170,42 +176,64 @@ class _Team:
         try:
             event = worker.pipe.recv()
         except (EOFError, OSError):
-            self._bury(worker)
-            return None if job is None else Outcome(job, record_of(self._runs, job.cell), worker.last_words())
+            return self._lose(worker)
         if event.kind == "crash":
             raise RuntimeError(f"a worker failed:\n{event.values[0]}")
+        if event.kind == "refusal":
+            raise UserError(event.values[0])
         if event.kind != "done" or job is None:
             self._board.show(worker, event)
             return None
         worker.give(self._next())
         return Outcome(job, record_of(self._runs, job.cell), event.values[0])
 
+    def _lose(self, worker: _Worker) -> Outcome | None:
+        """Let go of a worker; a cell that it leaves unfinished is tried once more, with one worker fewer from then on.
+
+        Its checkpoint goes with it, and what it lacked was memory, most likely. The second time is the last.
+        """
+        job, words = worker.job, worker.last_words()
+        outcome = None
+        if job is not None and job.cell.id in self._tried:
+            advice = "what was finished is kept: run the same command again, with --jobs 1 to need less memory"
+            outcome = Outcome(job, record_of(self._runs, job.cell), f"{words}, for the second time; {advice}")
+        elif job is not None:
+            self._tried.add(job.cell.id)
+            self._waiting.appendleft(job)
+            self._size = max(1, self._size - 1)
+            pace = "one cell at a time" if self._size == 1 else f"{self._size} cells at a time"
+            self._reporter.say(f"  {job.cell.label}: {words}; it is tried once more from its checkpoint, {pace} now")
+        self._bury(worker)
+        return outcome
+
     def dismiss(self) -> None:
-        """Stop every worker at once."""
-        for worker in self._workers.values():
-            worker.process.terminate()
-        for worker in self._workers.values():
-            worker.process.join()
+        """Stop every worker at once, whatever it does: all it writes is written whole or not at all."""
+        with signals_held():
+            for worker in self._workers.values():
+                worker.process.kill()
+            for worker in self._workers.values():
+                worker.process.join()
 
     def _hire(self) -> _Worker:
         here, there = _SPAWN.Pipe()
         words = (there, self._files, self._runs, self._device, self._threads)
         process = _SPAWN.Process(target=_work, args=words, daemon=True)
-        process.start()
-        there.close()  # the worker holds the only other end now, so that the pipe ends when the worker does
-        self._workers[here] = _Worker(process, here)
+        with signals_held():
+            process.start()
+            there.close()  # the worker holds the only other end now, so that the pipe ends when the worker does
+            self._workers[here] = _Worker(process, here)
         return self._workers[here]
 
     def _next(self) -> Job | None:
         return self._waiting.popleft() if self._waiting else None
 
     def _bury(self, worker: _Worker) -> None:
-        """Let go of a worker that has ended; while cells wait, another takes its place."""
+        """Close the pipe of a worker that has ended; while cells wait, another takes its place."""
         del self._workers[worker.pipe]
         worker.pipe.close()
         worker.process.join()
         self._board.clear(worker)
-        if self._waiting:
+        while self._waiting and len(self._workers) < self._size:
             self._hire().give(self._next())
 
 
@@ -270,14 +298,29 @@ def _work(pipe: Connection, files: Sequence[OwnFile], runs: Path, device: str, t
     """What a worker process does: cells, until it is told that there are no more."""
     import torch
 
+    leave_ctrl_c_to_parent()
+    signal.signal(signal.SIGTERM, _end_at_once)
     torch.set_num_threads(threads)
     end_with_parent()
     try:
         for file in files:
             file.load()  # their classes are named in the cells, so they must be known before the first one comes
-        for job in iter(pipe.recv, None):
+        for job in _given(pipe):
             pipe.send(_Event("done", (_attempt(job, runs, device, _PipeReporter(pipe)),)))
-    except (KeyboardInterrupt, EOFError):
-        return
-    except Exception:  # noqa: BLE001  (sent to the main process, which raises it with this traceback)
-        pipe.send(_Event("crash", (traceback.format_exc(),)))
+    except UserError as error:
+        pipe.send(_Event("refusal", (str(error),)))
+    except BaseException:  # noqa: BLE001  (sent to the main process, which raises it with this traceback)
+        with suppress(OSError):  # nobody is left to hear it
+            pipe.send(_Event("crash", (traceback.format_exc(),)))
+
+
+def _given(pipe: Connection) -> Iterator[Job]:
+    """The cells that the main process hands over, until there are no more or it has ended."""
+    with suppress(EOFError):
+        yield from iter(pipe.recv, None)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End by a signal as if nobody had a handler for it: Lightning has one that waits for the end of a step."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)

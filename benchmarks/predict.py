@@ -30,17 +30,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..datasets.atomic import read_json
 from ..datasets.errors import DataError
-from ..datasets.layout import IMAGE, SUFFIXES
+from ..datasets.layout import IMAGE, stem_of
 from ..datasets.native import write_native
-from ..datasets.new_scan import ReadyScan, ready_scan, sha256_of
+from ..datasets.new_scan import ReadyScan, ready_scan
 from ..datasets.preparation import PREPARATION_VERSION, bounding_box
+from ..datasets.scan_file import is_pair, sha256_of
+from ..datasets.scan_header import HEADS, ReadLimits
 from ..datasets.scan_preparation import SCAN_PREPARATION_VERSION
 from ..datasets.space import Grid, isotropic_grid, resample
 from ..metrics import find_components
 from .environment import describe_environment
 from .errors import UserError
-from .files import read_json, write_json, write_text
+from .files import write_json, write_text
 from .overlay import Place, View, overlay_figure
 from .progress import Bar, Reporter
 from .record import RunRecord
@@ -50,6 +53,7 @@ from .trained import TrainedRun
 
 NOTICE = "Research software and no medical device: not for diagnosis or treatment."
 _HEADER_NOTICE = "uadbench: research software, no medical device"
+_HEADER_DOUBT = "; REGISTRATION DOUBTFUL"  # the field takes 79 bytes
 _VIEW_MARGIN = 12  # voxels of 1 mm around the brain
 _COLUMNS = ("component", "volume_ml", "x_mm", "y_mm", "z_mm", "mean_score", "max_score")
 
@@ -66,8 +70,7 @@ class ScanFile:
     @property
     def name(self) -> str:
         """What the results are called: the file's name without suffix, and without "_t2" as in the data layout."""
-        suffix = next((suffix for suffix in SUFFIXES if self.path.name.endswith(suffix)), "")
-        return self.path.name.removesuffix(suffix).removesuffix(f"_{IMAGE}")
+        return stem_of(self.path.name).removesuffix(f"_{IMAGE}")
 
 
 @dataclass(frozen=True)
@@ -132,11 +135,11 @@ class Outcome:
     failures: tuple[Failure, ...]
 
     def lines(self, out: Path) -> tuple[str, ...]:
-        """What happened, for the screen."""
-        return (
-            f"{len(self.predicted)} predicted, {len(self.kept)} were predicted already, {len(self.failures)} failed.",
-            f"Maps, tables and pictures: {out}",
+        """What happened, for the screen; where the maps are, if there are any."""
+        counts = (
+            f"{len(self.predicted)} predicted, {len(self.kept)} were predicted already, {len(self.failures)} failed."
         )
+        return (counts, f"Maps, tables and pictures: {out}") if self.predicted or self.kept else (counts,)
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,8 @@ class Predictor:
         stripping: `--skull-strip`.
         device: "cpu" or "cuda".
         out: where results go.
+        limits: which scans are refused unread.
+        force: whether a scan is predicted whose registration is not to be believed.
     """
 
     run: TrainedRun
@@ -160,11 +165,13 @@ class Predictor:
     stripping: str
     device: str
     out: Path
+    limits: ReadLimits = HEADS
+    force: bool = False
 
     def lines(self) -> tuple[str, ...]:
         """With what scans are predicted, for the screen."""
         folds, slab, shape = self.run.records, self.run.slab, self.run.preparation.shape
-        lines = [f"Run: {self.run.title}, {len(folds)} of {self.run.config['folds']} folds."]
+        lines = [f"Run: {self.run.title}, {len(folds)} of {self.run.config.folds} folds."]
         lines.append(f"Threshold: {self.threshold:.4g} ({self.threshold_name}). Atlas: {self.recipe.atlas.name}.")
         if slab.depth < shape[0]:
             millimetres = self.run.preparation.factor * slab.depth
@@ -264,7 +271,7 @@ def scan_files(paths: Sequence[Path], masks: Sequence[Path]) -> tuple[ScanFile, 
     first: dict[str, Path] = {}
     for scan in scans:
         known = first.setdefault(scan.name, scan.path)
-        if known != scan.path:
+        if known != scan.path and not (known.parent == scan.path.parent and is_pair(known, scan.path)):
             raise UserError(
                 f"{known} and {scan.path} would both write {scan.name}_*; predict them into two --out folders"
             )
@@ -286,9 +293,10 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
         for scan in scans:
             steps = _Steps(bar, folds + 2)
             try:
-                line = _predict_one(predictor, scan, steps)
-                (kept if line is None else predicted).append(scan.name)
-                reporter.say(line or f"{scan.name}: predicted already")
+                line, is_new = _predict_one(predictor, scan, steps)
+                (predicted if is_new else kept).append(scan.name)
+                reporter.say(line)
+                steps.finish()
             except (DataError, RuntimeError, ArithmeticError, MemoryError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 failures.append(Failure(scan.name, reason))
@@ -298,12 +306,11 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
                     f"{error.filename or predictor.out} cannot be written: {error.strerror or error}; make room or "
                     "choose another --out, then start again: what is done is kept"
                 ) from error
-            steps.finish()
     return Outcome(tuple(predicted), tuple(kept), tuple(failures))
 
 
 class _Steps:
-    """A scan's share of the bar, which is used up whatever happens to the scan."""
+    """A scan's share of the bar, which is used up when the scan is done; of one that failed some is left."""
 
     def __init__(self, bar: Bar, count: int) -> None:
         self._bar = bar
@@ -319,28 +326,46 @@ class _Steps:
         self._left = 0
 
 
-def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> str | None:
-    """Predict and write a scan; a line on what was found, or None where it was done before."""
+def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> tuple[str, bool]:
+    """Predict and write a scan, unless that was done before; a line on it, and whether it was done now."""
     request = predictor.request(scan)
     proof = predictor.out / f"{scan.name}.json"
     if _is_current(proof, request):
-        return None
-    proof.unlink(missing_ok=True)
+        known = (read_json(proof) or {}).get("doubt", "")
+        _refuse_doubtful(predictor, known)
+        return f"{scan.name}: predicted already{_in_brackets(known)}", False
     recipe, settings = predictor.recipe, predictor.run.preparation
-    ready = ready_scan(scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings)
+    ready = ready_scan(
+        scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings, predictor.limits
+    )
+    _refuse_doubtful(predictor, ready.doubt)
+    proof.unlink(missing_ok=True)
     steps.step()
     prediction = predictor.predict(ready, scan.name, steps.step)
     files = _write(predictor, scan, ready, prediction)
     write_json(proof, {**_account(predictor, scan, ready, prediction), "request": request, "files": files})
     steps.step()
-    return f"{scan.name}: {_summary(prediction)}"
+    return f"{scan.name}: {_summary(prediction)}{_in_brackets(ready.doubt)}", True
+
+
+def _refuse_doubtful(predictor: Predictor, doubt: str) -> None:
+    if doubt and not predictor.force:
+        raise DataError(
+            f"its registration to {predictor.recipe.atlas.name} is not to be believed ({doubt}); check the scan's "
+            "orientation and brain mask, give one with --mask or by another --skull-strip, or go on with --force"
+        )
+
+
+def _in_brackets(doubt: str) -> str:
+    return f" (registration doubtful: {doubt})" if doubt else ""
 
 
 def _is_current(proof: Path, request: dict[str, Any]) -> bool:
-    known = read_json(proof)
-    if known is None or known.get("request") != request:
+    known = read_json(proof) or {}
+    files = known.get("files")
+    if known.get("request") != request or not isinstance(files, list):
         return False
-    return all((proof.parent / name).exists() for name in known.get("files", ()))
+    return all((proof.parent / str(name)).exists() for name in files)
 
 
 def _findings(found: NDArray[np.bool_], score_map: Array, grid: Grid, ready: ReadyScan) -> tuple[Finding, ...]:
@@ -381,18 +406,18 @@ def _write(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction: P
     for kind, array in maps.items():
         path = predictor.out / f"{scan.name}_{kind}.nii.gz"
         native = ready.native.take(array, prediction.grid, ready.from_scan)
-        write_native(path, native, ready.native, _HEADER_NOTICE)
+        write_native(path, native, ready.native, _HEADER_NOTICE + (_HEADER_DOUBT if ready.doubt else ""))
         files.append(path.name)
     table = predictor.out / f"{scan.name}_components.csv"
-    write_text(table, _components_csv(prediction.findings))
+    write_text(table, _components_csv(prediction.findings, ready.doubt))
     picture = predictor.out / f"{scan.name}_overlay.png"
-    overlay_figure(_view(predictor, ready, prediction), picture, _title(predictor, scan, prediction), NOTICE)
+    overlay_figure(_view(predictor, ready, prediction), picture, _title(predictor, scan, ready, prediction), NOTICE)
     return [*files, table.name, picture.name]
 
 
-def _components_csv(findings: Sequence[Finding]) -> str:
+def _components_csv(findings: Sequence[Finding], doubt: str) -> str:
     text = io.StringIO(newline="")
-    text.write(f"# uadbench. {NOTICE}\n")
+    text.write(f"# uadbench. {NOTICE}{_in_brackets(doubt)}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for number, finding in enumerate(findings, start=1):
@@ -402,9 +427,11 @@ def _components_csv(findings: Sequence[Finding]) -> str:
     return text.getvalue()
 
 
-def _title(predictor: Predictor, scan: ScanFile, prediction: Prediction) -> str:
+def _title(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction: Prediction) -> str:
     folds = len(predictor.run.records)
-    return f"{scan.name}: {_summary(prediction)}\n{predictor.run.title}, {folds} fold{'s' if folds > 1 else ''}"
+    lines = [f"{scan.name}: {_summary(prediction)}"]
+    lines += [f"registration doubtful: {ready.doubt}"] if ready.doubt else []
+    return "\n".join([*lines, f"{predictor.run.title}, {folds} fold{'s' if folds > 1 else ''}"])
 
 
 def _view(predictor: Predictor, ready: ReadyScan, prediction: Prediction) -> View:
@@ -450,19 +477,21 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
     quality = ready.registration
     return {
         "notice": NOTICE,
+        "doubt": ready.doubt,
         "scan": str(scan.path),
         "mask": None if scan.mask is None else str(scan.mask),
         "run": {
             "title": run.title,
-            "method": run.config["method"],
-            "row": run.config["row"],
-            "trained_on": run.config["data_title"],
+            "method": run.config.method,
+            "row": run.config.row,
+            "trained_on": run.config.data_title,
             "trained_on_phantom": run.is_phantom,
             "folds": [_fold(record) for record in run.records],
         },
         "threshold": {"of": predictor.threshold_name, "value": predictor.threshold},
         "slices": {"looked_at": run.slab.depth, "of": run.preparation.shape[0], "mm_each": run.preparation.factor},
         "steps": list(ready.steps),
+        "brain_ml": round(ready.brain_ml, 1),
         "registration": None
         if quality is None
         else {"mutual_information": quality.mutual_information, "mask_dice": quality.mask_dice},
@@ -473,4 +502,4 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
 
 
 def _fold(record: RunRecord) -> dict[str, Any]:
-    return {"fold": record.config["fold"], "cell": record.folder.name}
+    return {"fold": record.config.fold, "cell": record.folder.name}

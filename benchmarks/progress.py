@@ -89,7 +89,8 @@ class RichReporter:
             if self._console.is_terminal and not self._progress.tasks:
                 self._progress.stop()
         if not self._console.is_terminal:
-            self.say(f"  {title}: {total} done {bar.last_note}".rstrip())
+            count = total if bar.done >= total - done else f"{done + bar.done} of {total}"
+            self.say(f"  {title}: {count} done {bar.last_note}".rstrip())
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
@@ -100,9 +101,11 @@ class _RichBar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
+        self.done = 0
         self.last_note = ""
 
     def advance(self, steps: int = 1) -> None:
+        self.done += steps
         self._progress.advance(self._task, steps)
 
     def note(self, text: str) -> None:

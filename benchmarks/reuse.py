@@ -10,36 +10,48 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .cell import Cell, training_content
 from .errors import UserError
 from .files import write_with
-from .record import RunRecord, record_of
+from .record import CONFIG, RecordError, RunRecord, archive_problem, record_of
+from .record_files import CellConfig
 
 
 def find_donor(runs: Path, cell: Cell) -> RunRecord | None:
-    """A record whose training is that of this cell and is over; None where there is none.
+    """A record whose training is that of this cell and is over, its weights whole; None where there is none.
 
     Args:
         runs: the folder of run records.
         cell: the cell that wants weights; its own record never counts.
     """
+    return next(filter(_is_whole, _donors(runs, cell)), None)
+
+
+def _donors(runs: Path, cell: Cell) -> Iterator[RunRecord]:
+    """The records whose training is that of this cell and is over, whether their weights can be read or not."""
     own = record_of(runs, cell).folder
     wanted = training_content(cell.recipe.content())
-    siblings = f"{own.name.rpartition('-')[0]}-*/config.json"
+    siblings = f"{own.name.rpartition('-')[0]}-*/{CONFIG}"
     for path in sorted(runs.glob(siblings)):
         record = RunRecord(path.parent)
-        if record.folder != own and _same_training(record.config, cell, wanted) and _is_trained(record):
-            return record
-    return None
+        try:
+            if record.folder != own and _same_training(record.config, cell, wanted) and _is_trained(record):
+                yield record
+        except RecordError:
+            continue  # what is wrong with it is said where it is listed
 
 
 def has_weights(runs: Path, cell: Cell) -> bool:
     """Whether a cell needs no training: its own is over, or another cell has weights for it."""
-    return _is_trained(record_of(runs, cell)) or find_donor(runs, cell) is not None
+    try:
+        own = _is_trained(record_of(runs, cell))
+    except RecordError:
+        own = False
+    return own or next(_donors(runs, cell), None) is not None
 
 
 def require_weights(cells: Sequence[tuple[str, Cell]], runs: Path) -> None:
@@ -71,19 +83,28 @@ def take_over(record: RunRecord, donor: RunRecord) -> None:
     record.save_history(donor.history())
     if donor.untrained:
         record.save_untrained(donor.untrained)
-    origin = donor.state.get("weights_from", donor.folder.name)
-    seconds = donor.state.get("seconds_train", 0.0)
-    record.set_state("training", trained=True, seconds_train=seconds, weights_from=origin)
+    origin = donor.state.weights_from or donor.folder.name
+    record.set_state("training", trained=True, seconds_train=donor.state.seconds_train, weights_from=origin)
 
 
-def _same_training(config: Mapping[str, Any], cell: Cell, wanted: Mapping[str, Any]) -> bool:
-    if config.get("fold") != cell.fold or config.get("fingerprint") != cell.fingerprint:
+def _same_training(config: CellConfig, cell: Cell, wanted: Mapping[str, Any]) -> bool:
+    if config.fold != cell.fold or config.fingerprint != cell.fingerprint:
         return False
-    return training_content(config.get("content", {})) == wanted
+    return training_content(config.content) == wanted
+
+
+def _is_whole(donor: RunRecord) -> bool:
+    """Whether all that is taken over can be read."""
+    try:
+        return (
+            donor.untrained is not None and donor.history() is not None and not archive_problem(donor.best_checkpoint)
+        )
+    except RecordError:
+        return False
 
 
 def _is_trained(record: RunRecord) -> bool:
-    return bool(record.state.get("trained")) and record.best_checkpoint.exists()
+    return record.state.trained and record.best_checkpoint.exists()
 
 
 def _link_or_copy(source: Path, partial: Path) -> None:

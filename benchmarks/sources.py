@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from ..datasets.cohort import Data
+from ..datasets.cores import usable_cores
 from ..datasets.disk import load_disk
 from ..datasets.phantom import load_phantom, phantom_size
 from ..datasets.preparation import PreparationSettings
@@ -39,7 +39,7 @@ def open_data(
         UserError: there is no such directory.
         DataError: the data cannot be used as they are.
     """
-    cache, jobs = results / "data", os.cpu_count() or 1
+    cache, jobs = results / "data", usable_cores()
     with StoreProgress(reporter, "prepare volumes") as progress:
         if word == "phantom":
             if splits not in (None, "own"):

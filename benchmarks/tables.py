@@ -23,7 +23,7 @@ from .cell import Recipe
 from .console import in_ascii
 from .errors import UserError
 from .preset import Preset, fixed_changes, has_sections, plan_for
-from .record import all_records
+from .record import all_records, finished
 from .suite import Suite, SuiteRow, load_suite, suite_names, with_score
 from .tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds, store_uri
 
@@ -291,7 +291,7 @@ def gather(runs: Path, uri: str, *data: str) -> Gathered:
         uri: the MLflow store.
         data: names of data sources.
     """
-    records = [FoldResult.of_record(record) for record in all_records(runs) if record.done]
+    records = [FoldResult.of_record(record) for record in finished(all_records(runs))]
     on_disk = [result for result in records if result.data in data]
     try:
         tracked = fold_results(uri, *data)

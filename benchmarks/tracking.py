@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ..datasets.atomic import locked
+from ..datasets.atomic import LockTimeoutError, locked
 from ..metrics import MeanStd, mean_std
 from .errors import UserError
 from .progress import Reporter, SilentReporter
-from .record import RunRecord, all_records
+from .record import RunRecord, all_records, finished
+from .record_files import CellConfig
 
 EXPERIMENT = "uadbench"
 
@@ -106,15 +107,9 @@ class FoldResult:
         """Read a finished cell from its run record.
 
         Raises:
-            UserError: another version of uadbench wrote the record.
+            RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
-        try:
-            return cls(**_identity(record.config, record.environment), metrics=record.metrics)
-        except KeyError as error:
-            raise UserError(
-                f"{record.folder / 'config.json'} lacks {error}, so another version of uadbench wrote it; "
-                "move the folder away, then try again"
-            ) from error
+        return cls(**_identity(record.config, record.environment), metrics=record.metrics)
 
     @property
     def family(self) -> tuple[str, str, str]:
@@ -207,7 +202,7 @@ def named_by_run(uri: str, run_id: str) -> str | None:
 
 
 def _sync(records: Iterable[RunRecord], uri: str, reporter: Reporter, with_checkpoint: bool) -> Synced:
-    done = [record for record in records if record.done]
+    done = finished(records)
     if not done:
         return Synced(0, 0)
     written = 0
@@ -266,7 +261,7 @@ class _Report:
         return cls(
             cell=found.cell,
             family=found.family,
-            title=f"{config['title']} · fold {found.fold}",
+            title=f"{config.title} · fold {found.fold}",
             parent_title=_parent_title(config),
             note=_note(config),
             params=_params(config),
@@ -287,30 +282,33 @@ class _Report:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _identity(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a FoldResult without its metrics."""
     words = ("cell", "recipe", "data", "data_title", "splits", "fingerprint", "fold", "folds")
-    cohorts = {role: (cohort["name"], cohort["title"]) for role, cohort in config["cohorts"].items()}
-    return {**{word: config[word] for word in words}, "started": environment.get("started", ""), "cohorts": cohorts}
+    cohorts = {role: (cohort.name, cohort.title) for role, cohort in config.cohorts.items()}
+    return {
+        **{word: getattr(config, word) for word in words},
+        "started": environment.get("started", ""),
+        "cohorts": cohorts,
+    }
 
 
-def _parent_title(config: Mapping[str, Any]) -> str:
-    preset = " ".join([config["preset"], *config["changed"]])
-    seed = [f"seed {config['seed']}"] if config["seed"] else []
-    return " · ".join([config["title"], config["data_title"], preset, *seed])
+def _parent_title(config: CellConfig) -> str:
+    seed = [f"seed {config.seed}"] if config.seed else []
+    return " · ".join([config.title, config.data_title, config.preset_title, *seed])
 
 
-def _note(config: Mapping[str, Any]) -> str:
+def _note(config: CellConfig) -> str:
     """The parent's description in MLflow, Markdown."""
-    cohorts = ", ".join(cohort["title"] for cohort in config["cohorts"].values())
-    lines = [f"{config['title']} on {config['data_title']} ({cohorts}), preset `{config['preset']}`."]
-    if config["departures"]:
-        lines += ["", "Departures from the paper:", *(f"* {departure}" for departure in config["departures"])]
+    cohorts = ", ".join(cohort.title for cohort in config.cohorts.values())
+    lines = [f"{config.title} on {config.data_title} ({cohorts}), preset `{config.preset}`."]
+    if config.departures:
+        lines += ["", "Departures from the paper:", *(f"* {departure}" for departure in config.departures)]
     return "\n".join(lines)
 
 
-def _params(config: Mapping[str, Any]) -> dict[str, str]:
-    flat = {"method": config["method"], "seed": config["seed"], **_flatten(config["plan"])}
+def _params(config: CellConfig) -> dict[str, str]:
+    flat = {"method": config.method, "seed": config.seed, **_flatten(config.plan)}
     return {_FORBIDDEN.sub("_", key): str(value)[:_PARAM_LENGTH] for key, value in flat.items()}
 
 
@@ -325,13 +323,13 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _tags(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, str]:
+def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
     """Short names are for people who filter in MLflow's UI; by `uadbench.*` this module finds its runs again."""
     words = ("method", "row", "title", "fold", "data", "data_title", "splits", "preset", "seed")
-    tags = {word: config[word] for word in words}
+    tags = {word: getattr(config, word) for word in words}
     tags |= {f"env.{_FORBIDDEN.sub('_', key)}": value for key, value in environment.items()}
-    tags |= {"changed": " ".join(config["changed"]), "phantom": _phantom(config)}
-    tags |= {_CELL: config["cell"], _RECIPE: config["recipe"], _DATA: config["data"], _SPLITS: config["splits"]}
+    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config)}
+    tags |= {_CELL: config.cell, _RECIPE: config.recipe, _DATA: config.data, _SPLITS: config.splits}
     tags |= {_RESULT: json.dumps(_identity(config, environment), sort_keys=True)}
     tags |= {"mlflow.source.name": "bench", "mlflow.source.git.commit": environment.get("commit", "")}
     return {key: str(value)[:_TAG_LENGTH] for key, value in tags.items() if value != ""}
@@ -339,13 +337,13 @@ def _tags(config: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str
 
 def _origin(record: RunRecord) -> dict[str, str]:
     """Whose training these weights come from, where they were taken over."""
-    origin = record.state.get("weights_from")
-    return {"weights_from": str(origin)} if origin else {}
+    origin = record.state.weights_from
+    return {"weights_from": origin} if origin else {}
 
 
-def _phantom(config: Mapping[str, Any]) -> str:
+def _phantom(config: CellConfig) -> str:
     """Whether the data sets are the embedded phantom: "yes", "no" or "partly"."""
-    simulated = [cohort["name"].startswith("phantom") for cohort in config["cohorts"].values()]
+    simulated = [cohort.is_phantom for cohort in config.cohorts.values()]
     if all(simulated):
         return "yes"
     return "partly" if any(simulated) else "no"
@@ -373,9 +371,9 @@ def _final(record: RunRecord, end: int) -> Iterator[_Point]:
         yield _Point(f"threshold/{role}/exact_dice", pair.exact_dice, 0, end)
 
 
-def _preset_text(config: Mapping[str, Any]) -> str:
-    words = ("preset", "changed", "departures", "plan", "content", "fingerprint")
-    return json.dumps({word: config[word] for word in words}, indent=2, sort_keys=True) + "\n"
+def _preset_text(config: CellConfig) -> str:
+    words = {"preset", "changed", "departures", "plan", "content", "fingerprint"}
+    return json.dumps(config.model_dump(mode="json", include=words), indent=2, sort_keys=True) + "\n"
 
 
 def _milliseconds(started: str | None, record: RunRecord) -> int:
@@ -488,8 +486,11 @@ def _locked(uri: str) -> Iterator[None]:
         yield
         return
     database.parent.mkdir(parents=True, exist_ok=True)
-    with locked(database.with_name(f"{database.name}.lock")):
-        yield
+    try:
+        with locked(database.with_name(f"{database.name}.lock")):
+            yield
+    except LockTimeoutError as error:
+        raise TrackingError(f"MLflow's file is held by another: {error}") from error
 
 
 def _create_database(client: Any, uri: str) -> None:
@@ -555,6 +556,7 @@ class _Store:
         """Write the child run of a cell unless it is there and whole; returns whether anything was written."""
         found = self._runs({_KIND: "fold", _CELL: report.cell})
         whole = [run for run in found if run.data.tags.get(_COMPLETE) == report.digest]
+        whole = whole or [run for run in found if _knows_more(run, report)]
         for run in found:
             if run not in whole[:1]:
                 self._client.delete_run(run.info.run_id)
@@ -665,6 +667,12 @@ class _Store:
                 f"with `mlflow experiments restore -x {number}` or remove it with `mlflow gc`, then run `bench sync`"
             )
         return str(experiment.experiment_id)
+
+
+def _knows_more(run: Any, report: _Report) -> bool:
+    """Whether a whole run of this cell holds a number that the record has lost, such as its training curve."""
+    told = {point.key for point in report.points}
+    return _COMPLETE in run.data.tags and bool(set(run.data.metrics) - told)
 
 
 def over_folds(values: Sequence[float]) -> MeanStd:

@@ -7,24 +7,29 @@ or by what MLflow calls either, the run id in its interface. No data set is need
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..datasets.atlases import MNI152
-from ..datasets.cohort import Provenance
+from ..datasets.cohort import Provenance, Role
 from ..datasets.preparation import PreparationSettings
 from ..methods import Detector, methods
 from . import own
+from .checkpoint import load_weights
 from .errors import UserError
 from .preset import Plan
-from .record import RunRecord, ThresholdPair, all_records
+from .record import CONFIG, RecordError, RunRecord, ThresholdPair, all_records, finished
+from .record_files import CellConfig, CohortConfig
 from .scoring import Reader, score_of
 from .slices import Slab
-from .training import load_weights
 
 _MLFLOW_ID_LENGTH = 32
+
+
+class CodeWarning(UserWarning):
+    """Code that came with a run record is run."""
 
 
 @dataclass(frozen=True)
@@ -38,20 +43,27 @@ class TrainedRun:
     records: tuple[RunRecord, ...]
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> CellConfig:
         """What was run; all folds agree but for the fold."""
         return self.records[0].config
 
     @property
     def title(self) -> str:
         """Method, training data and preset, for people."""
-        config = self.config
-        return f"{config['title']} on {config['data_title']}, {' '.join([config['preset'], *config['changed']])}"
+        return f"{self.config.title} on {self.config.data_title}, {self.config.preset_title}"
 
     @property
     def plan(self) -> Plan:
-        """Every number of the run."""
-        return Plan.model_validate(self.config["plan"])
+        """Every number of the run.
+
+        Raises:
+            RecordError: it is damaged, or another version of uadbench wrote it.
+        """
+        try:
+            return Plan.model_validate(self.config.plan)
+        except ValueError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise RecordError(f"the plan in {self.records[0].folder / CONFIG} cannot be used: {reason}") from error
 
     @property
     def preparation(self) -> PreparationSettings:
@@ -66,7 +78,7 @@ class TrainedRun:
     @property
     def is_phantom(self) -> bool:
         """Whether it has learnt from the phantom's simulated brains."""
-        return bool(self.config["cohorts"]["healthy"]["name"].startswith("phantom"))
+        return self._healthy.is_phantom
 
     @property
     def provenance(self) -> Provenance | None:
@@ -75,8 +87,20 @@ class TrainedRun:
             return Provenance(
                 MNI152, None, n4_levels=0
             )  # its brains are grown in the atlas, each with its scanner's bias
-        prepared = self.config["cohorts"]["healthy"].get("prepared")
-        return None if prepared is None else Provenance(**prepared)
+        prepared = self._healthy.prepared
+        return None if prepared is None else Provenance(**prepared.model_dump())
+
+    @property
+    def _healthy(self) -> CohortConfig:
+        """The cohort that it has learnt from.
+
+        Raises:
+            RecordError: the record names none.
+        """
+        found = self.config.cohorts.get(Role.HEALTHY.value)
+        if found is None:
+            raise RecordError(f"{self.records[0].folder / CONFIG} is damaged: it names no healthy cohort")
+        return found
 
     @property
     def thresholds(self) -> dict[str, tuple[ThresholdPair, ...]]:
@@ -105,15 +129,15 @@ def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
         UserError: nothing, or more than one experiment, has that name, or nothing of it is finished.
     """
     path = Path(word)
-    if (path / "config.json").is_file():
+    if (path / CONFIG).exists():
         return _finished(word, [RunRecord(path)])
-    records = [record for record in all_records(runs) if record.config]
+    records = all_records(runs)
     wanted = _ids(word, mlflow_uri)
     for matches in (_is_cell, _is_family, _is_row):
         named = [record for record in records if any(matches(record, one) for one in wanted)]
         if named:
             return _finished(word, named)
-    known = ", ".join(sorted({str(record.config["row"]) for record in records if record.done})) or "none"
+    known = ", ".join(sorted({record.config.row for record in finished(records)})) or "none"
     raise UserError(
         f"--run {word}: no cell or parent of that name under {runs}; `bench list runs` lists them, "
         f"finished rows: {known}"
@@ -121,16 +145,15 @@ def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
 
 
 def _is_cell(record: RunRecord, word: str) -> bool:
-    return word in (record.folder.name, record.config["cell"])
+    return word in (record.folder.name, record.config.cell)
 
 
 def _is_family(record: RunRecord, word: str) -> bool:
-    config = record.config
-    return word in (config["recipe"], "/".join((config["recipe"], config["data"], config["splits"])))
+    return word in (record.config.recipe, "/".join(record.config.family))
 
 
 def _is_row(record: RunRecord, word: str) -> bool:
-    return bool(word == record.config["row"])
+    return word == record.config.row
 
 
 def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
@@ -145,23 +168,20 @@ def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
 def _finished(word: str, records: Sequence[RunRecord]) -> TrainedRun:
     done = [record for record in records if record.done]
     if not done:
-        raise UserError(f"--run {word}: {records[0].folder.name} is not finished; run it to its end first")
-    families: dict[tuple[Any, ...], list[RunRecord]] = {}
+        folder, problem = records[0].folder, records[0].problem()
+        raise UserError(f"--run {word}: {folder.name} {problem}; run it to its end first")
+    families: dict[tuple[str, ...], list[RunRecord]] = {}
     for record in done:
-        families.setdefault(_family(record.config), []).append(record)
+        families.setdefault((*record.config.family, record.config.fingerprint), []).append(record)
     if len(families) > 1:
         raise UserError(f"--run {word} names {len(families)} experiments, choose one: {_listed(families.values())}")
-    return TrainedRun(tuple(sorted(done, key=lambda record: int(record.config["fold"]))))
+    return TrainedRun(tuple(sorted(done, key=lambda record: record.config.fold)))
 
 
 def _listed(families: Iterable[Sequence[RunRecord]]) -> str:
     """Each experiment's recipe id, what it is, and its first cell."""
     runs = [TrainedRun(tuple(records)) for records in families]
-    return "; ".join(f"{run.config['recipe']} ({run.title}; {run.records[0].folder.name})" for run in runs)
-
-
-def _family(config: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(config[word] for word in ("recipe", "data", "fingerprint", "splits"))
+    return "; ".join(f"{run.config.recipe} ({run.title}; {run.records[0].folder.name})" for run in runs)
 
 
 def _reader(record: RunRecord, plan: Plan, slab: Slab, device: str) -> Reader:
@@ -170,32 +190,45 @@ def _reader(record: RunRecord, plan: Plan, slab: Slab, device: str) -> Reader:
         raise UserError(f"{record.best_checkpoint} is missing; train the cell again or choose another --run")
     try:
         detector = cls(cls.Settings.model_validate(plan.method))
-        load_weights(record, detector)
-    except (ValueError, RuntimeError, KeyError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"the weights of {record.folder.name} do not fit this version of {cls.__name__}: {reason}"
+            f"the settings of {record.folder.name} do not fit this version of {cls.__name__}: {reason}"
         ) from error
+    load_weights(record, detector)
     score = score_of(plan)
     _, state = record.score_state
     if score is not None and state:
         score.restore(state)
-    return Reader(detector.to(device).eval(), slab, plan.score, plan.train.precision, int(record.config["seed"]), score)
+    return Reader(detector.to(device).eval(), slab, plan.score, plan.train.precision, record.config.seed, score)
 
 
 def _class_of(record: RunRecord) -> type[Detector]:
     """The class of a record's method: from the file kept in the record, or the registry.
 
+    That file is code, perhaps a stranger's. So it is run only where the record was made with a file and this is it, to
+    the letter, and that is said.
+
     Raises:
-        UserError: no installed package registers it.
+        UserError: the file is missing or another, or no installed package registers the method.
     """
-    name = str(record.config["method"])
-    if record.method_file.exists():
-        found = [cls for cls in own.detectors_in(record.method_file) if cls.info.name == name]
-        if len(found) == 1:
-            return found[0]
-        raise UserError(f"{record.method_file} does not hold the method {name!r} that it was kept for")
+    name, source = record.config.method, str(record.config.content.get("source", ""))
+    if source.startswith(own.FILE_SOURCE):
+        return _class_in_file(record.method_file, name, source)
     known = methods()
     if name not in known:
         raise UserError(f"{record.folder.name} is a run of {name!r}, which no installed package registers; install it")
     return known[name]
+
+
+def _class_in_file(path: Path, name: str, source: str) -> type[Detector]:
+    file = own.OwnFile.read(path)
+    if own.FILE_SOURCE + file.digest != source:
+        raise UserError(
+            f"{path} is not the file that the cell was run with (sha256), so it is not run; bring that one back"
+        )
+    warnings.warn(f"the method {name} is the code in {path}, which is run now", CodeWarning, stacklevel=2)
+    found = [cls for cls in own.detectors_in(file) if cls.info.name == name]
+    if len(found) != 1:
+        raise UserError(f"{path} does not hold the method {name!r} that it was kept for")
+    return found[0]

@@ -8,13 +8,12 @@ subject) or (seed, step), a resumed training gives the numbers of an uninterrupt
 
 from __future__ import annotations
 
-import io
 import logging
 import math
-import signal
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -25,12 +24,17 @@ from torch import Tensor
 from ..datasets.store import VolumeStore
 from ..methods import Batch, Detector
 from ..methods.parts.seeds import derive_seed
+from .checkpoint import read_checkpoint, save_weights
 from .errors import UserError
-from .files import replacing, write_with
+from .files import write_with
 from .preset import TrainSettings
 from .progress import Bar, Reporter
-from .record import Epoch, RunRecord
+from .record import Epoch, RecordError, RunRecord
 from .slices import Slab, training_loader, validation_loader
+from .stopping import raise_stop
+from .trainer import fit, make_trainer
+
+_NEEDED_TO_RESUME = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
 
 
 class Diary(L.Callback):
@@ -64,9 +68,10 @@ class Diary(L.Callback):
         self._bar = bar
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed training must know."""
+        """What a resumed training must know; plain numbers and words, see `checkpoint`."""
         seconds = self._seconds + time.monotonic() - self._since
-        return {"best": self._best, "seconds": seconds, "history": [asdict(line) for line in self._history]}
+        history = [asdict(line) for line in self._history]
+        return {"cell": self._record.folder.name, "best": self._best, "seconds": seconds, "history": history}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
@@ -90,6 +95,7 @@ class Diary(L.Callback):
         """Note the loss and move the bar."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._train.add(loss, 1)
+        raise_stop()  # a method may have caught it
         if self._bar is not None:
             self._bar.advance()
 
@@ -151,25 +157,6 @@ class _Mean:
         return mean
 
 
-def save_weights(record: RunRecord, detector: L.LightningModule, epoch: int, val_loss: float) -> None:
-    """Write `best.ckpt`: state dict, epoch and validation loss.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-    content = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
-    torch.save({"state_dict": detector.state_dict(), "epoch": epoch, "val_loss": val_loss}, content)
-    with replacing(record.best_checkpoint) as path:
-        path.write_bytes(content.getbuffer())
-
-
-def load_weights(record: RunRecord, detector: Detector) -> float:
-    """Read `best.ckpt` into a detector and return its validation loss."""
-    content = torch.load(record.best_checkpoint, map_location="cpu", weights_only=True)
-    detector.load_state_dict(content["state_dict"])
-    return float(content["val_loss"])
-
-
 def train(
     detector: Detector,
     store: VolumeStore,
@@ -200,8 +187,9 @@ def train(
     )
     diary = Diary(record, every, seed)
     trainer = _trainer(settings, every, device, diary, detector)
-    resume = record.last_checkpoint if record.last_checkpoint.exists() else None
-    done = 0 if resume is None else len(loader) * (_resumed_epoch(record) + 1)
+    last = _last_epoch(record, reporter)
+    resume = None if last is None else record.last_checkpoint
+    done = 0 if last is None else len(loader) * (last + 1)
     with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar:
         diary.watch(bar)
         _fit(trainer, detector, loader, validation, resume)
@@ -213,39 +201,61 @@ def train(
     record.set_state("training", seconds_train=diary.state_dict()["seconds"])
 
 
-def _resumed_epoch(record: RunRecord) -> int:
-    history = record.history()
-    return history[-1].epoch if history else -1
+def _last_epoch(record: RunRecord, reporter: Reporter) -> int | None:
+    """The epoch that `last.ckpt` was written after, the history brought to that moment; None where there is none.
+
+    One that is not this cell's, or that cannot be read, is put aside, and the training begins anew.
+    """
+    if not record.last_checkpoint.exists():
+        return None
+    try:
+        content = read_checkpoint(record.last_checkpoint, *_NEEDED_TO_RESUME)
+        history = _history_in(content, record)
+    except RecordError as error:
+        reporter.say(f"  warning: {record.put_aside('checkpoints/last.ckpt', str(error))}")
+        return None
+    record.save_history(history)
+    return int(content["epoch"])
+
+
+def restore_history(record: RunRecord) -> None:
+    """Bring a training curve that was lost back from `last.ckpt`, where that is whole."""
+    with suppress(RecordError):
+        record.save_history(_history_in(read_checkpoint(record.last_checkpoint, *_NEEDED_TO_RESUME), record))
+
+
+def _history_in(content: dict[str, Any], record: RunRecord) -> tuple[Epoch, ...]:
+    """The training history that a checkpoint holds.
+
+    Raises:
+        RecordError: it is another cell's, or no checkpoint of ours.
+    """
+    try:
+        kept = content["callbacks"][Diary.__qualname__]
+        if kept["cell"] != record.folder.name:
+            raise RecordError(f"{record.last_checkpoint} belongs to another cell, {kept['cell']}")
+        return tuple(Epoch(**line) for line in kept["history"])
+    except (LookupError, TypeError) as error:
+        raise RecordError(f"{record.last_checkpoint} is no checkpoint of ours: it lacks {error}") from error
 
 
 def _trainer(settings: TrainSettings, every: int, device: str, diary: Diary, detector: Detector) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     optimizer = getattr(detector.settings, "optimizer", None)
     clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
-    return L.Trainer(
-        accelerator="gpu" if device.startswith("cuda") else device,
-        devices=1,
+    return make_trainer(
+        device,
         max_epochs=settings.epochs,
         precision=settings.precision,
         check_val_every_n_epoch=every,
-        num_sanity_val_steps=0,
         gradient_clip_val=clip or None,
         callbacks=[diary],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
     )
 
 
 def _fit(trainer: L.Trainer, detector: Detector, loader: Any, validation: Any, resume: Any) -> None:
-    """Run Lightning's loop; its way of leaving on Ctrl-C (exit code 1, SIGINT ignored) is turned back into Ctrl-C."""
-    handler = signal.getsignal(signal.SIGINT)
+    """Run the loop without Lightning's remarks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", module="torch.utils.data")
-        try:
-            trainer.fit(detector, loader, validation, ckpt_path=resume, weights_only=False)
-        except SystemExit as stop:
-            signal.signal(signal.SIGINT, handler)
-            raise KeyboardInterrupt from stop
+        fit(trainer, detector, loader, validation, ckpt_path=resume, weights_only=True)

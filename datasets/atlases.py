@@ -18,8 +18,10 @@ from scipy import ndimage
 
 from .download import TIMEOUT, download, own_cache, reason
 from .errors import DataError
+from .intensities import CLEAR_OF_BACKGROUND, canonical, common_value, faces_of
 from .nifti import read_volume
 from .registration import Atlas
+from .scan_file import sha256_of
 from .space import Grid
 
 AUTO = "auto"
@@ -116,7 +118,7 @@ def _title(known: KnownAtlas) -> str:
 
 
 def load_atlas(choice: str = MNI152) -> Atlas:
-    """An atlas by its name, "mni152" or "sri24", or from a file: a stripped image, its brain above 0.
+    """An atlas by its name, "mni152" or "sri24", or from a file: a stripped image on a constant background.
 
     Raises:
         DataError: SRI24 cannot be fetched; the file is missing or unreadable, or what it shows is no stripped brain.
@@ -180,17 +182,24 @@ def read_atlas(path: Path) -> Atlas:
         DataError: see `load_atlas`.
     """
     image, grid = read_volume(path)
-    if not np.isfinite(image).all():
-        raise DataError(f"{path} holds not-a-number or infinite voxels; an atlas must not")
     mask = _brain(image)
     volume = float(mask.sum()) * grid.voxel_ml
     if not _SMALLEST_ML < volume < _LARGEST_ML:
         raise DataError(
-            f"{path} is above 0 in {volume:.0f} ml, which is no stripped brain; give an atlas without skull, 0 outside"
+            f"{path} differs from its background in {volume:.0f} ml, which is no stripped brain; give an atlas without "
+            "skull, 0 outside"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Atlas(path.name, np.where(mask, image, np.float32(0)), mask, grid, digest)
+    try:
+        image = canonical(image, mask, CLEAR_OF_BACKGROUND)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return Atlas(path.name, image, mask, grid, sha256_of(path))
 
 
 def _brain(image: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(ndimage.binary_fill_holes(image > 0), dtype=np.bool_)
+    """All that differs from the value that most of the six faces have, holes filled."""
+    background = common_value(faces_of(image))
+    outside = ~np.isfinite(image)
+    if background is not None:
+        outside |= image == np.float32(background)
+    return np.asarray(ndimage.binary_fill_holes(~outside), dtype=np.bool_)

@@ -5,11 +5,28 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+import secrets
+import shlex
+import sys
+import time
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+_POLL = 0.05  # s, between two tries to get a lock
+_SAY_AFTER = 2.0  # s of waiting after which the user is told for whom
+PATIENCE = 60.0  # s of waiting for a process that gets no further, after which we give up
+_LONGEST_HOLDER = 200  # letters of a command line that are shown
+
+
+class LockWarning(UserWarning):
+    """Somebody else holds a lock, and we wait."""
+
+
+class LockTimeoutError(OSError):
+    """Somebody else held a lock for too long."""
 
 
 @contextmanager
@@ -23,17 +40,25 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: the disk is full or the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    partial = _new_file(path)
     try:
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
-        partial.chmod(0o644)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> Path:
+    """A new empty file beside `path`, of a name that nobody has; unlike mkstemp's it follows the umask."""
+    while True:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+        except FileExistsError:
+            continue
+        return partial
 
 
 def remove_partials(folder: Path, name: str = "*") -> None:
@@ -48,27 +73,71 @@ def remove_partials(folder: Path, name: str = "*") -> None:
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True, progress: Callable[[], Hashable] | None = None) -> Iterator[None]:
     """Hold a lock between processes; the system takes it away when its holder ends, however that comes about.
 
+    The holder writes its number and command line into the file, so that whoever waits can be told for whom.
+
     Args:
-        path: the lock's file, which stays.
-        wait: for another process that holds it.
+        path: the lock's file, which stays; a link is not followed, as it could lead to somebody's own file.
+        wait: for another process that holds it: a warning says for whom, and after a minute we give up.
+        progress: a value that changes while the holder gets on; the minute begins anew with each change.
 
     Raises:
         BlockingIOError: another process holds it and `wait` is False.
+        LockTimeoutError: another process held it for a minute without getting on.
         OSError: the file cannot be written.
     """
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o666), "r+", encoding="utf-8", errors="replace") as file:
+        if wait:
+            _wait_for(file.fileno(), path, progress or (lambda: None))
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} ({shlex.join(sys.argv)[:_LONGEST_HOLDER]})")
+        file.flush()
         yield
+
+
+def _wait_for(descriptor: int, path: Path, progress: Callable[[], Hashable]) -> None:
+    """Try until the lock is ours."""
+    begun = since = time.monotonic()
+    seen, told = progress(), False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            return
+        now = time.monotonic()
+        if now - begun > _SAY_AFTER and not told:
+            warnings.warn(f"waiting for {lock_holder(path)}, which holds {path}", LockWarning, stacklevel=4)
+            told = True
+        if (latest := progress()) != seen:
+            seen, since = latest, now
+        if now - since > PATIENCE:
+            raise LockTimeoutError(
+                f"{lock_holder(path)} has held {path} for {now - since:.0f} s; wait for it or stop it, then try again"
+            )
+        time.sleep(_POLL)
+
+
+def lock_holder(path: Path) -> str:
+    """Who holds a lock, in words."""
+    try:
+        said = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        said = ""
+    return said if said.isprintable() and said else "another process"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """A JSON object from a file, or None where there is no readable one."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .intensities import canonical
 from .space import Grid, to_sitk
 
 
@@ -38,7 +39,9 @@ class BiasSettings:
 def correct_bias(
     image: NDArray[np.float32], brain: NDArray[np.bool_], grid: Grid, settings: BiasSettings
 ) -> NDArray[np.float32]:
-    """Divide an image by its bias field; voxels outside the brain become 0.
+    """Bring an image to the form of `intensities` and divide it by its bias field; voxels outside the brain become 0.
+
+    N4 works on logarithms, so its field would depend on an offset.
 
     Args:
         image: float32 [Z, Y, X].
@@ -47,17 +50,13 @@ def correct_bias(
         settings: the numbers.
 
     Raises:
-        DataError: nothing positive inside the brain, or N4 gave up.
+        DataError: an empty mask, an image that is constant or not a number inside it, or N4 gave up.
     """
     import SimpleITK as sitk
 
+    positive = canonical(image, brain)
     if not settings.iterations:
-        return np.where(brain, image, np.float32(0))
-    inside = image[brain]
-    if inside.size == 0 or inside.max() <= 0:
-        raise DataError("the image is not positive anywhere inside the brain mask; check image and mask")
-    # N4 works on logarithms. A brain voxel at or below 0 is noise; it is given the smallest positive intensity.
-    positive = np.where(brain, np.maximum(image, inside[inside > 0].min()), np.float32(0))
+        return positive
     full, mask = to_sitk(positive, grid), to_sitk(brain, grid)
     factors = [max(1, min(settings.shrink, size // 8)) for size in full.GetSize()]
     corrector = sitk.N4BiasFieldCorrectionImageFilter()

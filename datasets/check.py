@@ -23,6 +23,7 @@ from .disk import DATA_SETS, SPLIT_CHOICES, FoundSet, find_set, scans_of
 from .errors import DataError
 from .preparation import PreparationSettings
 from .prepare import prepared_rows
+from .scan_header import USUAL, ReadLimits
 from .store import Progress
 from .workers import be_a_good_child, in_workers
 
@@ -97,6 +98,7 @@ def check_directory(
     *,
     limits: Limits | None = None,
     settings: PreparationSettings | None = None,
+    reading: ReadLimits = USUAL,
 ) -> Report:
     """Look at every scan of every set in a data directory, at its split and at what `bench prepare` noted.
 
@@ -107,6 +109,7 @@ def check_directory(
         progress: called with (scans done, scans in all).
         limits: the bounds; None for the usual ones.
         settings: the preparation at load; None for the protocol's.
+        reading: what is refused unread.
 
     Raises:
         DataError: there is no such directory, it holds no set at all, an unknown choice of splits, or a worker died.
@@ -115,7 +118,7 @@ def check_directory(
     sets = _find(directory, splits)
     rows = {role: prepared_rows(directory, found.info) for role, found in sets.items()}
     files = [one for role, found in sets.items() for one in _files(found, rows[role])]
-    work = partial(examine_scan, settings=settings or PreparationSettings())
+    work = partial(examine_scan, settings=settings or PreparationSettings(), reading=reading)
     facts = _examine(files, work, jobs, progress or (lambda _done, _total: None))
     split, defects = split_defects(directory, sets, splits)
     use = _Use.of(split)

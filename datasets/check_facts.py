@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from .cohort import Role
 from .errors import DataError
+from .intensities import common_value, faces_of, without_signal
 from .layout import IMAGE, MASK, SEGMENTATION
-from .nifti import as_mask, is_placed, read_volume, stored_axes
+from .nifti import as_mask, read_header, read_volume
 from .pose import mask_shape
 from .preparation import PreparationSettings, bounding_box, crop_or_pad, downsample_mask
+from .scan_file import sha256_of
+from .scan_header import USUAL, ReadLimits
 from .space import Grid
 
 _FEW_VALUES = 8  # as a mask has; without its place such a value says nothing
@@ -53,7 +56,8 @@ class FileFacts:
         shape: voxels (z, y, x), axes turned as near to RAS as they go.
         spacing: voxel sizes (x, y, z), mm.
         axes: its axes as stored, e.g. "LAS".
-        is_placed: whether the header says so, see `nifti.is_placed`.
+        is_placed: whether the header says so; if not, they are assumed.
+        by_qform: whether its sform is singular, so that its qform is read.
         is_sheared: whether they do not stand at right angles.
         tilt: the largest angle between an axis and its axis of the world, degrees.
     """
@@ -62,6 +66,7 @@ class FileFacts:
     spacing: tuple[float, ...]
     axes: str
     is_placed: bool
+    by_qform: bool
     is_sheared: bool
     tilt: float
 
@@ -73,14 +78,12 @@ class VoxelFacts:
     Attributes:
         digest: hash of the values in their places, without an empty margin.
         loose_digest: hash of the values in any order, so that mirroring or turning does not change it.
-        distinct: number of distinct values.
-        not_finite: number of voxels that are not a number or infinite.
+        distinct: number of distinct values; the background's counts as one.
     """
 
     digest: str
     loose_digest: str
     distinct: int
-    not_finite: int
 
 
 @dataclass(frozen=True)
@@ -117,11 +120,10 @@ class IntensityFacts:
     """The grey values inside the brain mask, and what lies outside.
 
     Attributes:
-        low: 1st percentile.
+        low: 1st percentile, of voxels that do not hold the background, as the others.
         middle: median.
         high: 99th percentile.
         not_finite: voxels of the brain that are not a number or infinite.
-        negative_share: share of the brain below 0.
         background_share: share of the mask that has the very value of the background.
         outside_share: voxels outside that are no background, as a share of the brain.
     """
@@ -130,7 +132,6 @@ class IntensityFacts:
     middle: float
     high: float
     not_finite: int
-    negative_share: float
     background_share: float
     outside_share: float
 
@@ -190,21 +191,22 @@ class ScanFacts:
     empty: tuple[str, ...]
 
 
-def examine_scan(files: ScanFiles, settings: PreparationSettings) -> ScanFacts:
+def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadLimits = USUAL) -> ScanFacts:
     """Read a scan and find out what there is to know; a file that cannot be read is a fact, too.
 
     Args:
         files: the scan.
         settings: the preparation at load, which decides what of a lesion is in the field of view.
+        reading: what is refused unread.
     """
-    volumes, unreadable = _read(files.paths)
+    volumes, unreadable = _read(files.paths, reading)
     masks, misfits = _fit(volumes, files.paths)
     brain, lesions = masks.get(MASK), masks.get(SEGMENTATION)
     image, grid = volumes.get(IMAGE, (None, None))
     return ScanFacts(
         role=files.role,
         scan=files.scan,
-        files={kind: _file_facts(files.paths[kind], grid) for kind, (_, grid) in volumes.items()},
+        files={kind: _file_facts(files.paths[kind], grid, reading) for kind, (_, grid) in volumes.items()},
         unreadable=unreadable,
         misfits=misfits,
         largest_label=_fractions(volumes),
@@ -220,11 +222,11 @@ def examine_scan(files: ScanFiles, settings: PreparationSettings) -> ScanFacts:
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def _read(paths: Mapping[str, Path]) -> tuple[dict[str, tuple[Array, Grid]], tuple[str, ...]]:
+def _read(paths: Mapping[str, Path], reading: ReadLimits) -> tuple[dict[str, tuple[Array, Grid]], tuple[str, ...]]:
     volumes, unreadable = {}, []
     for kind, path in paths.items():
         try:
-            volumes[kind] = read_volume(path)
+            volumes[kind] = read_volume(path, reading)
         except (DataError, MemoryError) as error:
             unreadable.append(str(error) or f"{path} does not fit into memory")
     return volumes, tuple(unreadable)
@@ -249,14 +251,16 @@ def _fit(
     return masks, tuple(misfits)
 
 
-def _file_facts(path: Path, grid: Grid) -> FileFacts:
+def _file_facts(path: Path, grid: Grid, reading: ReadLimits) -> FileFacts:
+    header = read_header(path, reading)
     linear = grid.affine[:3, :3] / grid.spacing
     tilt = float(np.degrees(np.arccos(np.clip(np.abs(linear).max(axis=0), 0, 1)).max()))
     return FileFacts(
         shape=tuple(grid.shape),
         spacing=tuple(grid.spacing.tolist()),
-        axes=stored_axes(path),
-        is_placed=is_placed(path),
+        axes=header.axes,
+        is_placed=header.assumed is None,
+        by_qform=header.by_qform,
         is_sheared=grid.is_sheared,
         tilt=tilt,
     )
@@ -266,9 +270,8 @@ def _changed(files: ScanFiles) -> tuple[str, ...]:
     changed = []
     for kind, digest in files.written.items():
         try:
-            with files.paths[kind].open("rb") as content:
-                same = hashlib.file_digest(content, "sha256").hexdigest() == digest
-        except OSError:
+            same = sha256_of(files.paths[kind]) == digest
+        except (DataError, OSError):
             continue  # that it cannot be read is said already
         changed += [] if same else [kind]
     return tuple(changed)
@@ -278,13 +281,14 @@ def _changed(files: ScanFiles) -> tuple[str, ...]:
 
 
 def _voxel_facts(image: Array) -> VoxelFacts:
-    held = np.isfinite(image) & (image != 0)
+    background = common_value(faces_of(image))
+    held = np.isfinite(image) & (image != np.float32(0 if background is None else background))
     values = np.sort(image[held])
-    distinct = int(np.count_nonzero(np.diff(values))) + bool(values.size) + bool(np.any(image == 0))
+    distinct = int(np.count_nonzero(np.diff(values))) + bool(values.size) + bool(values.size < image.size)
     core = np.where(held, image, np.float32(0))[bounding_box(held)] if values.size else image
     digest = hashlib.sha256(repr(core.shape).encode() + np.ascontiguousarray(core).tobytes()).hexdigest()
     loose = digest if distinct <= _FEW_VALUES else hashlib.sha256(values.tobytes()).hexdigest()
-    return VoxelFacts(digest, loose, distinct, int(image.size - np.count_nonzero(np.isfinite(image))))
+    return VoxelFacts(digest, loose, distinct)
 
 
 def _fractions(volumes: Mapping[str, tuple[Array, Grid]]) -> dict[str, float]:
@@ -315,20 +319,24 @@ def _intensity_facts(image: Array, brain: Mask) -> IntensityFacts | None:
     """The grey values of the brain; None where the mask is empty or no voxel of it holds a number."""
     inside, outside = image[brain], image[~brain]
     finite = inside[np.isfinite(inside)]
-    outside = outside[np.isfinite(outside)]
     if not finite.size:
         return None
-    low, middle, high = (float(value) for value in np.percentile(finite, [1, 50, 99]))
-    background = float(np.median(outside)) if outside.size else 0.0
-    far = np.abs(outside - np.float32(background)) > _SAME_GREY * (high - low)
+    common = common_value(outside)
+    empty = without_signal(finite, common)
+    signal = finite[~empty] if not empty.all() else finite
+    outside = outside[np.isfinite(outside)]
+    low, middle, high = (float(value) for value in np.percentile(signal, [1, 50, 99]))
+    background = common if common is not None else float(np.median(outside)) if outside.size else 0.0
+    near = np.abs(outside - np.float32(background)) <= _SAME_GREY * (
+        high - low
+    )  # of a background that is no number, none
     return IntensityFacts(
         low=low,
         middle=middle,
         high=high,
         not_finite=int(inside.size - finite.size),
-        negative_share=float(np.mean(finite < 0)),
-        background_share=float(np.mean(finite == np.float32(background))),
-        outside_share=float(np.count_nonzero(far)) / inside.size,
+        background_share=float(np.mean(empty)),
+        outside_share=float(np.count_nonzero(~near)) / inside.size,
     )
 
 

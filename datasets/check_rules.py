@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from .check_facts import BrainFacts, IntensityFacts, LesionFacts, ScanFacts
+from .check_facts import BrainFacts, IntensityFacts, LesionFacts, ScanFacts, VoxelFacts
 from .cohort import Role
 from .errors import shorten
 from .layout import IMAGE, MASK, SEGMENTATION
@@ -42,6 +42,7 @@ class Kind(StrEnum):
     TILTED = "tilted"
     AXES = "axes"
     UNPLACED = "no orientation"
+    BY_QFORM = "read by qform"
     PLACE = "place"
     EXTENT = "extent"
     POSE = "turned"
@@ -53,9 +54,7 @@ class Kind(StrEnum):
     NOT_STRIPPED = "not stripped"
     RIM = "rim"
     NOT_FINITE = "not a number"
-    NOT_FINITE_OUTSIDE = "not a number outside"
     CONSTANT = "constant"
-    NEGATIVE = "negative"
     FEW_VALUES = "few values"
     UNLIKE = "unlike the others"
     SITES = "sites"
@@ -93,7 +92,8 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.TILTED: "axes tilted against the world, which a run does not undo; resample these scans",
         Kind.AXES: "axes stored otherwise than RAS; reading turns them",
         Kind.UNPLACED: "headers that do not say which way their axes point (sform and qform code 0); LAS is assumed, "
-        "so left may be right",
+        "or what is named, so left may be right",
+        Kind.BY_QFORM: "headers whose sform is singular; their qform is read",
         Kind.PLACE: "the brain lies elsewhere in the world than in the other scans; look at its registration",
         Kind.EXTENT: "the brain is larger or smaller than in the other scans; look at its registration",
         Kind.POSE: "by the shape of its mask the brain does not lie as the header says; look at these scans",
@@ -105,9 +105,7 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.NOT_STRIPPED: "the image goes on outside the brain mask (share of the brain's volume); strip the skull",
         Kind.RIM: "the image goes on a little outside the brain mask (share of the brain's volume)",
         Kind.NOT_FINITE: "the image holds not-a-number or infinite voxels inside the brain",
-        Kind.NOT_FINITE_OUTSIDE: "the image holds not-a-number or infinite voxels outside the brain; a run takes 0",
         Kind.CONSTANT: "the image is constant inside the brain",
-        Kind.NEGATIVE: "negative intensities inside the brain (share)",
         Kind.FEW_VALUES: "the image holds few distinct values",
         Kind.UNLIKE: "grey values unlike the set's (median between the 1st and 99th percentile); is it a T2",
         Kind.NO_LESION: "the segmentation marks nothing; correct it or take the scan out",
@@ -121,7 +119,7 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.CHANGED: "files changed since `bench prepare` wrote them; prepare them again, or remove their rows",
         Kind.LOST: "`bench prepare` wrote files that are gone; prepare these scans again, or remove their rows",
         Kind.NO_ROW: "scans among prepared ones that `bench prepare` did not write",
-        Kind.REGISTRATION: "the registration stands out for the worse; look at these scans",
+        Kind.REGISTRATION: "the registration failed or stands out for the worse; look at these scans and their masks",
         Kind.NOT_PREPARED: "scans of the download that could not be prepared",
     }
 )
@@ -142,7 +140,6 @@ class Limits:
         rim_share: image outside the mask, as a share of the brain, that is worth a remark.
         skull_share: the same, that means a skull.
         lesion_outside: share of a lesion outside the brain that is worth a remark, and that is an error.
-        negative_share: share of negative voxels in the brain that is worth a remark.
         distinct: fewer distinct values are worth a remark.
         tilt: degrees.
         field_mm: edge of the field of view at load, left to right and front to back.
@@ -159,7 +156,6 @@ class Limits:
     rim_share: float = 0.01
     skull_share: float = 0.1
     lesion_outside: tuple[float, float] = (0.01, 0.2)
-    negative_share: float = 0.01
     distinct: int = 64
     tilt: float = 1.0
     field_mm: float = PreparationSettings.side
@@ -242,7 +238,7 @@ def scan_defects(facts: ScanFacts, limits: Limits) -> tuple[Defect, ...]:
     if facts.intensities is not None:
         rules += _intensity_rules(facts.intensities, limits)
     if facts.voxels is not None:
-        rules += _voxel_rules(facts, limits)
+        rules += _voxel_rules(facts.voxels, limits)
     if facts.lesions is not None:
         rules += _lesion_rules(facts, facts.lesions, limits)
     return tuple(Defect(kind, severity, (facts.role,), facts.scan, value) for kind, severity, value in rules)
@@ -266,7 +262,9 @@ def _file_rules(facts: ScanFacts, limits: Limits) -> Iterator[_Rule]:
     if image is None:
         return
     if not image.is_placed:
-        yield Kind.UNPLACED, _REMARK, ""
+        yield Kind.UNPLACED, _REMARK, "" if image.axes == "LAS" else image.axes
+    if image.by_qform:
+        yield Kind.BY_QFORM, _REMARK, ""
     if not all(limits.side[0] <= count <= limits.side[1] for count in image.shape):
         yield Kind.SIZE, _ERROR, " x ".join(map(str, image.shape))
     if any(abs(size - 1) > VOXEL_TOLERANCE for size in image.spacing):
@@ -309,17 +307,9 @@ def _intensity_rules(grey: IntensityFacts, limits: Limits) -> Iterator[_Rule]:
         yield Kind.NOT_STRIPPED, _ERROR, f"{grey.outside_share:.0%}"
     elif grey.outside_share > limits.rim_share:
         yield Kind.RIM, _REMARK, f"{grey.outside_share:.1%}"
-    if grey.negative_share > limits.negative_share:
-        yield Kind.NEGATIVE, _REMARK, f"{grey.negative_share:.0%}"
 
 
-def _voxel_rules(facts: ScanFacts, limits: Limits) -> Iterator[_Rule]:
-    voxels, grey = facts.voxels, facts.intensities
-    if voxels is None:
-        return
-    inside = grey.not_finite if grey is not None else 0
-    if voxels.not_finite > inside:
-        yield Kind.NOT_FINITE_OUTSIDE, _REMARK, f"{voxels.not_finite - inside} voxels"
+def _voxel_rules(voxels: VoxelFacts, limits: Limits) -> Iterator[_Rule]:
     if 1 < voxels.distinct < limits.distinct:
         yield Kind.FEW_VALUES, _REMARK, str(voxels.distinct)
 

@@ -15,7 +15,7 @@ from .cohort import Role, Splits
 from .disk import DATA_SETS, FoundSet, choose_splits, find_set, scans_of
 from .errors import DataError, Finding
 from .layout import IMAGE, SPLITS_FOLDER, DataSetInfo, scan_path
-from .prepare import ROWS, SET_FILE, find_outliers, row_provenance
+from .prepare import ROWS, SET_FILE, doubt_of, find_outliers, row_provenance
 from .splits import has_split_files
 
 #: By role and scan, what `bench prepare` noted.
@@ -108,7 +108,8 @@ def row_defects(directory: Path, found: FoundSet, rows: Mapping[str, Mapping[str
         for scan in sorted(set(found.scans) - set(rows)):
             yield Defect(Kind.NO_ROW, Severity.REMARK, (role,), scan)
     for scan, why in find_outliers({scan: row for scan, row in rows.items() if "registration" in row}).items():
-        yield Defect(Kind.REGISTRATION, Severity.REMARK, (role,), scan, why)
+        severity = Severity.ERROR if doubt_of(rows[scan]) else Severity.REMARK
+        yield Defect(Kind.REGISTRATION, severity, (role,), scan, why)
     summary = read_json(directory / ROWS / found.info.name / SET_FILE) or {}
     for failure in summary.get("failures", []):
         yield Defect(Kind.NOT_PREPARED, Severity.REMARK, (role,), str(failure.get("scan")))

@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from . import brats21, ixi, mslub
 from .atomic import read_json, write_json
 from .audit import audit, deleak, leaks_among
 from .cohort import Cohort, Data, Fold, Part, Provenance, Role, Splits, Subject
 from .errors import DataError, LeakError, Problem, shorten
-from .layout import IMAGE, MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, SUFFIXES, DataSetInfo, scan_path
+from .layout import IMAGE, MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path, stem_of, suffix_of
 from .nifti import read_image, read_mask
 from .preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
 from .prepare import provenance_of
+from .scan_file import is_pair, scan_parts, scan_stamp, sha256_of
 from .splits import (
     OWN_SPLIT_SEED,
     age_notes,
@@ -41,6 +43,7 @@ SPLIT_CHOICES = ("published", "deleaked", "own")
 
 _PHANTOM_TITLES = {Role.HEALTHY: "phantom healthy", Role.TUMOURS: "phantom tumours", Role.MS: "phantom MS"}
 _SOURCE_HASHES = "source-hashes.json"
+_ENTRY_LENGTH = 3  # of its entries, at least: size, time, SHA-256
 _LEAK_REMEDY = (
     "Choose --splits deleaked to drop the leaking scans, --splits own for a partition of our own, "
     "or --splits published to accept the leaks (the results then say so)."
@@ -160,20 +163,24 @@ def find_set(directory: Path, info: DataSetInfo) -> FoundSet:
 
 
 def _index(folder: Path, kind: str) -> tuple[dict[str, Path], list[str]]:
-    """The NIfTI files of a folder by scan, "IXI002-Guys-0828" for IXI002-Guys-0828_t2.nii.gz; what stands twice."""
+    """The files of a folder by scan, "IXI002-Guys-0828" for IXI002-Guys-0828_t2.nii.gz; what stands twice.
+
+    A pair of .hdr and .img is one scan, named by its header.
+    """
     index: dict[str, Path] = {}
     doubled: list[str] = []
     if not folder.is_dir():
         return index, doubled
     for path in sorted(folder.iterdir()):
-        suffix = next((suffix for suffix in SUFFIXES if path.name.endswith(suffix)), None)
-        if suffix is None or path.name.startswith("."):
+        if suffix_of(path.name) is None or path.name.startswith("."):
             continue
-        scan = path.name.removesuffix(suffix).removesuffix(f"_{kind}")
-        if scan in index:
-            doubled.append(f"{index[scan]} and {path.name} are the same scan; remove one of them")
-        else:
+        scan = stem_of(path.name).removesuffix(f"_{kind}")
+        if scan not in index:
             index[scan] = path
+        elif is_pair(index[scan], path) and path in scan_parts(index[scan]):
+            index[scan] = scan_parts(path)[0]
+        else:
+            doubled.append(f"{index[scan]} and {path.name} are the same scan; remove one of them")
     return index, doubled
 
 
@@ -380,20 +387,25 @@ class _PrepareScan:
 def _hash_sources(cache: Path, paths: Sequence[Path], jobs: int) -> dict[Path, str]:
     """SHA-256 of every source file; a file whose size and time have not changed is not read again."""
     cache.mkdir(parents=True, exist_ok=True)
-    known = read_json(cache / _SOURCE_HASHES) or {}
-    stamps = {path: [path.stat().st_size, path.stat().st_mtime_ns] for path in paths}
+    known = _known_hashes(cache / _SOURCE_HASHES)
+    stamps = {path: _stamp(path) for path in paths}
     unknown = [path for path in paths if known.get(str(path.resolve()), [None])[:-1] != stamps[path]]
     with ThreadPoolExecutor(max(1, jobs)) as pool:
-        fresh = dict(zip(unknown, pool.map(_hash_file, unknown), strict=True))
+        fresh = dict(zip(unknown, pool.map(sha256_of, unknown), strict=True))
     if fresh:
         entries = {str(path.resolve()): [*stamps[path], digest] for path, digest in fresh.items()}
         write_json(cache / _SOURCE_HASHES, {**known, **entries})
     return {path: fresh.get(path) or known[str(path.resolve())][-1] for path in paths}
 
 
-def _hash_file(path: Path) -> str:
+def _known_hashes(path: Path) -> dict[str, Any]:
+    """By file: its stamp and SHA-256; entries that no version of ours wrote are left out."""
+    found = read_json(path) or {}
+    return {name: entry for name, entry in found.items() if isinstance(entry, list) and len(entry) >= _ENTRY_LENGTH}
+
+
+def _stamp(path: Path) -> list[int]:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return scan_stamp(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); check its permissions or copy it again") from error

@@ -7,7 +7,8 @@
     DIR/splits/avail_t2.csv           optional: the healthy scans that have a T2
     DIR/splits/ages.csv               optional: ages (columns img_name, age) for a split of our own
 
-A scan is called `<id>_t2.nii.gz`, its brain mask `<id>_mask.nii.gz`, its segmentation `<id>_seg.nii.gz`. A set's folder
+A scan is called `<id>_t2.nii.gz`, its brain mask `<id>_mask.nii.gz`, its segmentation `<id>_seg.nii.gz`; that is how
+scans are written, and any of `SUFFIXES` in any case is read (`.hdr` and `.img` are one scan). A set's folder
 that holds a file PHANTOM.json is an export of the phantom and is called so wherever it is shown.
 """
 
@@ -20,7 +21,8 @@ from pathlib import Path
 from .cohort import Role
 
 IMAGE, MASK, SEGMENTATION = "t2", "mask", "seg"
-SUFFIXES = (".nii.gz", ".nii")
+#: Of the files that are read, in any case; a scan that is written has the first.
+SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh.gz", ".mgh", ".hdr.gz", ".hdr", ".img.gz", ".img")
 PHANTOM_MARK = "PHANTOM.json"
 SPLITS_FOLDER = "splits"
 AVAILABLE_T2 = "avail_t2.csv"
@@ -73,6 +75,16 @@ class DataSetInfo:
     def fold_csv(self, part: str, fold: int) -> str:
         """Name of the file that lists the "train" or "val" scans of a fold of the healthy set."""
         return f"{self.csv_prefix}_{part}_fold{fold}.csv"
+
+
+def suffix_of(name: str) -> str | None:
+    """The suffix of a scan's file in lower case, such as ".nii.gz"; None of a file that is read as no scan."""
+    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+
+
+def stem_of(name: str) -> str:
+    """A file's name without the suffix that `suffix_of` finds."""
+    return name[: len(name) - len(suffix_of(name) or "")]
 
 
 def scan_path(directory: Path, info: DataSetInfo, kind: str, scan: str) -> Path:

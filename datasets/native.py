@@ -1,7 +1,8 @@
 """A scan's own space: maps that were made elsewhere, written on the scan's grid with the scan's affine.
 
 Whoever opens a map beside the scan must see one lie on the other, in any viewer. So the result has the very voxels of
-the file that was given, in its storage order, with its affine and the codes that say what the affine means.
+the file that was given, in its storage order, with its affine, the unit that this counts in and the codes that say what
+it means: a viewer that heeds units and one that does not show either file in the same place.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .atomic import replacing
-from .errors import DataError
+from .nifti import read_header
+from .scan_header import USUAL, ReadLimits, in_unit
 from .space import Affine, Grid, resample
 
 _COMPRESSION = 4
@@ -32,16 +34,15 @@ class NativeSpace:
         grid: shape (k, j, i) of the stored array, reversed as all arrays here, and its affine over (i, j, k).
         sform_code: what the sform is aligned to, as NIfTI counts; 0 where there is none.
         qform_code: the same for the qform.
+        unit: what the file counts lengths in, as nibabel calls it: "mm", "meter" or "micron".
+        remark: what the user should know of the orientation; None where the header gives it plainly.
     """
 
     grid: Grid
     sform_code: int
     qform_code: int
-
-    @property
-    def is_placed(self) -> bool:
-        """Whether the file says how its axes lie, see `nifti.is_placed`."""
-        return self.sform_code > 0 or self.qform_code > 0
+    unit: str = "mm"
+    remark: str | None = None
 
     def take(self, array: NDArray[_ScalarT], grid: Grid, from_native: Affine) -> NDArray[_ScalarT]:
         """Bring a volume from elsewhere: linear for maps, nearest for masks, 0 where it does not reach.
@@ -54,22 +55,15 @@ class NativeSpace:
         return resample(array, grid, self.grid, from_native)
 
 
-def read_native(path: Path) -> NativeSpace:
+def read_native(path: Path, limits: ReadLimits = USUAL) -> NativeSpace:
     """The space of a file that `read_volume` could read.
 
     Raises:
         DataError: the file cannot be read.
     """
-    import nibabel as nib
-
-    try:
-        image: Any = nib.load(path)
-    except (OSError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError) as error:
-        raise DataError(f"{path} cannot be read ({error}); copy or convert it again") from error
-    grid = Grid(tuple(image.shape[2::-1]), np.asarray(image.affine, dtype=np.float64))
-    if not isinstance(image, nib.Nifti1Image):
-        return NativeSpace(grid, sform_code=1, qform_code=0)
-    return NativeSpace(grid, int(image.header["sform_code"]), int(image.header["qform_code"]))
+    header = read_header(path, limits)
+    grid = Grid(header.shape[::-1], header.affine)
+    return NativeSpace(grid, header.sform_code, header.qform_code, header.unit, header.remark)
 
 
 def write_native(path: Path, array: NDArray[Any], space: NativeSpace, description: str) -> None:
@@ -91,11 +85,12 @@ def write_native(path: Path, array: NDArray[Any], space: NativeSpace, descriptio
     if len(text) > _LONGEST_DESCRIPTION or array.shape != space.grid.shape:
         raise ValueError(f"{path}: description of {len(text)} bytes, shape {array.shape} in {space.grid.shape}")
     values = array.astype(np.uint8) if array.dtype == np.bool_ else array
-    image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), space.grid.affine)
-    image.header.set_xyzt_units("mm")
+    affine = in_unit(space.grid.affine, space.unit)
+    image: Any = nib.Nifti1Image(np.ascontiguousarray(values.transpose(2, 1, 0)), affine)
+    image.header.set_xyzt_units(space.unit)
     image.header["descrip"] = text
     if space.sform_code or space.qform_code:
-        image.set_sform(space.grid.affine, space.sform_code)
-        image.set_qform(space.grid.affine, space.qform_code)
+        image.set_sform(affine, space.sform_code)
+        image.set_qform(affine, space.qform_code)
     with replacing(path) as partial:
         partial.write_bytes(gzip.compress(image.to_bytes(), _COMPRESSION, mtime=0))

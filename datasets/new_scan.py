@@ -10,7 +10,6 @@ The steps are those of `scan_preparation`, then those of `preparation`; a step t
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,13 +18,22 @@ from numpy.typing import NDArray
 
 from .bias import correct_bias
 from .errors import DataError
+from .intensities import canonical, without_background
 from .native import NativeSpace, read_native
 from .nifti import as_mask, read_volume
 from .preparation import PreparationSettings, PreparedVolume, bounding_box, prepare_volume, prepared_grid
-from .registration import Atlas, Registration, register_affine
-from .scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan
+from .registration import Atlas, Registration, doubt_about, register_affine
+from .scan_header import HEADS, ReadLimits
+from .scan_preparation import (
+    PreparedScan,
+    RawVolumes,
+    ScanSettings,
+    prepare_scan,
+    refuse_constant,
+    refuse_not_finite,
+)
 from .skull_strip import MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
-from .space import Affine, Grid
+from .space import Affine, Grid, resample
 from .workers import one_itk_thread
 
 AUTO = "auto"
@@ -44,8 +52,10 @@ class ReadyScan:
         to_scan: matrix from atlas world to the scan's world, RAS+ mm [4, 4]; the identity where nothing was moved.
         native: the scan's own space.
         registration: its quality; None where the scan was in its place already.
+        brain_ml: volume of the brain in the scan's own space.
         steps: what was done or skipped, in order, a sentence each.
-        image: the scan as it was read, float32 [Z, Y, X] of axes near RAS.
+        image: the scan as it was read, but for a background as dark as its brain's darkest voxel and finite, float32
+            [Z, Y, X] of axes near RAS.
         image_grid: where that lies.
     """
 
@@ -54,6 +64,7 @@ class ReadyScan:
     to_scan: Affine
     native: NativeSpace
     registration: Registration | None
+    brain_ml: float
     steps: tuple[str, ...]
     image: NDArray[np.float32]
     image_grid: Grid
@@ -62,6 +73,11 @@ class ReadyScan:
     def from_scan(self) -> Affine:
         """Matrix from the scan's world to atlas world."""
         return np.asarray(np.linalg.inv(self.to_scan))
+
+    @property
+    def doubt(self) -> str:
+        """Why its place in the atlas is not to be believed, see `registration.doubt_about`; empty if it is."""
+        return doubt_about(float("nan") if self.registration is None else self.registration.mask_dice, self.brain_ml)
 
     @property
     def volume_factor(self) -> float:
@@ -92,31 +108,32 @@ def ready_scan(
     choice: str,
     scan_settings: ScanSettings,
     settings: PreparationSettings,
+    limits: ReadLimits = HEADS,
 ) -> ReadyScan:
     """Read and prepare a scan.
 
     Args:
-        path: a NIfTI file of any orientation and voxel size.
+        path: a file of any orientation and voxel size, see `layout.SUFFIXES`.
         mask_path: its brain mask, on the same grid; None where it has none.
         atlas: the space to bring it to.
         choice: "auto" (stripped scans are recognised, others go to the first learned stripper that is installed), or
             what `make_stripper` takes.
         scan_settings: the numbers of the preparation of raw scans.
         settings: the numbers of the preparation at load.
+        limits: what is refused unread.
 
     Raises:
         DataError: the scan or its mask cannot be read or makes no sense, or no skull stripper is there.
     """
-    image, grid = read_volume(path)
-    native = read_native(path)
-    if not np.isfinite(image).all():
-        raise DataError(f"{path} holds not-a-number or infinite voxels; export it again")
-    if image.min() == image.max():
-        raise DataError(f"{path} is constant (value {image.min():g}); export it again")
-    brain, stripper, by = _brain(path, image, grid, mask_path, choice)
+    image, grid = read_volume(path, limits)
+    native = read_native(path, limits)
+    refuse_constant(image, str(path))
+    brain, stripper, by = _brain(path, image, grid, mask_path, choice, limits)
     with one_itk_thread():
-        scan, steps = _prepared(image, grid, brain, stripper, atlas, scan_settings)
+        whole = image if brain is None else _canonical(path, image, brain)
+        scan, steps = _prepared(whole, grid, brain, stripper, atlas, scan_settings)
         volume = prepare_volume(scan.image, scan.brain, None, settings)
+    in_scan = resample(scan.brain, scan.grid, grid, np.asarray(np.linalg.inv(scan.registration.to_scan)))
     in_place = bool(np.array_equal(scan.registration.to_scan, np.eye(4)))
     return ReadyScan(
         volume=volume,
@@ -124,39 +141,31 @@ def ready_scan(
         to_scan=scan.registration.to_scan,
         native=native,
         registration=None if in_place else scan.registration,
+        brain_ml=float(np.count_nonzero(in_scan)) * grid.voxel_ml,
         steps=(*_assumption(native), by, *steps),
-        image=image,
+        image=without_background(image, in_scan),
         image_grid=grid,
     )
 
 
-def _assumption(native: NativeSpace) -> tuple[str, ...]:
-    if native.is_placed:
-        return ()
-    return ("orientation: the header gives none (sform and qform code 0); LAS is assumed",)
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+def _canonical(path: Path, image: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
     try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror or error}; check the path and its permissions"
-        ) from error
+        return canonical(image, brain)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _assumption(native: NativeSpace) -> tuple[str, ...]:
+    return () if native.remark is None else (native.remark,)
 
 
 def _brain(
-    path: Path, image: NDArray[np.float32], grid: Grid, mask_path: Path | None, choice: str
+    path: Path, image: NDArray[np.float32], grid: Grid, mask_path: Path | None, choice: str, limits: ReadLimits
 ) -> tuple[NDArray[np.bool_] | None, SkullStripper, str]:
     """The brain where it is known already, who finds it where not, and a sentence on it."""
     if mask_path is not None:
-        mask = _read_mask(mask_path, path, grid)
+        mask = _read_mask(mask_path, path, grid, limits)
+        refuse_not_finite(image, mask, str(path))
         return mask, MaskFile(), f"skull strip: the mask {mask_path.name}"
     if choice == MASK_FILE:
         raise DataError(f"{path}: --skull-strip mask-file needs the mask; give it with --mask")
@@ -174,8 +183,8 @@ def _brain(
     return None, stripper, f"skull strip: {stripper.name}"
 
 
-def _read_mask(mask_path: Path, path: Path, grid: Grid) -> NDArray[np.bool_]:
-    mask = as_mask(*read_volume(mask_path), str(mask_path), path.name, grid)
+def _read_mask(mask_path: Path, path: Path, grid: Grid, limits: ReadLimits) -> NDArray[np.bool_]:
+    mask = as_mask(*read_volume(mask_path, limits), str(mask_path), path.name, grid)
     if not mask.any():
         raise DataError(f"{mask_path} is empty; repeat the skull stripping of {path.name}")
     return mask

@@ -19,9 +19,12 @@ Grey values after the 1st to 99th percentile (real in brackets): white matter 0.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .cohort import Cohort, Data, Role, Subject
 from .phantom_export import export_nifti
@@ -58,6 +61,7 @@ __all__ = [
 ]
 
 _PROTOCOL = PreparationSettings()
+_KEY_LENGTH = 12
 
 
 def load_phantom(
@@ -73,7 +77,8 @@ def load_phantom(
 
     Args:
         size: DEMO or PAPER, or another.
-        cache: folder of stores; the phantom's are `phantom-<size>-seed<seed>/{healthy,tumours,ms}`.
+        cache: folder of stores; the phantom's are `phantom-<size>-seed<seed>-<key>/{healthy,tumours,ms}`, the key being
+            that of its version and preparation, so that runs of other numbers keep theirs.
         seed: the seed of the cohort.
         jobs: worker processes; each needs about 0.8 GB.
         progress: called with (subjects done, subjects in all) over the three sets.
@@ -84,22 +89,16 @@ def load_phantom(
     """
     members = {role: subjects(size, role) for role in Role}
     total = sum(len(people) for people in members.values())
+    recipe = _recipe(seed, settings)
+    folder = cache / f"phantom-{size.name}-seed{seed}-{_key(recipe)}"
     cohorts: dict[Role, Cohort] = {}
     done = 0
     for role, people in members.items():
-        manifest = {
-            "source": "phantom",
-            "phantom_version": PHANTOM_VERSION,
-            "role": role.value,
-            "seed": seed,
-            "preparation_version": PREPARATION_VERSION,
-            "preparation": asdict(settings),
-        }
         store = build_store(
-            cache / f"phantom-{size.name}-seed{seed}" / role.value,
+            folder / role.value,
             people,
             partial(_prepare, role=role, seed=seed, settings=settings),
-            manifest,
+            {**recipe, "role": role.value},
             has_lesions=role is not Role.HEALTHY,
             jobs=jobs,
             progress=_part_of(progress, done, total),
@@ -113,6 +112,21 @@ def load_phantom(
         lesions={role: cohorts[role] for role in (Role.TUMOURS, Role.MS)},
         splits=phantom_splits(size),
     )
+
+
+def _recipe(seed: int, settings: PreparationSettings) -> dict[str, Any]:
+    """What determines the volumes beside role and subject."""
+    return {
+        "source": "phantom",
+        "phantom_version": PHANTOM_VERSION,
+        "seed": seed,
+        "preparation_version": PREPARATION_VERSION,
+        "preparation": asdict(settings),
+    }
+
+
+def _key(recipe: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
 
 
 def _prepare(subject: Subject, role: Role, seed: int, settings: PreparationSettings) -> PreparedVolume:

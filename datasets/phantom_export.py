@@ -10,8 +10,8 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from .layout import IMAGE, MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, Data
 from .phantom_anatomy import load_atlas
 from .phantom_subjects import MODELS, PHANTOM_VERSION, PhantomSize, phantom_splits, simulate, subjects
 from .store import Progress
-from .workers import worker_context
+from .workers import be_a_good_child, in_workers
 
 _COMPRESSION = 3
 _HEADER = ("", "img_name", "age", "site", "label", "img_path", "mask_path", "seg_path", "Agegroup")
@@ -83,14 +83,18 @@ def _write_scans(size: PhantomSize, directory: Path, seed: int, jobs: int, progr
             done += 1
             report(done, len(tasks))
         return
-    pool = ProcessPoolExecutor(min(jobs, len(missing)), mp_context=worker_context())
     try:
-        for future in as_completed([pool.submit(write, subject, role) for subject, role in missing]):
-            future.result()
+        for _ in in_workers(partial(_write_task, write), missing, min(jobs, len(missing)), be_a_good_child):
             done += 1
             report(done, len(tasks))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a worker process died, probably for lack of memory; start again where more is free: what is done is kept"
+        ) from error
+
+
+def _write_task(write: Callable[[Subject, Role], None], task: tuple[Subject, Role]) -> None:
+    write(*task)
 
 
 def _paths(directory: Path, subject: Subject, role: Role) -> dict[str, Path]:

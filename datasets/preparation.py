@@ -3,7 +3,8 @@
 The order is the benchmark's protocol (Behrendt et al., "Patched diffusion models for unsupervised anomaly detection in
 brain MRI", MIDL 2023, and the papers that build on it): crop to the brain, curvature-flow smoothing, crop or zero-pad
 around the centre to 192×192×100, intensities to [0, 1] by the 1st and 99th percentile inside the brain, downsample by 2
-(cubic B-spline for the image, nearest for the masks).
+(cubic B-spline for the image, nearest for the masks). Before it, grey values get the form of `intensities`, so that
+neither scale nor offset nor what lies outside the brain mask counts: the protocol strips, so 0 is all that lies there.
 
 The coarse grid is centred on the fine one: with factor f the centre of coarse voxel i lies at fine coordinate
 f·i + (f-1)/2, so a coarse voxel covers exactly f×f×f fine ones and image and masks stay aligned. For an even factor
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .intensities import canonical
 from .space import Grid
 
-PREPARATION_VERSION = 1  # raise it when a change below changes the numbers: stores are then built anew
+PREPARATION_VERSION = 2  # raise it when a change below changes the numbers: stores are then built anew
 
 _ScalarT = TypeVar("_ScalarT", np.float32, np.bool_)
 
@@ -104,7 +106,7 @@ def prepare_volume(
     _check_input(t2, brain_mask, lesion_mask)
     box = bounding_box(brain_mask)
     brain = brain_mask[box].astype(np.bool_)
-    image = np.where(np.isfinite(t2[box]), t2[box], 0).astype(np.float32)  # only the background may hold NaN
+    image = canonical(t2[box], brain)
     image = _smooth_what_is_kept(image, settings)
     image, brain = crop_or_pad(image, settings.fine_shape), crop_or_pad(brain, settings.fine_shape)
     image = scale_to_percentiles(image, brain, settings.lower_percentile, settings.upper_percentile)

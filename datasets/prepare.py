@@ -16,7 +16,6 @@ set by the modified z-score (Iglewicz and Hoaglin 1993), and what stands out is 
 from __future__ import annotations
 
 import csv
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -39,9 +38,12 @@ from .atomic import locked, read_json, remove_partials, replacing, write_json
 from .cohort import Provenance
 from .errors import DataError, shorten
 from .layout import AGES, IMAGE, MASK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path
-from .nifti import as_mask, is_placed, read_volume, write_volume
-from .raw_layouts import UNPACKED, RawFile, RawScan, RawSet
-from .registration import Atlas
+from .nifti import as_mask, read_header, read_volume, write_volume
+from .raw_files import UNPACKED, RawFile
+from .raw_layouts import RawScan, RawSet
+from .registration import Atlas, doubt_about
+from .scan_file import scan_parts, sha256_of
+from .scan_header import ASSUMED, BY_QFORM, HEADS, ReadLimits
 from .scan_preparation import SCAN_PREPARATION_VERSION, PreparedScan, RawVolumes, ScanSettings, prepare_scan
 from .skull_strip import MASK_FILE, SkullStripper
 from .space import Affine, Grid
@@ -54,13 +56,11 @@ _FORMAT = 1
 _SHOWN = 8
 _LOCK = ".lock"
 _REGISTER, _BIAS = "register", "N4 in the brain mask"  # the steps that a new scan must have in common
-_ASSUMED = "assumed: LAS"
 _FRACTION = 0.01  # what a stored label may be off a whole number
 _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
 OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
 _FEWEST_TO_COMPARE = 5
 _SMALLEST_SPREAD = 0.005  # of either figure: what alike scans differ by
-_LEAST_DICE = 0.8  # below it a registration is suspect whatever the others are
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,14 @@ class Outcome:
         return tuple(lines)
 
 
-def prepare_set(raw: RawSet, out: Path, recipe: Recipe, jobs: int = 1, progress: Progress | None = None) -> Outcome:
+def prepare_set(
+    raw: RawSet,
+    out: Path,
+    recipe: Recipe,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    limits: ReadLimits = HEADS,
+) -> Outcome:
     """Prepare every scan of a download; those that fail are listed and the rest goes on.
 
     Args:
@@ -156,13 +163,14 @@ def prepare_set(raw: RawSet, out: Path, recipe: Recipe, jobs: int = 1, progress:
         recipe: how.
         jobs: worker processes; each needs 3 GB with HD-BET, 1.6 GB with deepbet, else 0.8 GB.
         progress: called with (scans done, scans in all).
+        limits: what is refused unread.
 
     Raises:
         DataError: the data directory cannot be written, lies in the download, holds scans of this set from elsewhere or
             is being written by another process; or a worker died.
     """
     _refuse_inside(raw.source, out)
-    job = _Job(raw.info, out, recipe)
+    job = _Job(raw.info, out, recipe, limits)
     try:
         with job.held(raw):
             return _prepare_all(job, raw, jobs, progress or (lambda _done, _total: None))
@@ -225,17 +233,23 @@ def _fraction_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _orientation_note(rows: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
-    found = [scan for scan, row in rows.items() if row.get("orientation") == _ASSUMED]
-    if not found:
-        return ()
-    return (
-        f"the header of {shorten(tuple(found))} does not say which way its axes point (sform and qform code 0); LAS is "
-        "assumed, so left and right may be swapped",
-    )
+    """What the headers do not say plainly, a sentence per kind."""
+    notes = []
+    told = {str(row.get("orientation")) for row in rows.values()}
+    for orientation in sorted(told):
+        found = shorten(tuple(scan for scan, row in rows.items() if row.get("orientation") == orientation))
+        if orientation.startswith(ASSUMED):
+            notes.append(
+                f"the header of {found} does not say which way its axes point; {orientation.removeprefix(ASSUMED)} is "
+                "assumed, so left and right may be swapped"
+            )
+        elif orientation == BY_QFORM:
+            notes.append(f"the header of {found} has a singular sform; its qform is read")
+    return tuple(notes)
 
 
 def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """The scans whose registration stands out from the set's for the worse, each with a sentence.
+    """The scans whose registration is not to be believed or stands out from the set's for the worse, with a sentence.
 
     Args:
         rows: by scan, rows with "registration": {"mutual_information", "mask_dice"}.
@@ -244,10 +258,20 @@ def find_outliers(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     for figure, title in (("mutual_information", "mutual information"), ("mask_dice", "Dice of the brain masks")):
         values = {scan: float(row["registration"][figure]) for scan, row in rows.items()}
         for scan, score in modified_z(values, _SMALLEST_SPREAD).items():
-            low = figure == "mask_dice" and values[scan] < _LEAST_DICE
-            if score < -OUTLIER or low:
+            if score < -OUTLIER:
                 reasons[scan].append(f"{title} {values[scan]:.3f}, median {np.median(list(values.values())):.3f}")
+    for scan, row in rows.items():
+        doubt = doubt_of(row)
+        reasons[scan] += [doubt] if doubt else []
     return {scan: "; ".join(said) for scan, said in reasons.items() if said}
+
+
+def doubt_of(row: Mapping[str, Any]) -> str:
+    """Why the registration of a row is not to be believed, see `doubt_about`; empty if it is."""
+    quality = row["registration"]
+    to_scan = np.asarray(quality.get("atlas_to_scan_mm", np.eye(4)), dtype=np.float64)
+    brain_ml = float(row.get("brain_ml", "nan")) * abs(float(np.linalg.det(to_scan[:3, :3])))
+    return doubt_about(float(quality["mask_dice"]), brain_ml)
 
 
 def modified_z(values: Mapping[str, float], smallest_spread: float) -> dict[str, float]:
@@ -320,6 +344,7 @@ class _Job:
     info: DataSetInfo
     out: Path
     recipe: Recipe
+    limits: ReadLimits
 
     @property
     def folder(self) -> Path:
@@ -421,19 +446,15 @@ def _is_same(file: RawFile, source: Mapping[str, Any], scratch: Path) -> bool:
         if source.get("stamp") == _stamp(file):
             return True
         with file.opened(scratch) as path:
-            return _sha256(path) == source.get("sha256")
+            return sha256_of(path) == source.get("sha256")
     except (OSError, DataError):
         return False  # it is read again, and what is wrong with it is said then
 
 
 def _stamp(file: RawFile) -> list[int]:
     state = file.path.stat()
-    return [state.st_size, state.st_mtime_ns, file.offset, file.size]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    stamp = [state.st_size, state.st_mtime_ns, file.offset, file.size]
+    return stamp if file.voxels is None else [*stamp, *_stamp(file.voxels)]
 
 
 # ------------------------------------------------------------------------------------------------------------ one scan
@@ -468,12 +489,12 @@ def _prepare_one(job: _Job, scan: RawScan) -> Failure | None:
 class _Sources:
     """What a row says of the files that a scan was made from: each by kind, and which masks hold fractions.
 
-    `is_placed`: whether the image says how its axes lie, see `nifti.is_placed`.
+    `orientation`: where that of the image comes from, see `ScanHeader.orientation`.
     """
 
     files: Mapping[str, Any]
     fractional: tuple[str, ...]
-    is_placed: bool
+    orientation: str
 
 
 def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
@@ -482,13 +503,13 @@ def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
     if job.recipe.stripper.name == MASK_FILE and MASK not in files:
         raise DataError(f"no brain mask lies with {files[IMAGE]}; add it or choose another --skull-strip")
     sources: dict[str, Any] = {}
-    placed = True
+    orientation = ""
     read: dict[str, tuple[NDArray[np.float32], Grid]] = {}
     for kind, file in files.items():
-        with file.opened(job.folder) as path:
+        with file.opened(job.folder, job.limits.most_bytes) as path:
+            read[kind] = _volume(file, path, job.limits)  # first, so that what is too large is not hashed
             sources[kind] = _identity(file, path)
-            read[kind] = _volume(file, path)
-            placed = placed and (kind != IMAGE or is_placed(path))
+            orientation = read_header(path, job.limits).orientation if kind == IMAGE else orientation
     image, grid = read[IMAGE]
     image_name = files[IMAGE].name.name
     labels = {
@@ -503,7 +524,7 @@ def _read(job: _Job, scan: RawScan) -> tuple[_Sources, RawVolumes]:
             "it or take the scan out of the download"
         )
     fractional = tuple(kind for kind in labels if _has_fractions(read[kind][0]))
-    return _Sources(sources, fractional, placed), RawVolumes(image, grid, labels.get(MASK), lesions)
+    return _Sources(sources, fractional, orientation), RawVolumes(image, grid, labels.get(MASK), lesions)
 
 
 def _identity(file: RawFile, path: Path) -> dict[str, Any]:
@@ -513,7 +534,7 @@ def _identity(file: RawFile, path: Path) -> dict[str, Any]:
         DataError: it cannot be read, which would else look like a failure of the data directory.
     """
     try:
-        return {"file": str(file), "sha256": _sha256(path), "stamp": _stamp(file)}
+        return {"file": str(file), "sha256": sha256_of(path), "stamp": _stamp(file)}
     except OSError as error:
         reason = error.strerror or error
         raise DataError(f"{file} cannot be read ({reason}); check its permissions or copy it again") from error
@@ -523,12 +544,15 @@ def _has_fractions(values: NDArray[np.float32]) -> bool:
     return bool((np.abs(values - np.round(values)) > _FRACTION).any())
 
 
-def _volume(file: RawFile, path: Path) -> tuple[NDArray[np.float32], Grid]:
+def _volume(file: RawFile, path: Path, limits: ReadLimits) -> tuple[NDArray[np.float32], Grid]:
     """Read a volume; a complaint names the file of the download, not its temporary copy."""
     try:
-        return read_volume(path)
+        return read_volume(path, limits)
     except DataError as error:
-        raise DataError(str(error).replace(str(path), str(file))) from error
+        text = str(error).replace(str(path), str(file))
+        if file.voxels is not None:
+            text = text.replace(str(scan_parts(path)[-1]), str(file.voxels))
+        raise DataError(text) from error
 
 
 def _write(job: _Job, scan: RawScan, sources: _Sources, prepared: PreparedScan, reading: float) -> None:
@@ -541,13 +565,13 @@ def _write(job: _Job, scan: RawScan, sources: _Sources, prepared: PreparedScan, 
     for kind, path in job.results(scan.id).items():
         write_volume(path, arrays[kind], prepared.grid)
         where = path.relative_to(job.out).as_posix()
-        results[kind] = {"file": where, "sha256": _sha256(path), "bytes": path.stat().st_size}
+        results[kind] = {"file": where, "sha256": sha256_of(path), "bytes": path.stat().st_size}
     voxel_ml = prepared.grid.voxel_ml
     row = {
         "scan": scan.id,
         "sources": dict(sources.files),
         "fractional": list(sources.fractional),
-        "orientation": "from the header" if sources.is_placed else _ASSUMED,
+        "orientation": sources.orientation,
         "results": results,
         "recipe": job.recipe.content(),
         "made_with": _versions(),

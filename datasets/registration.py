@@ -26,9 +26,14 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from .errors import DataError
+from .intensities import CLEAR_OF_BACKGROUND, canonical
 from .preparation import bounding_box
 from .space import Affine, Grid, from_sitk_transform, isotropic_grid, resample, to_sitk
 
+#: Below this Dice of the brains, or with a brain beyond these millilitres, a registration is not believed: see
+#: `doubt_about`. `tests/trials/registration_limit_trial.py` measures what good and bad ones have.
+LEAST_DICE = 0.9
+USUAL_BRAIN_ML = (800.0, 2000.0)
 _BINS = 32
 _SEED = 1
 _STEPS = (1.0, 0.2)  # voxels, the first step of a line search; the second where the first led astray
@@ -96,7 +101,7 @@ def register_affine(
     """Find the affine that brings a brain onto the atlas.
 
     Args:
-        image: the scan, any contrast, float32 [Z, Y, X].
+        image: the scan, any contrast, scale and offset, float32 [Z, Y, X].
         brain: its brain mask, bool [Z, Y, X].
         grid: where both lie.
         atlas: the target.
@@ -109,17 +114,39 @@ def register_affine(
         raise DataError("the brain mask is empty, so there is nothing to register; repeat the skull stripping")
     box = _around(brain, grid)
     image, brain, grid = image[box], brain[box], grid.cropped(box)
-    stripped = np.where(brain, image, np.float32(0))
+    stripped = canonical(image, brain, CLEAR_OF_BACKGROUND)
     starts = _starts(brain, grid, atlas, settings.turns)
     for voxel in settings.voxels:
         level = _Level.of(stripped, grid, atlas, settings, voxel)
         best = sorted(starts, key=level.cost)[: settings.starts]
         starts = [min(map(level.climb, best), key=level.cost)]
-    to_scan = from_sitk_transform(starts[0])
+    return quality_at(from_sitk_transform(starts[0]), stripped, brain, grid, atlas)
+
+
+def quality_at(
+    to_scan: Affine, stripped: NDArray[np.float32], brain: NDArray[np.bool_], grid: Grid, atlas: Atlas
+) -> Registration:
+    """A matrix from atlas world to scan world with its figures; see `register_affine` for the rest."""
     moved = resample(stripped, grid, atlas.grid, to_scan)
     moved_mask = resample(brain, grid, atlas.grid, to_scan)
     information = normalised_mutual_information(atlas.image[atlas.mask], moved[atlas.mask])
     return Registration(to_scan, information, _dice(atlas.mask, moved_mask))
+
+
+def doubt_about(mask_dice: float, brain_ml: float) -> str:
+    """Why a registration is not to be believed, in some words; empty if its figures are those of good ones.
+
+    Args:
+        mask_dice: Dice of the atlas brain and the registered brain mask; not-a-number where nothing was registered.
+        brain_ml: volume of the brain mask in the scan's own space; not-a-number where that is not known.
+    """
+    words = []
+    if mask_dice < LEAST_DICE:
+        words.append(f"Dice of the brains with the atlas {mask_dice:.3f}, below {LEAST_DICE:g}")
+    low, high = USUAL_BRAIN_ML
+    if brain_ml < low or brain_ml > high:
+        words.append(f"a brain of {brain_ml:.0f} ml, beyond {low:.0f} to {high:.0f}")
+    return "; ".join(words)
 
 
 def normalised_mutual_information(one: NDArray[np.float32], other: NDArray[np.float32], bins: int = 64) -> float:

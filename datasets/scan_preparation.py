@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 from .bias import BiasSettings, correct_bias
 from .errors import DataError
+from .intensities import canonical, canonical_head
 from .preparation import bounding_box
 from .registration import Atlas, Registration, RegistrationSettings, register_affine
+from .scan_header import refuse_span
 from .skull_strip import LARGEST_BRAIN_ML, SkullStripper
 from .space import Affine, Grid, isotropic_grid, resample
 
 #: Raise it when a change of the code changes what is written: prepared scans are then made anew.
-SCAN_PREPARATION_VERSION = 2
+SCAN_PREPARATION_VERSION = 3
 
 _SMALLEST_BRAIN_ML = 200.0
-_SMALLEST_SPAN, _LARGEST_SPAN = 50.0, 600.0  # mm, of each side of a scan; a head has 150 to 250
 _LEAST_WEIGHT = 0.02  # of the brain in an interpolated voxel, below which it is background
 _HALF_MAXIMUM = 2.355  # full width at half maximum of a Gaussian, in standard deviations
 
@@ -67,7 +68,7 @@ class PreparedScan:
     """A scan in the shared layout's form, and how it got there.
 
     Attributes:
-        image: stripped, without bias, 0 outside the brain, float32 [Z, Y, X].
+        image: stripped, without bias, positive inside the brain and 0 outside, float32 [Z, Y, X].
         brain: bool [Z, Y, X].
         lesions: bool [Z, Y, X]; None for a scan without labels.
         grid: where all three lie: atlas space, cropped to the brain.
@@ -97,14 +98,16 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     """
     clock = _Clock()
     _refuse_nonsense(raw)
-    _refuse_span(raw.grid)
+    refuse_span(raw.grid)
     fine = isotropic_grid(raw.grid, settings.voxel)
-    image = _sampled(raw.image, raw.grid, fine, None)
-    clock.note("resample")
-    mask, mask_grid = _find_brain(raw, image, fine, stripper)
+    mask, mask_grid = _find_brain(raw, fine, stripper)
     brain = resample(mask, mask_grid, fine)
     _refuse_size(brain, fine, "after skull stripping")
     clock.note("strip")
+    inside = resample(mask, mask_grid, raw.grid)
+    whole = canonical(raw.image, inside)
+    image = _sampled(whole, raw.grid, fine, None)
+    clock.note("resample")
     found = register_affine(image, brain, fine, atlas, settings.registration)
     clock.note("register")
     target = isotropic_grid(atlas.grid, settings.voxel)
@@ -112,8 +115,7 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     _refuse_size(moved_mask, target, "in atlas space")
     box = bounding_box(moved_mask)
     grid, moved_mask = target.cropped(box), moved_mask[box]
-    inside = resample(mask, mask_grid, raw.grid)
-    moved = sampled_inside(raw.image, inside, raw.grid, grid, found.to_scan)
+    moved = sampled_inside(whole, inside, raw.grid, grid, found.to_scan)
     lesions = _moved_lesions(raw, grid, found.to_scan)
     clock.note("move")
     corrected = correct_bias(moved, moved_mask, grid, settings.bias)
@@ -121,15 +123,13 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     return PreparedScan(corrected, moved_mask, lesions, grid, found, clock.seconds)
 
 
-def _find_brain(
-    raw: RawVolumes, image: NDArray[np.float32], fine: Grid, stripper: SkullStripper
-) -> tuple[NDArray[np.bool_], Grid]:
+def _find_brain(raw: RawVolumes, fine: Grid, stripper: SkullStripper) -> tuple[NDArray[np.bool_], Grid]:
     """The brain mask and the grid that it was made on."""
     if raw.brain is not None:
         return raw.brain
     if stripper.native:
         return stripper.brain_mask(raw.image, raw.grid), raw.grid
-    return stripper.brain_mask(image, fine), fine
+    return stripper.brain_mask(_sampled(canonical_head(raw.image), raw.grid, fine, None), fine), fine
 
 
 def _moved_lesions(raw: RawVolumes, target: Grid, to_scan: Affine) -> NDArray[np.bool_] | None:
@@ -165,23 +165,39 @@ def sampled_inside(
 
 
 def _refuse_nonsense(raw: RawVolumes) -> None:
-    if not np.isfinite(raw.image).all():
-        raise DataError("the image holds not-a-number or infinite voxels; export it again")
-    if raw.image.min() == raw.image.max():
-        raise DataError(f"the image is constant (value {raw.image.min():g}); export it again")
+    refuse_constant(raw.image, "the image")
     for name, part in (("brain mask", raw.brain), ("segmentation", raw.lesions)):
         if part is not None and part[0].shape != raw.image.shape:
             raise DataError(
                 f"the {name} has shape {part[0].shape}, the image {raw.image.shape}; they do not belong together"
             )
 
+    if raw.brain is not None:
+        refuse_not_finite(raw.image, raw.brain[0], "the image")
 
-def _refuse_span(grid: Grid) -> None:
-    """Sizes that are meant as metres or microns would else end in an array larger than the memory, or take hours."""
-    spans = np.sort(grid.spacing * grid.shape[::-1])
-    if spans[0] < _SMALLEST_SPAN or spans[-1] > _LARGEST_SPAN:
-        listed = " x ".join(f"{span:.4g}" for span in grid.spacing * grid.shape[::-1])
-        raise DataError(f"the scan spans {listed} mm, which no head does; correct the voxel sizes in its header")
+
+def refuse_constant(image: NDArray[np.float32], name: str) -> None:
+    """Refuse an image without two grey values.
+
+    Raises:
+        DataError: what is wrong with it.
+    """
+    values = image[np.isfinite(image)]
+    if not values.size:
+        raise DataError(f"{name} holds nothing but not-a-number or infinite voxels; export it again")
+    if values.min() == values.max():
+        raise DataError(f"{name} is constant (value {values.min():g}); export it again")
+
+
+def refuse_not_finite(image: NDArray[np.float32], brain: NDArray[np.bool_], name: str) -> None:
+    """Refuse an image with not-a-number inside a brain mask; outside it is background.
+
+    Raises:
+        DataError: how many voxels.
+    """
+    count = int(np.count_nonzero(~np.isfinite(image[brain])))
+    if count:
+        raise DataError(f"{name} holds {count} not-a-number or infinite voxels inside the brain; export it again")
 
 
 def _refuse_size(brain: NDArray[np.bool_], grid: Grid, when: str) -> None:

@@ -28,11 +28,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .intensities import common_value, faces_of
 from .nifti import read_volume, write_volume
 from .space import Grid
 
 MASK_FILE = "mask-file"
 _EMPTY_SHARE = 0.98  # of the six faces; a brain may touch one, as the brain stem does in BraTS21
+_RINGING = 0.01  # of the grey values' range: what an interpolation leaves around a brain stays below it
+_CLEAR_EDGE = 0.5  # share of a brain's outermost voxels that exceed that, where nothing rings
 LARGEST_BRAIN_ML = 2500.0  # a head without air has more than 3000
 _TIMEOUT = 1800  # s, for a command of another package
 
@@ -79,17 +82,16 @@ class Stripped:
     name: ClassVar[str] = "none (the scan is stripped)"
 
     def brain_mask(self, image: NDArray[np.float32], grid: Grid) -> NDArray[np.bool_]:
-        """The largest piece above the background, holes filled.
+        """The largest piece that differs from the background, holes filled.
 
         Raises:
             DataError: the rim is not empty, or what is left is too large to be a brain.
         """
         from scipy import ndimage
 
-        tissue = image > max(0.0, _background(image))
-        labels, count = ndimage.label(tissue)
+        labels, count = ndimage.label(_tissue(image))
         if count == 0:
-            raise DataError("nothing in the scan is brighter than its background; check the scan")
+            raise DataError("nothing in the scan differs from its background; check the scan")
         largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
         brain = np.asarray(ndimage.binary_fill_holes(largest), dtype=np.bool_)
         volume = float(brain.sum()) * grid.voxel_ml
@@ -101,22 +103,38 @@ class Stripped:
         return brain
 
 
-def _background(image: NDArray[np.float32]) -> float:
-    """The value that the six faces share, or 0 where they are at or below it.
+def _tissue(image: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """What differs from the value that the six faces share; where an interpolation rang around it, by more than that.
 
     Raises:
         DataError: the faces hold more than a background.
     """
-    faces = np.concatenate([face.ravel() for axis in range(3) for face in (image.take(0, axis), image.take(-1, axis))])
-    values, counts = np.unique(faces, return_counts=True)
-    common = float(values[np.argmax(counts)])
-    empty = float(np.mean((faces <= 0) | (faces == common)))
+    from scipy import ndimage
+
+    faces = faces_of(image)
+    background = common_value(faces, 0.0)
+    differs = np.isfinite(image)
+    if background is None or np.isnan(background):
+        _refuse_head(float(np.mean(~np.isfinite(faces))))
+        return differs
+    differs &= image != np.float32(background)
+    if not differs.any():
+        return differs
+    low, high = np.percentile(image[differs], [1, 99])
+    bound = _RINGING * float(high - low)
+    _refuse_head(float(np.mean(~(np.abs(faces - np.float32(background)) > bound))))
+    far = differs & ~(np.abs(image - np.float32(background)) <= bound)
+    edge = differs & ndimage.binary_dilation(~differs)
+    rings = edge.any() and float(np.mean(far[edge])) < _CLEAR_EDGE
+    return far if rings else differs
+
+
+def _refuse_head(empty: float) -> None:
     if empty < _EMPTY_SHARE:
         raise DataError(
             f"the scan is not stripped: {100 * (1 - empty):.0f} % of its rim is not background; "
             "choose another --skull-strip than none"
         )
-    return common
 
 
 @dataclass(frozen=True)

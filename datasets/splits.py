@@ -23,15 +23,15 @@ from pathlib import Path
 
 from .cohort import Fold, Part, Role, Splits, Subject
 from .errors import DataError
-from .layout import AGES, AVAILABLE_T2, FOLDS, SPLITS_FOLDER, DataSetInfo
+from .layout import AGES, AVAILABLE_T2, FOLDS, SPLITS_FOLDER, DataSetInfo, stem_of
 
 OWN_SPLIT_SEED = 0
-_FILE_ENDING = re.compile(r"(_t[12])?(\.nii(\.gz)?)?$")
+_MODALITY = re.compile(r"_t[12]$")
 
 
 def scan_of(img_name: str) -> str:
     """The scan that a published `img_name` means: "IXI002-Guys-0828" of "IXI002-Guys-0828_t1.nii.gz"."""
-    return _FILE_ENDING.sub("", img_name.strip(), count=1)
+    return _MODALITY.sub("", stem_of(img_name.strip()))
 
 
 # ---------------------------------------------------------------------------------------------- a split of our own

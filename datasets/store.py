@@ -22,6 +22,7 @@ import os
 import platform
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -33,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import locked, read_json, write_json
+from .atomic import LockTimeoutError, locked, read_json, write_json
 from .cohort import Subject
 from .errors import DataError, shorten
 from .preparation import PreparedVolume
@@ -49,16 +50,21 @@ LESION_FILE = "lesion_masks.npy"
 LESION_READ = "uadbench.lesion_mask"
 _FILES = {_VOLUME: "volumes.npy", _BRAIN: "brain_masks.npy", _LESION: LESION_FILE}
 _DTYPES: dict[str, np.dtype[Any]] = {_VOLUME: np.dtype("<f4"), _BRAIN: np.dtype("u1"), _LESION: np.dtype("u1")}
-_MANIFEST, _SUBJECTS, _DONE = "manifest.json", "subjects.csv", "done"
+MANIFEST, _SUBJECTS, _DONE = "manifest.json", "subjects.csv", "done"
 _LIBRARIES = ("numpy", "scipy", "SimpleITK", "nibabel", "nilearn")
 _HASH_LENGTH = 64
+
+
+class StoreWarning(UserWarning):
+    """A volume store is made anew, and why."""
 
 
 class VolumeStore:
     """The read side of a store: arrays are mapped, never loaded whole, and read-only.
 
     The first access to an array of a subject compares its SHA-256 with the manifest, so a store that was damaged on
-    disk is an error and never a number. Pickles as its path, so it travels to worker processes for free.
+    disk is an error and never a number. Pickles as its path and fingerprint, so it travels to worker processes for free
+    and another store that has taken its place meanwhile is refused there.
 
     Attributes:
         folder: where the store lies.
@@ -79,28 +85,42 @@ class VolumeStore:
         depth, height, width = manifest["shape"]
         self.shape: tuple[int, int, int] = (depth, height, width)
         self._index = {subject: index for index, subject in enumerate(self.ids)}
-        self._arrays = {name: _map(folder, name, (len(subjects), *self.shape)) for name in _names(self.has_lesions)}
+        names = _names(self.has_lesions)
+        self._digests = {one.id: {name: str(manifest["content"][one.id][name]) for name in names} for one in subjects}
+        self._arrays = {name: _map(folder, name, (len(subjects), *self.shape)) for name in names}
         self._checked: set[tuple[str, str]] = set()
 
     @classmethod
-    def open(cls, folder: Path) -> VolumeStore:
+    def open(cls, folder: Path, fingerprint: str | None = None) -> VolumeStore:
         """Open a finished store.
 
+        Args:
+            folder: where it lies.
+            fingerprint: what it must be; None takes whatever lies there.
+
         Raises:
-            DataError: no finished store lies there, or its files do not belong together.
+            DataError: no finished store lies there, its files do not belong together, or it is another one.
         """
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_json(folder / MANIFEST)
         if manifest is None:
-            raise DataError(f"{folder} holds no finished volume store; build it with `bench prepare`")
+            raise DataError(f"{folder} holds no finished volume store; run the command that uses it again to make it")
         try:
             if manifest["format"] != _FORMAT or len(manifest["fingerprint"]) != _HASH_LENGTH:
                 raise DataError(f"{folder} was written by another version; delete it and prepare the data again")
             subjects = tuple(Subject(**entry) for entry in manifest["recipe"]["subjects"])
             if [subject.id for subject in subjects] != list(manifest["content"]):
-                raise DataError(f"{folder / _MANIFEST} is inconsistent; delete {folder} and prepare the data again")
-            return cls(folder, subjects, manifest)
-        except (KeyError, TypeError) as error:
-            raise DataError(f"{folder / _MANIFEST} is damaged; delete {folder} and prepare the data again") from error
+                raise DataError(f"{folder / MANIFEST} is inconsistent; delete {folder} and prepare the data again")
+            store = cls(folder, subjects, manifest)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{folder / MANIFEST} is damaged; delete {folder} and prepare the data again") from error
+        if fingerprint not in (None, store.fingerprint):
+            raise DataError(
+                f"{folder} holds other volumes than it did when this run began: somebody has made it anew; "
+                "run the same command again"
+            )
+        return store
 
     def volume(self, subject: str) -> NDArray[np.float32]:
         """Intensities of a subject in [0, 1], float32 [D, H, W], read-only.
@@ -135,7 +155,7 @@ class VolumeStore:
             raise DataError(f"{self.folder} holds no subject {subject!r}, but {shorten(self.ids)}")
         array: NDArray[Any] = self._arrays[name][self._index[subject]]
         if (name, subject) not in self._checked:
-            if _sha256(array) != self.manifest["content"][subject][name]:
+            if _sha256(array) != self._digests[subject][name]:
                 raise DataError(
                     f"{self.folder / _FILES[name]}: the {name} of {subject} was damaged on disk; "
                     f"delete {self.folder} and prepare the data again"
@@ -143,8 +163,8 @@ class VolumeStore:
             self._checked.add((name, subject))
         return array
 
-    def __reduce__(self) -> tuple[Callable[[Path], VolumeStore], tuple[Path]]:
-        return VolumeStore.open, (self.folder,)
+    def __reduce__(self) -> tuple[Callable[[Path, str | None], VolumeStore], tuple[Path, str]]:
+        return VolumeStore.open, (self.folder, self.fingerprint)
 
     def __repr__(self) -> str:
         return f"VolumeStore({str(self.folder)!r}, {len(self.ids)} subjects, shape {self.shape})"
@@ -162,9 +182,9 @@ def build_store(
 ) -> VolumeStore:
     """Build a store, or go on with an interrupted build, or open the store that is there already.
 
-    A store is up to date if manifest and subjects are the same; otherwise it is built anew beside the old one, which is
-    replaced only when the new one is whole. Two processes that build the same store at once take turns, and the second
-    finds it done.
+    A store is up to date if manifest and subjects are the same; otherwise a warning says why it is built anew, beside
+    the old one, which is replaced only when the new one is whole. Two processes that build the same store at once take
+    turns, and the second finds it done.
 
     Args:
         folder: the store's place; `<folder>.partial` is used while building.
@@ -179,23 +199,27 @@ def build_store(
         DataError: a subject cannot be prepared (named), ids repeat, or the disk is full; what is done is kept.
     """
     recipe = _recipe(subjects, manifest, has_lesions)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if _is_current(folder, recipe):
-            return VolumeStore.open(folder)
-        build = _Build(folder.with_name(f"{folder.name}.partial"), tuple(subjects), recipe)
-        try:
+    build = _Build(folder.with_name(f"{folder.name}.partial"), tuple(subjects), recipe)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_name(f".{folder.name}.lock"), progress=build.count):
+            why = _why_not_current(folder, recipe)
+            if not why:
+                return VolumeStore.open(folder)
             if not _is_current(build.folder, recipe):  # it is, if the last build was cut off just before the rename
+                warnings.warn(f"the volume store {folder} is made now: {why}", StoreWarning, stacklevel=2)
                 build.start()
                 _prepare_all(build, prepare, jobs, progress)
                 build.finish()
             _replace_folder(build.folder, folder)
-        except OSError as error:
-            raise DataError(
-                f"{build.folder} cannot be written: {error.strerror or error}; make room or choose another folder, "
-                "then start again: what is done is kept"
-            ) from error
-        return VolumeStore.open(folder)
+            return VolumeStore.open(folder)
+    except LockTimeoutError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(
+            f"{build.folder} cannot be written: {error.strerror or error}; make room or choose another folder, "
+            "then start again: what is done is kept"
+        ) from error
 
 
 def _recipe(subjects: Sequence[Subject], manifest: Mapping[str, Any], has_lesions: bool) -> dict[str, Any]:
@@ -213,9 +237,26 @@ def _recipe(subjects: Sequence[Subject], manifest: Mapping[str, Any], has_lesion
 
 
 def _is_current(folder: Path, recipe: Mapping[str, Any]) -> bool:
-    """Whether a finished store of this recipe lies here; only a finished one has a fingerprint."""
-    found = read_json(folder / _MANIFEST) or {}
-    return "fingerprint" in found and bool(found.get("format") == _FORMAT and found.get("recipe") == recipe)
+    """Whether a finished store of this recipe lies here."""
+    return not _why_not_current(folder, recipe)
+
+
+def _why_not_current(folder: Path, recipe: Mapping[str, Any]) -> str:
+    """What is wrong with a store for this recipe; "" where it can be opened."""
+    if not folder.exists():
+        return "there is none yet"
+    if not (folder / MANIFEST).exists():
+        return f"its {MANIFEST} is missing"
+    found = read_json(folder / MANIFEST)
+    if found is None:
+        return f"its {MANIFEST} is damaged"
+    if found.get("format") != _FORMAT or found.get("recipe") != recipe:
+        return "it was made from other scans, with other numbers or by another version"
+    try:
+        VolumeStore.open(folder)  # a manifest without fingerprint is that of a build that was never finished
+    except DataError as error:
+        return str(error).partition(";")[0]
+    return ""
 
 
 @dataclass(frozen=True)
@@ -226,29 +267,33 @@ class _Build:
     subjects: tuple[Subject, ...]
     recipe: Mapping[str, Any]
 
+    def count(self) -> int:
+        """How many subjects are done."""
+        try:
+            return sum(1 for _ in (self.folder / _DONE).iterdir())
+        except OSError:
+            return 0
+
     def start(self) -> None:
         """Keep a partial build of the same recipe, drop any other."""
-        if read_json(self.folder / _MANIFEST) == {"format": _FORMAT, "recipe": self.recipe}:
+        if read_json(self.folder / MANIFEST) == {"format": _FORMAT, "recipe": self.recipe}:
             return
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        _remove(self.folder)
         (self.folder / _DONE).mkdir(parents=True)
-        write_json(self.folder / _MANIFEST, {"format": _FORMAT, "recipe": self.recipe})
+        write_json(self.folder / MANIFEST, {"format": _FORMAT, "recipe": self.recipe})
 
     def remaining(self) -> list[int]:
         """Indices of the subjects still to prepare: no marker, or (after a power cut) content unlike its marker."""
         return [index for index in range(len(self.subjects)) if not self._is_done(index)]
 
     def _is_done(self, index: int) -> bool:
-        marker = read_json(self._marker(index))
-        if marker is None:
-            return False
-        shape = (len(self.subjects), *marker["shape"])
+        marker = read_json(self._marker(index)) or {}
         try:
+            shape = (len(self.subjects), *marker["shape"])
             arrays = {name: _map(self.folder, name, shape)[index] for name in marker["content"]}
-        except DataError:
+        except (DataError, KeyError, TypeError):
             return False
-        return bool({name: _sha256(array) for name, array in arrays.items()} == marker["content"])
+        return bool(arrays) and {name: _sha256(array) for name, array in arrays.items()} == marker["content"]
 
     def write(self, index: int, prepared: PreparedVolume) -> None:
         """Write a subject's arrays, then its marker.
@@ -286,7 +331,7 @@ class _Build:
             "made_with": _versions(),
         }
         self._write_subjects()
-        write_json(self.folder / _MANIFEST, manifest)
+        write_json(self.folder / MANIFEST, manifest)
 
     def _write_subjects(self) -> None:
         with (self.folder / _SUBJECTS).open("w", newline="") as file:
@@ -379,12 +424,20 @@ def _write_entry(path: Path, count: int, index: int, array: NDArray[Any]) -> Non
 def _replace_folder(source: Path, target: Path) -> None:
     """Rename a folder onto another; in between, at worst, the old one lies at `<target>.old` and the new one waits."""
     old = target.with_name(f"{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
     shutil.rmtree(source / _DONE, ignore_errors=True)
-    if target.exists():
+    if target.exists() or target.is_symlink():
         target.rename(old)
     source.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or a file or link that stands in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sha256(array: NDArray[Any]) -> str:

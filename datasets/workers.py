@@ -5,18 +5,29 @@ And one ITK thread where the work is done here, so that its results are those of
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
 from typing import TypeVar
 
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
+#: A scheduler ends all processes of a run at once: where one ended a worker, the parent's signal is on its way.
+SECONDS_TO_BE_STOPPED = 0.5
+
+
+class WorkerWarning(UserWarning):
+    """A worker process died, and the work goes on without it."""
 
 
 def worker_context() -> BaseContext:
@@ -31,30 +42,48 @@ def in_workers(
     """Apply a function to items in worker processes and yield each result as it comes, in no order.
 
     At most two items a worker are under way: memory does not grow with their number, and an error stops the run soon.
-    Ctrl-C, or a consumer that wants no more, ends the workers at once, in the middle of what they do.
+    Where a worker dies, what it had not finished is done once more, by half as many. Ctrl-C, or a consumer that wants
+    no more, ends the workers at once, in the middle of what they do.
 
     Args:
-        function: picklable.
+        function: picklable; called again with an item whose result was lost.
         items: picklable each.
         workers: processes.
         start: called first in each worker.
 
     Raises:
-        BrokenProcessPool: a worker died.
+        BrokenProcessPool: a worker died, and one of the fewer died again.
     """
+    left, fewer = iter(items), max(1, workers // 2)
+    lost = yield from _in_pool(function, left, workers, start)
+    if lost:
+        text = f"a worker process died, probably for lack of memory; it goes on with {fewer} instead of {workers}"
+        warnings.warn(text, WorkerWarning, stacklevel=2)
+        lost = yield from _in_pool(function, itertools.chain(lost, left), fewer, start)
+    if lost:
+        raise BrokenProcessPool("a worker process died again")
+
+
+def _in_pool(
+    function: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT], workers: int, start: Callable[[], None]
+) -> Generator[_ResultT, None, list[_ItemT]]:
+    """Yield the results of one pool of workers; return the items whose results were lost where a worker died."""
     # Plain fork would copy locks held by threads of torch or MLflow; the fork server has none.
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(workers, mp_context=worker_context(), initializer=start)
-    under_way: set[Future[_ResultT]] = set()
+    unfinished: dict[int, _ItemT] = {}
+    under_way: dict[Future[_ResultT], int] = {}
     try:
-        for item in items:
-            under_way.add(pool.submit(function, item))
+        for number, item in enumerate(items):
+            unfinished[number] = item
+            with signals_held():
+                under_way[pool.submit(function, item)] = number
             if len(under_way) >= 2 * workers:
-                finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in finished)
+                yield from _next_results(under_way, unfinished)
         while under_way:
-            finished, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in finished)
+            yield from _next_results(under_way, unfinished)
+    except BrokenProcessPool:
+        time.sleep(SECONDS_TO_BE_STOPPED)
     except (KeyboardInterrupt, GeneratorExit):
         for worker in multiprocessing.active_children():
             if worker not in others:
@@ -62,12 +91,56 @@ def in_workers(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    return list(unfinished.values())
+
+
+def _next_results(under_way: dict[Future[_ResultT], int], unfinished: dict[int, _ItemT]) -> Iterator[_ResultT]:
+    """Wait for at least one result, and yield what is there; whole ones before one that a dead worker owes."""
+    finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
+    for future in sorted(finished, key=lambda one: isinstance(one.exception(), BrokenProcessPool)):
+        number = under_way.pop(future)
+        result = future.result()
+        del unfinished[number]
+        yield result
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the end of the block, so that a process is started whole or not at all.
+
+    A process started meanwhile is born deaf to Ctrl-C, which a terminal sends to it as well, and prints no traceback
+    while it imports; `leave_ctrl_c_to_parent` ends that.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    resource_tracker.ensure_running()  # else it starts with the first process, and unblocks Ctrl-C
+    seen: list[int] = []
+    known = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in known.items() if handler is not None}
+    for number in before:
+        signal.signal(number, lambda number, _frame: seen.append(number))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if seen:
+            signal.raise_signal(seen[0])
+
+
+def leave_ctrl_c_to_parent() -> None:
+    """Called first in a worker that was started while signals were held."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def be_a_good_child() -> None:
     """Called first in a worker of images: one ITK thread, no Ctrl-C of its own, no life after the parent's death."""
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_ctrl_c_to_parent()
     end_with_parent()
 
 

@@ -78,7 +78,7 @@ def _load_plugins() -> None:
         before = set(_SCORES)
         try:
             _load_plugin(entry)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever it is, it is the package's, not ours)
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  (whatever it is, it is the package's, not ours)
             words = " ".join(f"{type(error).__name__}: {error}".split())
             text = f"the scores of the package {package} are left out, it cannot be loaded ({words})"
             warnings.warn(text, ScorePluginWarning, stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from uadbench.benchmarks.cell import Cell, Recipe
 from uadbench.benchmarks.preset import Plan
 from uadbench.benchmarks.record import Epoch, RunRecord, ThresholdPair, VolumeScore, record_of
+from uadbench.benchmarks.record_files import CellConfig
 from uadbench.benchmarks.suite import SuiteRow
 from uadbench.methods import Detector, Frozen, MethodInfo, Row
 
@@ -119,10 +121,11 @@ def write_record(
         "seed": seed,
         "plan": plan.model_dump(mode="json"),
     }
-    record.begin({**words, **config}, {**ENVIRONMENT, "started": started})
+    record.begin(CellConfig.model_validate_json(json.dumps({**words, **config})), {**ENVIRONMENT, "started": started})
     fill(record, entry, fold, metrics)
     if done:
-        record.set_state("done", trained=True)
+        record.set_state("scoring", trained=True)
+        record.finish(60.0)
     return record
 
 

@@ -155,3 +155,30 @@ def _pixels(path: Path) -> NDArray[np.int64]:
 def _count(picture: NDArray[np.int64], colour: tuple[int, int, int]) -> int:
     """Pixels that are nearly of a colour: thin lines are blended with what is below."""
     return int((np.abs(picture - np.array(colour)).max(axis=-1) < 40).sum())
+
+
+def test_what_is_too_large_or_no_file_is_a_finding_and_the_limit_is_an_option(root: Path, bench: Callable[..., Result]):
+    path = scan_path(root, mslub.INFO, "t2", PATIENTS[0])
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    answer = bench(root)
+    assert answer.exit_code == 2
+    assert "is a device and no file" in " ".join(answer.output.split())
+    answer = bench(root, "--max-voxels", "1000000")
+    assert "has 110 x 130 x 100 voxels, more than the 1000000 that are read" in " ".join(answer.output.split())
+
+
+def test_other_formats_are_checked_and_a_singular_sform_is_a_remark(root: Path, bench: Callable[..., Result]):
+    first, second = (scan_path(root, mslub.INFO, "t2", scan) for scan in PATIENTS)
+    image = nib.load(first)
+    nib.save(nib.Nifti1Pair(np.asarray(image.dataobj), image.affine), first.with_name("patient07_t2.img"))
+    first.unlink()
+    image = nib.load(second)
+    image.set_qform(image.affine, 1)
+    content = bytearray(image.to_bytes())
+    content[280:328] = bytes(48)
+    second.write_bytes(gzip.compress(content))
+    answer = bench(root)
+    assert "headers whose sform is singular; their qform is read" in " ".join(answer.output.split())
+    assert "patient19" in answer.output
+    assert "are missing" not in answer.output

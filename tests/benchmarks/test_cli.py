@@ -44,6 +44,16 @@ def test_help_imports_no_heavy_library() -> None:
     assert answer.stdout.strip() == "[]"
 
 
+def test_a_backend_of_the_users_that_is_not_installed_here_is_no_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    answer = bench("list", "presets", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    CliRunner().invoke(app, ["list", "presets"])
+    assert os.environ["MPLBACKEND"].startswith("module://"), "as a library, nothing of the user's is changed"
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -47,7 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bench_with_mlflow_at(uri: str, place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    environment = {**os.environ, "COLUMNS": "200", "MLFLOW_TRACKING_URI": uri}
+    notebook = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # not installed here: `!bench` in another's
+    environment = {**os.environ, "COLUMNS": "200", "MLFLOW_TRACKING_URI": uri, **notebook}
     return subprocess.run(
         [str(BENCH), *words], cwd=place, env=environment, capture_output=True, text=True, timeout=400, check=False
     )
@@ -71,6 +72,7 @@ def test_run_then_table_then_again(place: Path, bench: Callable[..., Result]) ->
     assert down.returncode == 0, down.stderr
     assert "bench sync" in down.stderr and "Traceback" not in down.stderr
     assert down.stderr.count("warning:") == 1
+    assert len(list(place.glob("results/runs/*/figures/*.png"))) == 4
     synced = bench("sync")
     assert "4 cells written" in synced.stderr, synced.stderr
     again = bench("sync")

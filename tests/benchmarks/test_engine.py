@@ -17,6 +17,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
+from uadbench.benchmarks.checkpoint import save_weights
 from uadbench.benchmarks.engine import Job, check_lesions, jobs_for, reader_of, run_job
 from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.preset import Preset, load_preset
@@ -24,7 +25,6 @@ from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.record import RunRecord, record_of
 from uadbench.benchmarks.scoring import binarise, lesion_mask
 from uadbench.benchmarks.suite import select_rows
-from uadbench.benchmarks.training import save_weights
 from uadbench.datasets.cohort import Data, Role
 
 TESTS = Path(__file__).parents[1]

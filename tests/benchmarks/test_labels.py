@@ -48,6 +48,15 @@ def test_every_route_to_a_lesion_mask_is_shut(route: str, tiny_data: Data, segme
     ROUTES[route](tiny_data, segmentation)
 
 
+@pytest.mark.parametrize("suffix", [".NII.GZ", ".mgz", ".MGH", ".img", ".hdr.gz"])
+def test_a_segmentation_of_any_format_is_a_label(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / "seg" / f"patient01_seg{suffix}"
+    path.parent.mkdir()
+    path.write_bytes(b"a label")
+    with pytest.raises(LabelError, match="Nosy read a lesion mask"), labels_hidden("Nosy"):
+        path.read_bytes()
+
+
 def test_catching_the_error_does_not_help(tiny_data: Data) -> None:
     with pytest.raises(LabelError), labels_hidden("Nosy"):
         with suppress(OSError):

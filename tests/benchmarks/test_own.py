@@ -50,6 +50,28 @@ KILLED = """
         def absorb(self, volumes):
             os.kill(os.getpid(), signal.SIGKILL)
 """
+KILLED_ONCE = """
+    from pathlib import Path
+    from uadbench.methods.ae import AE
+
+    class KilledOnce(AE):
+        info = info("once")
+
+        def training_step(self, batch, batch_idx):
+            steps = Path(os.environ["UADBENCH_TEST_STEPS"])
+            done = steps.read_text().split() if steps.exists() else []
+            steps.write_text(" ".join([*done, str(self.global_step)]))
+            if len(done) == 9:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().training_step(batch, batch_idx)
+"""
+LEAVING = """
+    class Leaving(Flat):
+        info = info("leaving")
+
+        def reconstruct(self, volume, scan):
+            raise KeyboardInterrupt
+"""
 FAILING = """
     class Failing(Flat):
         info = info("failing")
@@ -211,28 +233,54 @@ def test_a_change_of_one_number_keeps_the_section_s_others(write: Write) -> None
     assert plan_for(preset, entry.method, entry.row).method["fill"] == {"level": 0.5, "other": 3}
 
 
+class Heard(SilentReporter):
+    """A reporter that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
 @pytest.mark.slow
 def test_workers_run_the_text_that_was_read_and_outlive_a_killed_one(
-    write: Write, tiny_data: Data, tiny_preset: Preset, tmp_path: Path
+    write: Write, tiny_data: Data, tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is gone before the workers start; one cell kills its process, one fails, the others end well."""
-    path = write(HEAD, KILLED, FAILING)
+    """The file is gone before the workers start.
+
+    One cell kills its process whenever it runs and one the first time, one fails, one would end its process: the rest
+    ends well.
+    """
+    path = write(HEAD, KILLED, KILLED_ONCE, LEAVING, FAILING)
+    monkeypatch.setenv("UADBENCH_TEST_STEPS", str(tmp_path / "steps"))
     text = path.read_bytes()
-    entries = select_rows([f"{path}:{name}" for name in ("Killed", "Failing", "Flat")])
+    entries = select_rows([f"{path}:{name}" for name in ("Killed", "KilledOnce", "Leaving", "Failing", "Flat")])
     path.unlink()
-    jobs = jobs_for(entries, (0, 1), tiny_data, tiny_preset, 0)
-    outcomes = list(run_jobs(jobs, tmp_path / "runs", "cpu", 2, SilentReporter()))
-    assert len(outcomes) == 6
-    problems = {(o.job.entry.row.name, o.job.fold): o.problem for o in outcomes}
-    for fold in (0, 1):
-        assert "killed (SIGKILL)" in problems["killed", fold] and "--jobs 1" in problems["killed", fold]
-        assert "KeyError: 'no such key'" in problems["failing", fold]
-        assert problems["flat", fold] == ""
-    for outcome in outcomes:
-        assert outcome.record.done == (outcome.job.entry.row.name == "flat")
+    jobs = jobs_for(entries, (0,), tiny_data, tiny_preset, 0)
+    reporter = Heard()
+    outcomes = {o.job.entry.row.name: o for o in run_jobs(jobs, tmp_path / "runs", "cpu", 2, reporter)}
+    assert set(outcomes) == {"killed", "once", "leaving", "failing", "flat"}
+    killed = outcomes["killed"].problem
+    assert "killed (SIGKILL)" in killed and "for the second time" in killed and "--jobs 1" in killed
+    assert "KeyError: 'no such key'" in outcomes["failing"].problem
+    assert "Leaving failed: KeyboardInterrupt" in outcomes["leaving"].problem
+    assert outcomes["flat"].problem == outcomes["once"].problem == ""
+    for name, outcome in outcomes.items():
+        assert outcome.record.done == (name in ("flat", "once"))
         assert outcome.record.method_file.read_bytes() == text
-        if outcome.job.entry.row.name == "failing":
-            assert "Traceback" in (outcome.record.folder / "error.log").read_text()
+    assert "Traceback" in (outcomes["failing"].record.folder / "error.log").read_text()
+
+    again = [line for line in reporter.lines if "it is tried once more from its checkpoint" in line]
+    assert len(again) == 2 and all("was killed (SIGKILL)" in line for line in again)
+    assert all("one cell at a time now" in line for line in again)
+    steps = [int(step) for step in (tmp_path / "steps").read_text().split()]
+    assert steps == [*range(10), *range(8, 12)]  # the checkpoint was that of step 8
+    (alone,) = run_jobs([outcomes["once"].job], tmp_path / "alone", "cpu", 1, SilentReporter())
+    found, wanted = outcomes["once"].record.metrics, alone.record.metrics
+    for name, value in wanted.items():
+        if not name.startswith("seconds"):
+            assert found[name] == pytest.approx(value, rel=1e-6), name
 
 
 def test_an_error_in_a_method_of_ours_is_a_defect_of_ours(

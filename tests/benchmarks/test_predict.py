@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -222,6 +223,57 @@ def test_every_output_says_what_it_is_not(odd, results, atlas_path, tmp_path, mo
     assert len(picture) > 20_000
 
 
+@pytest.fixture
+def half_masked(odd, tmp_path) -> tuple[Path, Path]:
+    """The odd scan with a mask of one half of its brain, which registers somehow."""
+    path, _ = odd
+    image = nib.load(path)
+    brain = np.asarray(image.dataobj) > 0
+    brain[:, : int(ndimage.center_of_mass(brain)[1])] = False
+    return path, save(tmp_path / "half.nii.gz", brain.transpose(2, 1, 0), image.affine)
+
+
+def test_a_registration_that_failed_is_refused_and_names_what_to_try(half_masked, results, atlas_path, tmp_path):
+    path, mask = half_masked
+    out = tmp_path / "out"
+    words = ("--run", "bound", "--out", out, "--results", results, "--atlas", atlas_path)
+    answer = bench("predict", path, "--mask", mask, *words)
+    assert answer.exit_code == 2, answer.output
+    told = " ".join(answer.output.split())
+    assert "odd: failed: its registration to atlas.nii.gz is not to be believed (" in told
+    assert re.search(r"a brain of \d+ ml, beyond 800 to 2000", told)
+    assert all(word in told for word in ("orientation", "--mask", "--skull-strip", "--force"))
+    assert not list(out.glob("*"))
+    # Nothing was predicted, so nothing is said to lie anywhere or to be done.
+    assert "0 predicted, 0 were predicted already, 1 failed." in told
+    assert "Maps, tables and pictures" not in told
+    assert not re.search(r"predict: \d+ done", told)
+
+
+def test_what_was_forced_says_so_everywhere(half_masked, results, atlas_path, tmp_path, monkeypatch):
+    titles = []
+    draw = predict.overlay_figure
+    monkeypatch.setattr(predict, "overlay_figure", lambda *words: titles.append(words[2]) or draw(*words))
+    path, mask = half_masked
+    out = tmp_path / "out"
+    words = ("predict", path, "--mask", mask, "--run", "bound", "--out", out, "--results", results)
+    answer = bench(*words, "--atlas", atlas_path, "--force")
+    assert answer.exit_code == 0, answer.output
+    account = json.loads((out / "odd.json").read_text())
+    assert "a brain of" in account["doubt"]
+    assert f"(registration doubtful: {account['doubt']})" in " ".join(answer.output.split())
+    assert account["doubt"] in (out / "odd_components.csv").read_text().splitlines()[0]
+    assert account["doubt"] in titles[0]
+    for image in out.glob("*.nii.gz"):
+        assert "REGISTRATION DOUBTFUL" in nib.load(image).header["descrip"].item().decode()
+    again = bench(*words, "--atlas", atlas_path)
+    assert again.exit_code == 2  # and what was forced is kept
+    assert (out / "odd.json").exists()
+    assert "predicted already (registration doubtful" in " ".join(
+        bench(*words, "--atlas", atlas_path, "--force").output.split()
+    )
+
+
 def test_a_second_time_only_what_changed_is_done(run, prepared_scan, atlas_path, tmp_path):
     scan, image, _ = prepared_scan
     copy = ScanFile(tmp_path / "other_t2.nii.gz", scan.mask)
@@ -234,6 +286,28 @@ def test_a_second_time_only_what_changed_is_done(run, prepared_scan, atlas_path,
     assert predict_scans(predictor, [scan, copy], SilentReporter()).predicted == ("case", "other")
     other = replace(predictor, threshold=0.31)
     assert predict_scans(other, [scan], SilentReporter()).predicted == ("case",)
+
+
+def test_a_scan_in_microns_or_of_another_format_gives_the_same_maps_on_itself(run, prepared_scan, atlas_path, tmp_path):
+    scan, image, _ = prepared_scan
+    affine = nib.load(scan.path).affine
+    microns = nib.Nifti1Image(image.transpose(2, 1, 0), np.diag([1000.0, 1000.0, 1000.0, 1.0]) @ affine)
+    microns.header.set_xyzt_units("micron")
+    nib.save(microns, tmp_path / "microns.nii")
+    nib.save(nib.MGHImage(image.transpose(2, 1, 0), affine), tmp_path / "surfer.mgz")
+    nib.save(nib.Nifti1Pair(image.transpose(2, 1, 0), affine), tmp_path / "pair.img")
+    scans = [ScanFile(tmp_path / name, None) for name in ("microns.nii", "surfer.mgz", "pair.img")]
+    plain = ScanFile(scan.path, None)
+    outcome = predict_scans(predictor_for(run, atlas_path, tmp_path / "out"), [plain, *scans], SilentReporter())
+    assert not outcome.failures, outcome.failures
+    expected = nib.load(tmp_path / "out" / "case_score.nii.gz")
+    for one in scans:
+        made = nib.load(tmp_path / "out" / f"{one.name}_score.nii.gz")
+        source = nib.load(one.path)
+        np.testing.assert_allclose(made.affine, source.affine, rtol=1e-6)
+        np.testing.assert_allclose(made.get_fdata(), expected.get_fdata(), atol=1e-3)
+    unit = nib.load(tmp_path / "out" / "microns_score.nii.gz").header.get_xyzt_units()[0]
+    assert unit == "micron"
 
 
 def test_one_bad_scan_is_said_and_the_others_are_predicted(prepared_scan, results, atlas_path, tmp_path):
@@ -283,6 +357,9 @@ def test_masks_go_with_scans_and_names_do_not_clash(tmp_path):
     masks = [tmp_path / "ma.nii", tmp_path / "mb.nii"]
     found = scan_files(scans, masks)
     assert [(one.name, one.mask) for one in found] == [("a", masks[0]), ("b", masks[1])]
+    others = ("c_t2.NII.GZ", "d.mgz", "e.MGH", "f_t2.img", "g.hdr.gz", "h.mgh.gz")
+    assert [one.name for one in scan_files([tmp_path / name for name in others], [])] == list("cdefgh")
+    assert [one.name for one in scan_files([tmp_path / "p.hdr", tmp_path / "p.img"], [])] == ["p"]
     with pytest.raises(UserError, match="2 scans and 1 masks"):
         scan_files(scans, masks[:1])
     with pytest.raises(UserError, match=r"would both write b_\*"):

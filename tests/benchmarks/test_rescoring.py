@@ -129,7 +129,7 @@ def test_another_score_takes_the_weights_over_and_trains_nothing(
     assert record.best_checkpoint.read_bytes() == own.best_checkpoint.read_bytes()
     assert record.best_checkpoint.stat().st_ino == own.best_checkpoint.stat().st_ino  # a link costs no space
     assert (record.history(), record.untrained) == (own.history(), own.untrained)
-    assert record.state["weights_from"] == own.folder.name
+    assert record.state.weights_from == own.folder.name
     assert any("not trained again" in line and own.folder.name in line for line in listener.said)
     # The same reconstructions, hence the same l1; other maps, hence other detections.
     for name in ("tiny-healthy/l1", "tiny-healthy/l1_brain", "tiny-healthy/l1_untrained", "val_loss", "parameters"):
@@ -179,7 +179,7 @@ def test_methods_without_gradients_are_scored_again_too(
     own = record_of(runs, job_of(row, tiny_data, tiny_preset).cell)
     monkeypatch.setattr(job_of(row, tiny_data, tiny_preset).entry.method, "absorb", forbid)
     record = run_job(job_of(f"{row}+ssim", tiny_data, tiny_preset), runs, "cpu", SilentReporter())
-    assert record.state["weights_from"] == own.folder.name
+    assert record.state.weights_from == own.folder.name
     assert record.metrics["tiny-healthy/l1"] == own.metrics["tiny-healthy/l1"]
 
 
@@ -199,6 +199,7 @@ def test_only_the_same_training_counts(runs: Path, tiny_data: Data, tiny_preset:
     own.set_state("training", trained=False)
     assert donor() is None
     own.set_state("done", trained=True)
+    assert name(donor()) == own.folder.name
     config = json.loads((own.folder / "config.json").read_text())
     (own.folder / "config.json").write_text(json.dumps({**config, "fingerprint": "0" * 64}))
     assert donor() is None
@@ -293,9 +294,9 @@ def test_a_cell_that_was_never_trained_is_one_sentence(runs: Path, tiny_data: Da
 
 def test_bench_run_trains_where_there_are_no_weights(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
     record = run_job(job_of("ae+ssim", tiny_data, tiny_preset), tmp_path, "cpu", SilentReporter())
-    assert record.done and "weights_from" not in record.state
+    assert record.done and record.state.weights_from is None
     own = run_job(job_of("ae", tiny_data, tiny_preset), tmp_path, "cpu", SilentReporter())
-    assert own.state["weights_from"] == record.folder.name  # the other way round it works as well
+    assert own.state.weights_from == record.folder.name  # the other way round it works as well
 
 
 def test_the_estimate_counts_no_training_where_there_are_weights(
@@ -326,5 +327,5 @@ def test_the_table_shows_a_score_below_its_row_and_nothing_where_there_is_none(
     assert table() == [("Thresh", "method"), ("pDDPM (s48)", "method"), ("pDDPM (s48) · SSIM", "method")]
     assert table("pddpm-s48+ssim") == table()
     assert any("another score" in note and "SSIM (Behrendt et al. 2024)" in note for note in notes)
-    record.set_state("scoring")
+    (record.folder / "digests.json").unlink()
     assert table() == [("Thresh", "method"), ("pDDPM (s48)", "method")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -11,6 +12,7 @@ import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
 from uadbench.benchmarks.record import RunRecord
+from uadbench.benchmarks.record_files import CellConfig
 from uadbench.benchmarks.scan_recipe import recipe_for
 from uadbench.benchmarks.trained import TrainedRun
 from uadbench.datasets import atlases
@@ -25,7 +27,10 @@ def run_on(folder: Path, name: str = "ixi", **prepared: object) -> TrainedRun:
     """A run whose record says so much of its healthy scans."""
     record = RunRecord(folder)
     healthy = {"name": name, "title": name, "prepared": prepared or None}
-    record.begin({"cohorts": {"healthy": healthy}}, {})
+    words = dict.fromkeys(("cell", "recipe", "row", "title", "method", "preset", "data", "data_title"), "x")
+    words |= {"content": {}, "control": False, "trainable": True, "changed": [], "departures": [], "plan": {}}
+    words |= {"fingerprint": "f", "splits": "own", "fold": 0, "folds": 5, "seed": 0, "cohorts": {"healthy": healthy}}
+    record.begin(CellConfig.model_validate_json(json.dumps(words)), {})
     return TrainedRun((record,))
 
 

@@ -40,13 +40,13 @@ def names(run: TrainedRun) -> list[str]:
 
 def test_a_cell_by_folder_name_and_id(runs: dict[str, RunRecord], tmp_path: Path) -> None:
     record = runs["alpha 1"]
-    for word in (str(record.folder), record.folder.name, record.config["cell"]):
+    for word in (str(record.folder), record.folder.name, record.config.cell):
         assert names(find_run(word, tmp_path, NOWHERE)) == [record.folder.name]
 
 
 def test_a_parent_is_its_finished_folds_in_order(runs: dict[str, RunRecord], tmp_path: Path) -> None:
     both = [runs["alpha 0"].folder.name, runs["alpha 1"].folder.name]
-    for word in ("alpha", runs["alpha 0"].config["recipe"]):
+    for word in ("alpha", runs["alpha 0"].config.recipe):
         assert names(find_run(word, tmp_path, NOWHERE)) == both
 
 
@@ -54,7 +54,7 @@ def test_a_row_of_two_experiments_is_refused_with_the_choice(runs: dict[str, Run
     with pytest.raises(UserError, match="2 experiments, choose one") as caught:
         find_run("beta", tmp_path, NOWHERE)
     for key in ("beta", "beta seed 1"):
-        assert runs[key].config["recipe"] in str(caught.value)
+        assert runs[key].config.recipe in str(caught.value)
 
 
 def test_what_is_not_there_or_not_finished_is_named(runs: dict[str, RunRecord], tmp_path: Path) -> None:

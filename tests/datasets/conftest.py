@@ -121,6 +121,11 @@ def _save_raw(path: Path, array: NDArray[np.generic], affine: NDArray[np.float64
 
 
 @pytest.fixture(scope="session")
+def save_raw() -> Callable[..., None]:
+    return _save_raw
+
+
+@pytest.fixture(scope="session")
 def write_head(head, oriented, grid_points):
     """Write a head as raw files; returns where its lesion truly is in the scan's world."""
 

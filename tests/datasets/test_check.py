@@ -259,14 +259,7 @@ CASES = {
     "skull": (Kind.NOT_STRIPPED, ERROR, SCAN, lambda root, edit: edit(H, "t2", SCAN, _shell(3, 80))),
     "rim": (Kind.RIM, REMARK, SCAN, lambda root, edit: edit(H, "t2", SCAN, _speck)),
     "NaN inside": (Kind.NOT_FINITE, ERROR, SCAN, lambda root, edit: edit(H, "t2", SCAN, _nan_inside)),
-    "infinite outside": (Kind.NOT_FINITE_OUTSIDE, REMARK, SCAN, lambda root, edit: edit(H, "t2", SCAN, _inf_outside)),
     "constant": (Kind.CONSTANT, ERROR, SCAN, lambda root, edit: edit(H, "t2", SCAN, lambda a: 7 * np.sign(a))),
-    "negative": (
-        Kind.NEGATIVE,
-        REMARK,
-        SCAN,
-        lambda root, edit: edit(H, "t2", SCAN, lambda a: np.where(a > 0, a - 80, a).astype(np.float32)),
-    ),
     "few values": (Kind.FEW_VALUES, REMARK, SCAN, lambda root, edit: edit(H, "t2", SCAN, lambda a: np.round(a / 20))),
     "another contrast": (
         Kind.UNLIKE,
@@ -677,3 +670,10 @@ def test_what_preparing_had_to_say_is_repeated(root, check, prepared):
         (Kind.REGISTRATION, REMARK): {SCAN},
         (Kind.NOT_PREPARED, REMARK): {"IXI555-HH-1"},
     }
+
+
+def test_a_registration_that_failed_is_an_error(check, prepared):
+    prepared(ixi.INFO, SCAN, dice=0.454)
+    report = check()
+    assert told(report) == {(Kind.REGISTRATION, ERROR): {SCAN}}
+    assert "Dice of the brains with the atlas 0.454, below 0.9" in str(report.findings[0])

@@ -306,6 +306,60 @@ def test_same_scan_twice_is_named(load, directory):
         load()
 
 
+def as_pair(path):
+    """Make a pair of a scan's file, which goes; its header."""
+    image = nib.load(path)
+    header = path.with_name(path.name.replace(".nii.gz", ".hdr"))
+    nib.save(nib.Nifti1Pair(np.asarray(image.dataobj), image.affine), header.with_suffix(".img"))
+    path.unlink()
+    return header
+
+
+def test_other_formats_and_spellings_give_the_same_volumes(load, directory, small):
+    before = load()
+    paths = [scan_path(directory, mslub.INFO, kind, PATIENTS[0]) for kind in ("t2", "mask", "seg")]
+    as_pair(paths[0])
+    paths[1].rename(paths[1].with_name(f"{PATIENTS[0]}_mask.NII.GZ"))
+    image = nib.load(paths[2])
+    nib.save(nib.MGHImage(np.asarray(image.dataobj), image.affine), paths[2].with_name(f"{PATIENTS[0]}_seg.mgz"))
+    paths[2].unlink()
+    after = load()
+    for one in ("volume", "lesion_mask"):
+        same = (getattr(data.lesions[Role.MS].store, one)(PATIENTS[0]) for data in (before, after))
+        np.testing.assert_array_equal(*same)
+
+
+def test_a_pair_that_changed_in_either_file_is_prepared_again(load, directory):
+    header = as_pair(scan_path(directory, mslub.INFO, "t2", PATIENTS[0]))
+    folders = {load().lesions[Role.MS].store.folder}
+    for path in (header.with_suffix(".img"), header):
+        content = bytearray(path.read_bytes())
+        content[-1 if path.suffix == ".img" else 150] ^= 1  # a voxel, a letter of the description
+        path.write_bytes(content)
+        folders.add(load().lesions[Role.MS].store.folder)
+    assert len(folders) == 3
+
+
+def test_a_pair_beside_another_file_of_the_scan_is_twice(load, directory):
+    path = scan_path(directory, mslub.INFO, "t2", PATIENTS[0])
+    content = path.read_bytes()
+    header = as_pair(path)
+    for name, twin in ((path.name, content), (f"{header.stem}.img.gz", b""), (f"{header.stem}.MGZ", b"")):
+        path.with_name(name).write_bytes(twin)
+        with pytest.raises(DataError, match="the same scan"):
+            load()
+        path.with_name(name).unlink()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
+def test_what_is_no_file_does_not_hang(load, directory, make):
+    path = scan_path(directory, mslub.INFO, "t2", PATIENTS[0])
+    path.unlink()
+    make(path)
+    with pytest.raises(DataError, match="patient07_t2.nii.gz is a .* and no file; give the file itself"):
+        load()
+
+
 def test_directory_that_is_none_of_ours(tmp_path, small):
     with pytest.raises(DataError, match="no directory"):
         load_disk(tmp_path / "nowhere", tmp_path / "cache", small, None, 1)

@@ -86,7 +86,7 @@ def test_values_land_where_scipy_puts_them(axes, sizes, turn, scan):
 def test_a_file_that_is_no_image_is_refused(tmp_path):
     path = tmp_path / "scan.nii.gz"
     path.write_text("no image")
-    with pytest.raises(DataError, match=r"scan\.nii\.gz cannot be read"):
+    with pytest.raises(DataError, match=r"scan\.nii\.gz is no gzip file"):
         read_native(path)
 
 

@@ -65,7 +65,7 @@ def test_a_prepared_scan_goes_through_untouched(stripped, atlas):
     folder, image, brain = stripped
     ready = ready_scan(folder / "cropped.nii.gz", folder / "cropped_mask.nii.gz", atlas, "auto", QUICK, LOAD)
     expected = prepare_volume(image, brain, None, LOAD)
-    np.testing.assert_array_equal(ready.volume.volume, expected.volume)
+    np.testing.assert_allclose(ready.volume.volume, expected.volume, atol=1e-5)
     np.testing.assert_array_equal(ready.volume.brain_mask, expected.brain_mask)
     np.testing.assert_array_equal(ready.to_scan, np.eye(4))
     assert ready.registration is None
@@ -154,7 +154,7 @@ def test_bad_scans_and_masks_are_named(wrong, words, tmp_path, head, oriented, g
     image, brain = head.sample(points, "t2", skull=False), head.brain(points)
     choice, with_mask, shifted = "auto", "mask" in wrong and "mask-file" not in wrong, affine.copy()
     if wrong == "nan":
-        image[3, 4, 5] = np.nan
+        image[tuple(size // 2 for size in shape)] = np.nan
     if wrong == "constant":
         image[:] = 7
     if wrong == "mask of another shape":
@@ -177,16 +177,18 @@ def test_bad_scans_and_masks_are_named(wrong, words, tmp_path, head, oriented, g
 
 
 def test_the_background_of_a_stripped_scan_does_not_darken_its_rim(tmp_path, head, oriented, grid_points, atlas):
-    """A brain of one grey value, but for a soft gradient that registration needs not, keeps it up to its rim."""
+    """A brain of nothing but a gradient keeps that gradient up to its rim."""
     shape, affine = oriented("LAS", (1.2, 1.2, 4), 9, extent=230)
     points = grid_points(shape, affine)
     brain = head.brain(points)
     image = np.where(brain, 500 + points[..., 0] / 10, 0).astype(np.float32)
     path = save(tmp_path / "even.nii.gz", image, affine)
     raw = RawVolumes(*read_volume(path), None, None)
-    unbiased = replace(QUICK, bias=BiasSettings(shrink=4, iterations=(1,)))
-    scan = prepare_scan(raw, atlas, Stripped(), unbiased)
-    inside = scan.image[scan.brain]
+    scan = prepare_scan(raw, atlas, Stripped(), replace(QUICK, bias=BiasSettings(iterations=())))
+    voxels = np.argwhere(scan.brain)
+    values = scan.image[scan.brain]
+    middle = (values > 0.2) & (values < 1.0)  # of the tails some are clipped
+    design = np.c_[voxels[middle], np.ones(middle.sum())]
+    fit = np.linalg.lstsq(design, values[middle], rcond=None)[0]
     assert scan.brain.sum() > 1e6
-    assert inside.min() > 0.97 * np.median(inside)
-    assert inside.max() < 1.03 * np.median(inside)
+    assert np.abs(design @ fit - values[middle]).max() < 0.05

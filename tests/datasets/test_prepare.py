@@ -178,4 +178,13 @@ def test_outliers_stand_out_from_the_set():
     assert set(found) == {"turned", "missed"}
     assert "mutual information 1.120" in found["turned"]
     assert "Dice" in found["missed"]
+    assert "below 0.9" in found["missed"]
     assert set(find_outliers({"alone": row(1.1, 0.5), "other": row(1.3, 0.9)})) == {"alone"}
+
+
+def test_a_brain_that_no_human_has_is_suspect_in_the_scans_own_space():
+    """In atlas space a head's mask has a brain's volume; the registration's scale tells what it was."""
+    grown = {"mutual_information": 1.2, "mask_dice": 0.9, "atlas_to_scan_mm": np.diag([1.16, 1.16, 1.16, 1]).tolist()}
+    usual = {**grown, "atlas_to_scan_mm": np.eye(4).tolist()}
+    rows = {"grown": {"registration": grown, "brain_ml": 1450.0}, "usual": {"registration": usual, "brain_ml": 1450.0}}
+    assert find_outliers(rows) == {"grown": "a brain of 2263 ml, beyond 800 to 2000"}

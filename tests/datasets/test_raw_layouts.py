@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import pickle
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -14,6 +17,7 @@ import xlwt
 from uadbench.datasets import brats21, ixi, mslub
 from uadbench.datasets.errors import DataError
 from uadbench.datasets.raw_layouts import find_raw
+from uadbench.datasets.scan_file import scan_parts
 from uadbench.datasets.splits import read_scans
 
 
@@ -348,3 +352,193 @@ def test_a_damaged_workbook_is_a_note_and_prints_nothing(tmp_path, capfd):
         assert ids(found) == ["IXI002-Guys-0828"]
         assert all("\n" not in note for note in found.notes)
     assert capfd.readouterr() == ("", "")
+
+
+# ------------------------------------------------------------------------------------------- odd members of a tar
+
+
+NAMES = [f"IXI{number:03d}-HH-{1200 + number}-T2.nii.gz" for number in range(4)]
+
+
+def sparse_tar(root: Path, tar: Path, form: str) -> Path:
+    """A tar as `tar --sparse` makes it: one whole file, one with holes."""
+    (root / NAMES[0]).write_bytes(b"whole")
+    with (root / NAMES[1]).open("wb") as file:
+        for place in (0, 3 << 20, 9 << 20):
+            file.seek(place)
+            file.write(f"content at {place}".encode() * 99)
+        file.truncate(12 << 20)
+    subprocess.run(["tar", "-S", f"--format={form}", "-cf", tar, "-C", root, *NAMES[:2]], check=True)
+    return tar
+
+
+@pytest.mark.parametrize("form", ["gnu", "posix"])
+def test_sparse_members_are_read_as_tar_writes_them(form, tmp_path):
+    (tmp_path / "raw").mkdir()
+    tar = sparse_tar(tmp_path / "raw", tmp_path / "IXI-T2.tar", form)
+    assert tar.stat().st_size < 1 << 20  # it is sparse
+    found = find_raw(ixi.INFO, tar)
+    assert ids(found) == ["IXI000-HH-1200", "IXI001-HH-1201"]
+    for name, scan in zip(NAMES, found.scans, strict=False):
+        with scan.files["t2"].opened() as path:
+            assert path.read_bytes() == (tmp_path / "raw" / name).read_bytes()
+    with (
+        pytest.raises(DataError, match="has 12582912 bytes, more than any scan that is read"),
+        found.scans[1].files["t2"].opened(most_bytes=1 << 20),
+    ):
+        pass
+    assert find_raw(ixi.INFO, tar).scans[1].files["t2"] in {pickle.loads(pickle.dumps(found.scans[1].files["t2"]))}
+
+
+def test_links_in_a_tar_are_followed_and_what_cannot_be_read_fails_with_its_reason(tmp_path):
+    tar = tmp_path / "IXI-T2.tar"
+    with tarfile.open(tar, "w") as archive:
+        whole = tarfile.TarInfo(f"IXI/{NAMES[0]}")
+        whole.size = 5
+        archive.addfile(whole, io.BytesIO(b"whole"))
+        for name, kind, target in (
+            (NAMES[1], tarfile.LNKTYPE, f"IXI/{NAMES[0]}"),
+            (NAMES[2], tarfile.SYMTYPE, f"../IXI/{NAMES[1]}"),
+            (NAMES[3], tarfile.SYMTYPE, "/elsewhere/scan.nii.gz"),
+            ("IXI004-HH-1204-T2.nii.gz", tarfile.FIFOTYPE, ""),
+            ("IXI005-HH-1205-T2.nii.gz", b"Q", ""),
+            ("IXI006-HH-1206-T2.nii.gz", tarfile.SYMTYPE, "IXI006-HH-1206-T2.nii.gz"),
+            ("notes.fifo", tarfile.FIFOTYPE, ""),
+        ):
+            member = tarfile.TarInfo(f"IXI/{name}")
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    found = find_raw(ixi.INFO, tar)
+    assert len(found.scans) == 7  # none is lost, those that cannot be read fail
+    reasons = {}
+    for scan in found.scans:
+        try:
+            with scan.files["t2"].opened() as path:
+                reasons[scan.id[:6]] = path.read_bytes().decode()
+        except DataError as error:
+            reasons[scan.id[:6]] = str(error)
+    assert [reasons[f"IXI00{number}"] for number in range(3)] == ["whole"] * 3
+    assert reasons["IXI003"] == (
+        f"{tar}:IXI/{NAMES[3]} cannot be read: it is a link to /elsewhere/scan.nii.gz, which is no file of the tar; "
+        "unpack the tar"
+    )
+    assert "it is a pipe, no file" in reasons["IXI004"]
+    assert "it is of an unknown type (b'Q'), no file" in reasons["IXI005"]
+    assert "which is no file of the tar" in reasons["IXI006"]
+    assert found.unplaced == (f"{tar}:IXI/notes.fifo",)
+
+
+def test_packed_archives_beside_scans_are_said(tmp_path):
+    raw = touch(tmp_path, "IXI002-Guys-0828-T2.nii.gz", "more.tar.gz")
+    packed(touch(tmp_path / "inner", "notes.txt", "deeper.tar"), raw / "outer.TAR")
+    notes = " ".join(find_raw(ixi.INFO, raw).notes)
+    assert "more.tar.gz" in notes
+    assert "outer.TAR:./deeper.tar is packed and was not looked into; unpack it if it holds scans" in notes
+
+
+def test_pipes_and_devices_in_a_download_do_not_hang(tmp_path):
+    raw = touch(tmp_path, "IXI002-Guys-0828-T2.nii.gz")
+    for name in ("IXI012-HH-1211-T2.nii.gz", "IXI.xls", "more.tar", "odd"):
+        os.mkfifo(raw / name)
+    found = find_raw(ixi.INFO, raw)
+    assert ids(found) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
+    assert "is a pipe and no file" in found.damaged[str(raw / "more.tar")]
+    assert found.unplaced == (str(raw / "odd"),)
+    with pytest.raises(DataError, match=r"neither a folder nor a plain \.tar"):
+        find_raw(ixi.INFO, raw / "odd")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_pair_is_one_file_in_folders_and_tars(suffix, tmp_path):
+    raw = touch(tmp_path / "raw", *(f"IXI002-Guys-0828-T2.{kind}{suffix}" for kind in ("hdr", "img")))
+    touch(raw, "IXI012-HH-1211-T2.MGZ", "IXI013-HH-1212-T2.NII")
+    for place in (raw, packed(raw, tmp_path / "IXI-T2.tar")):
+        found = find_raw(ixi.INFO, place)
+        assert ids(found) == ["IXI002-Guys-0828", "IXI012-HH-1211", "IXI013-HH-1212"]
+        assert not any("same by their names" in note for note in found.notes)
+        with found.scans[0].files["t2"].opened() as path:
+            assert [part.read_bytes() for part in scan_parts(path)] == [
+                f"content of IXI002-Guys-0828-T2.{kind}{suffix}".encode() for kind in ("hdr", "img")
+            ]
+
+
+# ------------------------------------------------------------------------------------- names of copies and other years
+
+
+@pytest.mark.parametrize(
+    ("info", "names", "scan"),
+    [
+        (
+            brats21.INFO,
+            (
+                "BraTS2021_00495_t2.nii/00000057_brain_t2.nii",
+                "BraTS2021_00495_seg.nii/00000057_final_seg.nii",
+                "BraTS2021_00495_flair.nii/00000057_brain_flair.nii",
+            ),
+            "BraTS2021_00495",
+        ),
+        (brats21.INFO, ("brats2021_00495_T2.nii", "brats2021_00495_SEG.nii"), "BraTS2021_00495"),
+        (brats21.INFO, ("BraTS21_Training_00495_t2w.NII.GZ", "BraTS21_00495-seg.nii"), "BraTS2021_00495"),
+        (ixi.INFO, ("ixi002-guys-0828-t2.nii", "IXI002-Guys-0828-T1.nii/IXI002-Guys-0828-T1.nii"), "IXI002-Guys-0828"),
+        (ixi.INFO, ("IXI012-HH-1211-T2.nii.gz/scan.nii",), "IXI012-HH-1211"),
+        (mslub.INFO, ("lesjak_2017/Patient 07/T2W.nii", "lesjak_2017/Patient 07/consensus_gt.nii"), "patient07"),
+        (mslub.INFO, ("lesjak_2017/patient-7/patient-7_T2W.nii", "lesjak_2017/patient-7/gt.nii"), "patient07"),
+    ],
+)
+def test_copies_whose_names_leave_no_doubt_are_read(info, names, scan, tmp_path):
+    found = find_raw(info, touch(tmp_path, *names))
+    assert ids(found) == [scan]
+    assert not found.unplaced
+    assert found.scans[0].files["t2"].path == tmp_path / names[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (
+            ("BraTS20_Training_001/BraTS20_Training_001_t2.nii.gz",),
+            "it looks like BraTS 2020 .*get the training set of",
+        ),
+        (("BraTS20_Validation_001/BraTS20_Validation_001_t2.nii",), "BraTS 2020 "),
+        (("HGG/BraTS19_CBICA_AAB_1/BraTS19_CBICA_AAB_1_t2.nii.gz",), "BraTS 2019 "),
+        (("HGG/Brats18_2013_2_1/Brats18_2013_2_1_t2.nii.gz",), "BraTS 2018 "),
+        (("BraTS-GLI-00000-000/BraTS-GLI-00000-000-t2w.nii.gz",), r"BraTS 2023 or later \(GLI\) .*bear other names"),
+        (("BraTS-MEN-00004-000/BraTS-MEN-00004-000-t2w.nii.gz",), r"BraTS 2023 or later \(MEN\) .*other patients"),
+        (("imagesTr/BRATS_001.nii.gz",), "Medical Segmentation Decathlon"),
+        (("00000/00000_t2.nii.gz", "00000/00000_seg.nii.gz"), "a copy of BraTS 2021 by numbers alone"),
+        (("patient01/study1_T2W.nii.gz",), "longitudinal set of MS patients .*under the same numbers"),
+        (("sub-01/anat/sub-01_T2w.nii.gz",), "a BIDS data set"),
+        (("00000/T2w/Image-1.dcm",), "a DICOM export .*dcm2niix"),
+    ],
+)
+def test_another_year_is_named_and_never_taken_for_the_set(names, words, tmp_path):
+    raw = touch(tmp_path, *names)
+    for info in (brats21.INFO, ixi.INFO, mslub.INFO):
+        with pytest.raises(DataError, match=f"holds no file named like .* {words}") as caught:
+            find_raw(info, raw)
+        assert "\n" not in str(caught.value)
+
+
+def test_another_year_among_the_scans_is_said(tmp_path):
+    case = ("BraTS2021_00000/BraTS2021_00000_t2.nii.gz", "BraTS2021_00000/BraTS2021_00000_seg.nii.gz")
+    raw = touch(tmp_path, *case, *(f"BraTS20_Training_00{n}/BraTS20_Training_00{n}_t2.nii.gz" for n in (1, 2)))
+    found = find_raw(brats21.INFO, raw)
+    assert ids(found) == ["BraTS2021_00000"]
+    assert any("_001_t2.nii.gz and 1 more looks like BraTS 2020 and is left out" in note for note in found.notes)
+
+
+def test_the_longitudinal_patients_do_not_mix_with_those_of_the_same_numbers(tmp_path):
+    """As in a repository that holds both sets of Lesjak."""
+    case = ("T2W.nii.gz", "consensus_gt.nii.gz")
+    raw = touch(tmp_path, *(f"cross_sectional/raw/patient01/{name}" for name in case))
+    touch(raw, "longitudinal/coregistered/patient01/brain_mask.nii.gz", "longitudinal/coregistered/patient01/gt.nii.gz")
+    files = find_raw(mslub.INFO, raw).scans[0].files
+    assert {kind: str(file.name) for kind, file in files.items()} == {
+        "t2": "cross_sectional/raw/patient01/T2W.nii.gz",
+        "seg": "cross_sectional/raw/patient01/consensus_gt.nii.gz",
+    }
+
+
+def test_a_download_of_another_modality_is_said(tmp_path):
+    with pytest.raises(DataError, match="holds other modalities of IXI alone, such as .*-T1.nii.gz: get its T2 images"):
+        find_raw(ixi.INFO, touch(tmp_path, "IXI-T1/IXI002-Guys-0828-T1.nii.gz"))

@@ -57,7 +57,7 @@ def test_a_brain_may_touch_one_face(scan):
 
 
 def test_nothing_at_all_is_refused(scan):
-    with pytest.raises(DataError, match="brighter than its background"):
+    with pytest.raises(DataError, match="differs from its background"):
         Stripped().brain_mask(np.zeros((4, 4, 4), np.float32), Grid((4, 4, 4), np.eye(4)))
 
 

@@ -13,7 +13,7 @@ machinery: enough for five folds and both lesion sets, and good for nothing else
 
 from __future__ import annotations
 
-import sys
+import argparse
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -158,9 +158,9 @@ def write_mslub(raw: Path, anatomy: Anatomy) -> None:
 
 def main() -> None:
     """Write all three below the folder that the command line names."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python tests/trials/make_miniature.py OUT")
-    raw = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="the folder to write")
+    raw = parser.parse_args().out
     raw.mkdir(parents=True, exist_ok=True)
     anatomy = Anatomy()
     for write in (write_ixi, write_brats, write_mslub):

@@ -1,0 +1,264 @@
+"""What the files of a run record hold, as typed models: whatever else stands in one is damage, and said in a sentence.
+
+A record may be years old, come from elsewhere or have suffered a full disk, so nothing in it is believed unseen.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from .errors import UserError
+from .files import write_text
+
+Status = Literal["new", "training", "scoring", "done", "failed"]
+
+_T = TypeVar("_T")
+_WHOLE_LINE = "another version of uadbench wrote it; move the folder away, then try again"
+
+
+class RecordError(UserError):
+    """A file of a run record is missing, damaged or of another version."""
+
+
+class _Recorded(BaseModel):
+    """Base of the models: immutable, no conversions; keys of later versions are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class PreparedConfig(_Recorded):
+    """How the scans of a cohort were prepared, see `datasets.cohort.Provenance`."""
+
+    atlas: str
+    atlas_sha256: str | None
+    n4_levels: int
+
+
+class CohortConfig(_Recorded):
+    """A cohort that took part."""
+
+    name: str
+    title: str
+    prepared: PreparedConfig | None = None
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether its brains are simulated."""
+        return self.name.startswith("phantom")
+
+
+class CellConfig(_Recorded):
+    """What was run (`config.json`).
+
+    Attributes:
+        cell: id of the cell.
+        recipe: id of the recipe.
+        content: all that determines the numbers, see `Recipe.content`.
+        row: name of the table row.
+        title: its title.
+        method: registry name.
+        control: whether it is a control.
+        trainable: whether it is trained by gradients.
+        preset: name of the preset.
+        changed: the `key=value` words on top of it.
+        departures: where its numbers leave the paper's.
+        data: name of the data source.
+        data_title: its title.
+        cohorts: by role.
+        fingerprint: hash of prepared volumes and splits.
+        splits: name of the splits.
+        fold: index of the fold.
+        folds: number of folds.
+        seed: the user's seed.
+        plan: the resolved preset.
+    """
+
+    cell: str
+    recipe: str
+    content: dict[str, Any]
+    row: str
+    title: str
+    method: str
+    control: bool
+    trainable: bool
+    preset: str
+    changed: tuple[str, ...]
+    departures: tuple[str, ...]
+    data: str
+    data_title: str
+    cohorts: dict[str, CohortConfig]
+    fingerprint: str
+    splits: str
+    fold: int
+    folds: int
+    seed: int
+    plan: dict[str, Any]
+
+    @property
+    def preset_title(self) -> str:
+        """The preset and what was changed in it."""
+        return " ".join([self.preset, *self.changed])
+
+    @property
+    def family(self) -> tuple[str, str, str]:
+        """Recipe, data and splits: the cells that are folds of one experiment."""
+        return self.recipe, self.data, self.splits
+
+
+class CellState(_Recorded):
+    """How far a cell is (`state.json`).
+
+    Attributes:
+        status: for people; what is finished is told by the digests.
+        trained: whether the training is over.
+        seconds: time spent until the cell was finished.
+        seconds_train: of these, in training.
+        weights_from: the cell whose training was taken over.
+    """
+
+    status: Status = "new"
+    trained: bool = False
+    seconds: float = 0.0
+    seconds_train: float = 0.0
+    weights_from: str | None = None
+
+
+class Digests(_Recorded):
+    """The proof that a cell is finished (`digests.json`): its id, and the SHA-256 of each of its files."""
+
+    cell: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class VolumeScore:
+    """The scores of one test volume.
+
+    Attributes:
+        cohort: name of the data set.
+        role: "healthy", "tumours" or "ms".
+        subject: id of the subject.
+        dice: Dice at the greedy threshold; None for a healthy volume.
+        dice_exact: Dice at the exact optimum of the validation set; None for a healthy volume.
+        auprc: average precision; None for a healthy volume.
+        l1: mean |x - x_rec| over all voxels.
+        l1_brain: the same inside the brain mask.
+        lesion_ml: lesion volume in the scored slices, millilitres; None for a healthy volume.
+        seconds: time of the reconstruction.
+    """
+
+    cohort: str
+    role: str
+    subject: str
+    dice: float | None
+    dice_exact: float | None
+    auprc: float | None
+    l1: float
+    l1_brain: float
+    lesion_ml: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history; the train loss is the mean since the last line."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    val_loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class ThresholdPair:
+    """Both thresholds of one lesion set with the pooled validation Dice each reaches."""
+
+    greedy: float
+    greedy_dice: float
+    exact: float
+    exact_dice: float
+
+
+LineT = TypeVar("LineT", VolumeScore, Epoch)
+
+
+def read_as(path: Path, kind: Any) -> Any:
+    """A JSON file as a value of a type; None where there is no file.
+
+    Args:
+        path: the file.
+        kind: a model, or any type that pydantic knows.
+
+    Raises:
+        RecordError: it cannot be read, is no JSON in UTF-8, or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise RecordError(f"{path} {_problem(error)}") from error
+
+
+def read_lines(path: Path, kind: type[LineT]) -> tuple[LineT, ...]:
+    """The lines of a CSV file; none where there is no file.
+
+    Raises:
+        RecordError: it cannot be read, is no text in UTF-8, or a line is cut or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is damaged: it is no text in UTF-8") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    wanted = [field.name for field in fields(kind)]
+    try:
+        missing = [name for name in wanted if name not in (rows.fieldnames or ())]
+        if missing:
+            raise RecordError(f"{path} is damaged: it has no column {missing[0]}")
+        adapter = TypeAdapter(kind)
+        return tuple(adapter.validate_python({name: row[name] or None for name in wanted}) for row in rows)
+    except ValidationError as error:
+        raise RecordError(f"{path} is damaged at line {rows.line_num}: {_problem(error)}") from error
+    except csv.Error as error:
+        raise RecordError(f"{path} is damaged at line {rows.line_num}: {error}") from error
+
+
+def write_lines(path: Path, lines: Iterable[LineT], kind: type[LineT]) -> None:
+    """Write a CSV file atomically; numbers keep every digit.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(kind)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lines)
+    write_text(path, text.getvalue())
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in words."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return f"is damaged: {first['msg'].removeprefix('Invalid JSON: ')}"
+    if first["type"] == "missing" and place:
+        return f"lacks {place}, so {_WHOLE_LINE}"
+    return f"is damaged: {place or 'it'}: {first['msg'][:1].lower()}{first['msg'][1:]}"

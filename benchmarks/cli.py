@@ -181,8 +181,9 @@ def run(
     keep_to_own_cores()
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
+    numbers = _fold_numbers(folds)
     source = _open(data, settings, results, splits, console)
-    jobs = _jobs(entries, folds, source, settings, seed)
+    jobs = _jobs(entries, numbers, source, settings, seed)
     preflight(jobs, results / "runs", chosen, RichReporter(console))
     workers = min(workers or default_workers(chosen), len(jobs))
     _announce(jobs, source, settings, results, chosen, workers, console)
@@ -218,8 +219,9 @@ def score(
     rows = select_rows(method)
     entries = tuple(with_score(row, name) for row in rows for name in by) if by else rows
     settings = _preset(preset, change, entries)
+    numbers = _fold_numbers(folds)
     source = _open(data, settings, results, splits, console)
-    jobs = _jobs(entries, folds, source, settings, seed)
+    jobs = _jobs(entries, numbers, source, settings, seed)
     words = [word_of(job.entry.method, job.entry.row.name.partition("+")[0]) for job in jobs]
     require_weights(list(zip(words, [job.cell for job in jobs], strict=True)), results / "runs")
     workers = min(workers or default_workers(chosen), len(jobs))
@@ -484,7 +486,7 @@ def figure_reconstructions(
     entries = select_rows(method)
     settings = _preset(preset, change, entries)
     source = _open(data, settings, results, splits, console)
-    jobs = _jobs(entries, str(fold), source, settings, seed)
+    jobs = _jobs(entries, (fold,), source, settings, seed)
     path = out or results / "figures" / f"reconstructions-{source.name}-{settings.name}-fold{fold}.png"
     draw_comparison(jobs, results / "runs", choose_device(device), path)
     console.print(f"Wrote {path}.", highlight=False)
@@ -777,10 +779,12 @@ def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = (), *, 
 
     `alone`: no other rows read it, so that a change that none of these reads is refused.
     """
-    from .preset import brought_sections, check_changes, load_preset
+    from .preset import brought_sections, check_changes, load_preset, plan_for
 
     preset = load_preset(name, changes, brought_sections(entry.method for entry in entries))
     check_changes(preset, entries, alone=alone)
+    for entry in entries:  # a number that will not do is said before data are prepared
+        plan_for(preset, entry.method, entry.row, entry.score)
     return preset
 
 
@@ -791,17 +795,21 @@ def _open(word: str, preset: Preset, results: Path, splits: str | None, console:
     return open_data(word, preset.phantom, preset.preparation, results, splits, RichReporter(console))
 
 
-def _jobs(entries: tuple[SuiteRow, ...], folds: str, data: Data, preset: Preset, seed: int) -> list[Job]:
+def _jobs(
+    entries: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
+) -> list[Job]:
     from .engine import jobs_for
 
-    return jobs_for(entries, _fold_numbers(folds, len(data.splits.folds)), data, preset, seed)
+    chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
+    return jobs_for(entries, chosen, data, preset, seed)
 
 
-def _fold_numbers(word: str, available: int) -> tuple[int, ...]:
+def _fold_numbers(word: str) -> tuple[int, ...] | None:
+    """The folds that `--folds` names; None for all. Read before the data, whose preparation may take minutes."""
     from .errors import UserError
 
     if word == "all":
-        return tuple(range(available))
+        return None
     parts = [part.strip() for part in word.split(",")]
     # Only these ten digits: int() also takes those of other scripts, signs and underscores.
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):

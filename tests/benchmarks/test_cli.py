@@ -75,6 +75,7 @@ def test_a_backend_of_the_users_that_is_not_installed_here_is_no_matter(
         (("run", "--method", "thresh", "--folds", "٣"), "write all, or indices such as 0,2"),
         (("run", "--method", "thresh", "--folds", "-1"), "write all, or indices such as 0,2"),
         (("run", "--method", "thresh", "--folds", "0,0"), "fold 0 stands there 2 times; write it once"),
+        (("run", "--method", "ae", "--set", "score.median=2"), "score.median must be odd"),
         (("run", "--method", "pddpm-s48", "--set", "patch.stride=16"), "the row pddpm-s48 fixes patch.stride at 48"),
         (("run", "--method", "thresh", "--set", "preparation.side=abc"), "preparation.side must be a whole number"),
         (("run", "--method", "thresh", "--set", "unet.channels=16"), "nothing that thresh does depends on it"),

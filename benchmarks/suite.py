@@ -81,7 +81,7 @@ def with_score(entry: SuiteRow, name: str) -> SuiteRow:
         UserError: there is no such score, or the row has another score already.
     """
     if entry.score:
-        raise UserError(f"{entry.row.name}+{name}: a row has one score; write one of +{entry.score} and +{name}")
+        raise UserError(f"{entry.row.name}+{name}: a row has one score, and this one has +{entry.score} already")
     try:
         score = score_named(name)
     except UnknownScoreError as error:

@@ -171,6 +171,7 @@ def test_changed_numbers_replace_the_old(tmp_path: Path, mlflow_uri: str, entry:
     record = fake_record(tmp_path, entry, 0, data="changed")
     sync_record(record, mlflow_uri)
     record.save_metrics({**record.metrics, "phantom-ms/dice": 0.77})
+    record.finish(60.0)
     assert sync_record(record, mlflow_uri)
     (child,) = runs_of(mlflow_uri, "changed", "fold")
     assert child.data.metrics["phantom-ms/dice"] == 0.77
@@ -386,7 +387,7 @@ def test_a_folder_of_any_name_holds_a_whole_store(tmp_path: Path, entry: SuiteRo
     uri = store_uri(results)
     assert sync_record(record, uri)
     assert not sync_record(record, uri)
-    assert [result.cell for result in fold_results(uri, "anywhere")] == [record.config["cell"]]
+    assert [result.cell for result in fold_results(uri, "anywhere")] == [record.config.cell]
     assert [path.name for path in (tmp_path / "place").iterdir()] == [NASTY]
     assert {path.name for path in results.iterdir()} == {"runs", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
     client = mlflow.MlflowClient(tracking_uri=uri)

@@ -16,7 +16,7 @@ from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from typer.testing import CliRunner
 
 from uadbench.benchmarks.cli import app
-from uadbench.datasets import prepare
+from uadbench.datasets import prepare, registration
 from uadbench.datasets.bias import BiasSettings
 from uadbench.datasets.prepare import Outcome, Recipe, prepare_set
 from uadbench.datasets.raw_layouts import RawSet
@@ -59,6 +59,7 @@ def test_three_downloads_become_a_table(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(prepare, "prepare_set", prepare_hastily)
+    monkeypatch.setattr(registration, "LEAST_DICE", 0.8)  # a single climb ends millimetres off, which is an error
     subprocess.run([sys.executable, str(SCRIPT), "raw"], check=True, capture_output=True)
 
     write_atlas(Path("atlas.nii.gz"))

@@ -187,4 +187,4 @@ def test_a_brain_that_no_human_has_is_suspect_in_the_scans_own_space():
     grown = {"mutual_information": 1.2, "mask_dice": 0.9, "atlas_to_scan_mm": np.diag([1.16, 1.16, 1.16, 1]).tolist()}
     usual = {**grown, "atlas_to_scan_mm": np.eye(4).tolist()}
     rows = {"grown": {"registration": grown, "brain_ml": 1450.0}, "usual": {"registration": usual, "brain_ml": 1450.0}}
-    assert find_outliers(rows) == {"grown": "a brain of 2263 ml, beyond 800 to 2000"}
+    assert find_outliers(rows) == {"grown": "a brain of 2263 ml, beyond 800 to 2100"}

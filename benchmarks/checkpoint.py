@@ -16,7 +16,8 @@ import torch
 
 from ..methods import Detector
 from .files import replacing
-from .record import RecordError, RunRecord, archive_problem
+from .record import RunRecord
+from .record_files import RecordError, archive_problem
 
 _DAMAGED_PICKLE = (EOFError, pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError)
 #: What PyTorch raises where a file is no checkpoint of ours, or is one of another network.

@@ -33,8 +33,17 @@ from .labels import labels_hidden
 from .own import own_file_of
 from .preset import Plan, Preset, plan_for
 from .progress import Reporter
-from .record import RecordError, RunRecord, ThresholdPair, VolumeScore, read_arrays, record_of, write_arrays
-from .record_files import CellConfig, CohortConfig, PreparedConfig
+from .record import RunRecord, record_of
+from .record_files import (
+    CellConfig,
+    CohortConfig,
+    PreparedConfig,
+    RecordError,
+    ThresholdPair,
+    VolumeScore,
+    read_arrays,
+    write_arrays,
+)
 from .reuse import find_donor, take_over
 from .scoring import Reader, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions, score_of
 from .slices import Slab

@@ -12,7 +12,8 @@ import torch
 from ..methods import Batch, Detector, Scan
 from .engine import Job
 from .environment import threads_per_worker
-from .record import RecordError, all_records
+from .record import all_records
+from .record_files import RecordError
 from .reuse import has_weights
 from .scoring import score_of
 

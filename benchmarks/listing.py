@@ -12,7 +12,8 @@ from ..methods import rows
 from ..metrics.scores import scores
 from .errors import UserError
 from .preset import Preset, load_preset, preset_names
-from .record import DIGESTS, RecordError, RunRecord, all_records
+from .record import DIGESTS, RunRecord, all_records
+from .record_files import RecordError
 
 
 def listing(what: str, results: Path) -> Table:

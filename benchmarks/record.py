@@ -23,11 +23,8 @@ under another cell's name do not count, and what is missing is computed again.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -40,7 +37,7 @@ from pydantic import Field
 from ..datasets.atomic import lock_holder, locked, remove_partials
 from .cell import Cell, cell_id
 from .errors import UserError
-from .files import write_json, write_with
+from .files import write_json
 from .record_files import (
     CellConfig,
     CellState,
@@ -50,12 +47,14 @@ from .record_files import (
     Status,
     ThresholdPair,
     VolumeScore,
+    archive_problem,
+    file_digest,
+    read_arrays,
     read_as,
     read_lines,
+    write_arrays,
     write_lines,
 )
-
-__all__ = ["Epoch", "RecordError", "RecordWarning", "RunRecord", "ThresholdPair", "VolumeScore", "record_of"]
 
 #: Name of the number of scans among the arrays of a score; no attribute of a class is called so.
 _SCANS = "number of scans"
@@ -381,58 +380,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file of a record.
-
-    Raises:
-        RecordError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
-
-
-def archive_problem(path: Path) -> str:
-    """What is wrong with a checkpoint, by the checksums of the zip archive that it is; "" of a whole or missing one."""
-    if not path.exists():
-        return ""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        return f"is no whole checkpoint ({' '.join(str(error).split()) or type(error).__name__})"
-    return "" if bad is None else f"is no whole checkpoint (checksum of {bad})"
-
-
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write named arrays atomically, each with a checksum.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written.
-    """
-
-    def save(partial: Path) -> None:
-        with partial.open("wb") as handle:
-            np.savez(handle, **arrays)
-
-    write_with(path, save)
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `write_arrays` wrote; whatever else lies there is refused, and no code of it is run.
-
-    Raises:
-        RecordError: the file is missing or damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise RecordError(f"{path} is damaged: {' '.join(str(error).split())[:200] or type(error).__name__}") from error
 
 
 def record_of(runs: Path, cell: Cell) -> RunRecord:

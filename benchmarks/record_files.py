@@ -6,16 +6,20 @@ A record may be years old, come from elsewhere or have suffered a full disk, so 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
-from collections.abc import Iterable
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from .errors import UserError
-from .files import write_text
+from .files import write_text, write_with
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
@@ -251,6 +255,58 @@ def write_lines(path: Path, lines: Iterable[LineT], kind: type[LineT]) -> None:
     writer.writeheader()
     writer.writerows(asdict(line) for line in lines)
     write_text(path, text.getvalue())
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file of a record.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def archive_problem(path: Path) -> str:
+    """What is wrong with a checkpoint, by the checksums of the zip archive that it is; "" of a whole or missing one."""
+    if not path.exists():
+        return ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        return f"is no whole checkpoint ({' '.join(str(error).split()) or type(error).__name__})"
+    return "" if bad is None else f"is no whole checkpoint (checksum of {bad})"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays atomically, each with a checksum.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+
+    def save(partial: Path) -> None:
+        with partial.open("wb") as handle:
+            np.savez(handle, **arrays)
+
+    write_with(path, save)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote; whatever else lies there is refused, and no code of it is run.
+
+    Raises:
+        RecordError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path} is damaged: {' '.join(str(error).split())[:200] or type(error).__name__}") from error
 
 
 def _problem(error: ValidationError) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 from .cell import Cell, training_content
 from .errors import UserError
 from .files import write_with
-from .record import CONFIG, RecordError, RunRecord, archive_problem, record_of
-from .record_files import CellConfig
+from .record import CONFIG, RunRecord, record_of
+from .record_files import CellConfig, RecordError, archive_problem
 
 
 def find_donor(runs: Path, cell: Cell) -> RunRecord | None:

@@ -22,7 +22,7 @@ from ..metrics.scores import HealthyScan, Score, scores
 from .errors import UserError
 from .labels import labels_hidden
 from .preset import Plan, ScoreSettings
-from .record import ThresholdPair, VolumeScore
+from .record_files import ThresholdPair, VolumeScore
 from .slices import Slab
 
 #: One voxel of a prepared volume is 2 mm × 2 mm × 2 mm.

@@ -20,8 +20,8 @@ from . import own
 from .checkpoint import load_weights
 from .errors import UserError
 from .preset import Plan
-from .record import CONFIG, RecordError, RunRecord, ThresholdPair, all_records, finished
-from .record_files import CellConfig, CohortConfig
+from .record import CONFIG, RunRecord, all_records, finished
+from .record_files import CellConfig, CohortConfig, RecordError, ThresholdPair
 from .scoring import Reader, score_of
 from .slices import Slab
 

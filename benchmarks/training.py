@@ -29,7 +29,8 @@ from .errors import UserError
 from .files import write_with
 from .preset import TrainSettings
 from .progress import Bar, Reporter
-from .record import Epoch, RecordError, RunRecord
+from .record import RunRecord
+from .record_files import Epoch, RecordError
 from .slices import Slab, training_loader, validation_loader
 from .stopping import raise_stop
 from .trainer import fit, make_trainer

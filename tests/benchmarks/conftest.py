@@ -12,8 +12,8 @@ import pytest
 
 from uadbench.benchmarks.cell import Cell, Recipe
 from uadbench.benchmarks.preset import Plan
-from uadbench.benchmarks.record import Epoch, RunRecord, ThresholdPair, VolumeScore, record_of
-from uadbench.benchmarks.record_files import CellConfig
+from uadbench.benchmarks.record import RunRecord, record_of
+from uadbench.benchmarks.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore
 from uadbench.benchmarks.suite import SuiteRow
 from uadbench.methods import Detector, Frozen, MethodInfo, Row
 

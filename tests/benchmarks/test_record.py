@@ -23,15 +23,8 @@ from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.listing import listing
 from uadbench.benchmarks.preset import Preset
 from uadbench.benchmarks.progress import Bar, SilentReporter
-from uadbench.benchmarks.record import (
-    RecordError,
-    RecordWarning,
-    RunRecord,
-    all_records,
-    finished,
-    read_arrays,
-    record_of,
-)
+from uadbench.benchmarks.record import RecordWarning, RunRecord, all_records, finished, record_of
+from uadbench.benchmarks.record_files import RecordError, read_arrays
 from uadbench.benchmarks.suite import SuiteRow, select_rows
 from uadbench.benchmarks.tables import gather
 from uadbench.benchmarks.tracking import fold_results, sync_all

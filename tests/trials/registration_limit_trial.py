@@ -12,7 +12,8 @@ Each head is registered as it is and then spoiled on purpose:
     moved       the registration's answer is turned by 35 degrees and moved by 25 mm: a climb that went astray
 
 The table stands behind `LEAST_DICE` and `USUAL_BRAIN_ML` in `datasets/registration.py`: Dice tells what was turned, the
-volume what the climb has squeezed into the atlas's brain. A mask that is merely moved may pass both. pytest does not collect this file: it takes minutes.
+volume what the climb has squeezed into the atlas's brain. A mask that is merely moved may pass both. pytest does not
+collect this file: it takes minutes.
 """
 
 from __future__ import annotations

@@ -391,7 +391,7 @@ def test_a_folder_of_any_name_holds_a_whole_store(tmp_path: Path, entry: SuiteRo
     assert [path.name for path in (tmp_path / "place").iterdir()] == [NASTY]
     assert {path.name for path in results.iterdir()} == {"runs", "mlflow.db", "mlflow.db.lock", "mlartifacts"}
     client = mlflow.MlflowClient(tracking_uri=uri)
-    (run,) = client.search_runs(["1"], f"tags.`uadbench.cell` = '{record.config['cell']}'")
+    (run,) = client.search_runs(["1"], f"tags.`uadbench.cell` = '{record.config.cell}'")
     names = {item.path for item in client.list_artifacts(run.info.run_id)}
     assert names == {path.name for path in (results / "mlartifacts").rglob("*") if path.is_file()}
     assert names

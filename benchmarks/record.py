@@ -23,7 +23,6 @@ under another cell's name do not count, and what is missing is computed again.
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -34,7 +33,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ..datasets.atomic import lock_holder, locked, remove_partials
+from ..datasets.atomic import lock_holder, locked, remove, remove_partials
 from .cell import Cell, cell_id
 from .errors import UserError
 from .files import write_json
@@ -170,7 +169,7 @@ class RunRecord:
 
     def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
         """Write what is run and where; a record begun before keeps its state."""
-        _remove(self.folder / DIGESTS)
+        remove(self.folder / DIGESTS)
         write_json(self.folder / CONFIG, config.model_dump(mode="json"))
         write_json(self.folder / ENVIRONMENT, environment)
 
@@ -302,14 +301,11 @@ class RunRecord:
 
     def _without_weights(self) -> tuple[str, ...]:
         """Let the training begin anew where it is over and its weights are gone or damaged; the last ones do not do."""
-        said = []
-        for path in (self.best_checkpoint, self.last_checkpoint):
-            why = archive_problem(path)
-            if why:
-                said.append(self.put_aside(path.relative_to(self.folder).as_posix(), f"{path} {why}"))
+        why = archive_problem(self.best_checkpoint)
+        said = [self.put_aside(BEST, f"{self.best_checkpoint} {why}")] if why else []
         if self.state.trained and not self.best_checkpoint.exists():
             said.append(f"{self.folder.name} has no weights any more; it is trained again")
-            _remove(self.last_checkpoint)
+            remove(self.last_checkpoint)
             self.set_state("training", trained=False, weights_from=None)
         return tuple(said)
 
@@ -317,7 +313,7 @@ class RunRecord:
         """Rename a file, or whatever stands in its place, to NAME.broken; returns the sentence that says so."""
         path = self.folder / name
         aside = path.with_name(f"{path.name}.broken")
-        _remove(aside)
+        remove(aside)
         path.rename(aside)
         return f"{why}; it is put aside as {aside.name} and made again"
 
@@ -344,7 +340,7 @@ class RunRecord:
     def _put_aside_all(self) -> None:
         """Move everything but the lock, which we hold, into a folder beside this one."""
         aside = self.folder.with_name(f"{self.folder.name}.broken")
-        _remove(aside)
+        remove(aside)
         aside.mkdir()
         for path in self.folder.iterdir():
             if path.name != _LOCK:
@@ -373,13 +369,6 @@ class RunRecord:
                     f"cannot write and lock {self.folder}: {reason}; choose another --results, on a local disk"
                 ) from error
             yield
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def record_of(runs: Path, cell: Cell) -> RunRecord:

@@ -24,7 +24,7 @@ from .files import write_text, write_with
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
 _T = TypeVar("_T")
-_WHOLE_LINE = "another version of uadbench wrote it; move the folder away, then try again"
+_OTHER_VERSION = "another version of uadbench wrote it; move the folder away, then try again"
 
 
 class RecordError(UserError):
@@ -316,5 +316,5 @@ def _problem(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return f"is damaged: {first['msg'].removeprefix('Invalid JSON: ')}"
     if first["type"] == "missing" and place:
-        return f"lacks {place}, so {_WHOLE_LINE}"
+        return f"lacks {place}, so {_OTHER_VERSION}"
     return f"is damaged: {place or 'it'}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import sys
 import time
 import warnings
@@ -69,6 +70,14 @@ def remove_partials(folder: Path, name: str = "*") -> None:
         name: of the file that was to be written; "*" is any.
     """
     for path in folder.glob(f".{name}.*.partial"):
+        path.unlink(missing_ok=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a whole folder, whichever stands there; nothing need stand there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 

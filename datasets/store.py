@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .atomic import LockTimeoutError, locked, read_json, write_json
+from .atomic import LockTimeoutError, locked, read_json, remove, write_json
 from .cohort import Subject
 from .errors import DataError, shorten
 from .preparation import PreparedVolume
@@ -278,7 +278,7 @@ class _Build:
         """Keep a partial build of the same recipe, drop any other."""
         if read_json(self.folder / MANIFEST) == {"format": _FORMAT, "recipe": self.recipe}:
             return
-        _remove(self.folder)
+        remove(self.folder)
         (self.folder / _DONE).mkdir(parents=True)
         write_json(self.folder / MANIFEST, {"format": _FORMAT, "recipe": self.recipe})
 
@@ -424,20 +424,12 @@ def _write_entry(path: Path, count: int, index: int, array: NDArray[Any]) -> Non
 def _replace_folder(source: Path, target: Path) -> None:
     """Rename a folder onto another; in between, at worst, the old one lies at `<target>.old` and the new one waits."""
     old = target.with_name(f"{target.name}.old")
-    _remove(old)
+    remove(old)
     shutil.rmtree(source / _DONE, ignore_errors=True)
     if target.exists() or target.is_symlink():
         target.rename(old)
     source.rename(target)
-    _remove(old)
-
-
-def _remove(path: Path) -> None:
-    """Remove a folder, or a file or link that stands in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    remove(old)
 
 
 def _sha256(array: NDArray[Any]) -> str:

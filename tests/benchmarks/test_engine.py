@@ -237,7 +237,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(
 def test_weights_that_do_not_fit_on_the_disk_leave_nothing_there(small_disk: Path) -> None:
     record = RunRecord(small_disk / "cell")
     with pytest.raises(UserError, match=r"cannot write .*best.ckpt: No space left on device; make room"):
-        save_weights(record, torch.nn.Linear(300, 300), 0, 1.0)  # type: ignore[arg-type]
+        save_weights(record, torch.nn.Linear(300, 300).state_dict(), 0, 1.0)
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
 
 

@@ -23,6 +23,7 @@ import torch
 from ..datasets.cohort import Cohort, Data, Role
 from ..methods import Detector
 from ..metrics import dice, l1_error
+from .arithmetic import arithmetic
 from .cell import Cell, Recipe
 from .checkpoint import load_weights, save_weights
 from .environment import describe_environment
@@ -31,7 +32,7 @@ from .figures import Sample, reconstruction_figure
 from .files import replacing
 from .labels import labels_hidden
 from .own import own_file_of
-from .preset import Plan, Preset, make_detector, plan_for
+from .preset import Plan, Preset, build_detector, plan_for
 from .progress import Reporter
 from .record import RunRecord, record_of
 from .record_files import (
@@ -95,7 +96,7 @@ class Job:
         """
         L.seed_everything(self.fold_seed, verbose=False)
         try:
-            return make_detector(self.entry.method, self.plan)
+            return build_detector(self.entry.method, self.plan)
         except ValueError as error:
             raise UserError(f"preset {self.preset.name}, row {self.entry.row.name}: {error}") from error
 
@@ -176,7 +177,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
     record = record_of(runs, job.cell)
-    with record.lock():
+    with record.lock(), arithmetic(job.plan.train, device):
         record.sweep()
         if record.done:
             return record

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..datasets.preparation import PreparationSettings
 from ..methods import Detector, Frozen, Row
@@ -333,15 +334,23 @@ def _plan(preset: Preset, cls: type[Detector], row: Row, score: str) -> Plan:
     )
 
 
-def make_detector(cls: type[Detector], plan: Plan) -> Detector:
+def build_detector(cls: type[Detector], plan: Plan) -> Detector:
     """A detector under a plan, its weights drawn from torch's global generator.
 
     Raises:
-        ValueError: numbers that do not fit together, e.g. patches that do not cover the image.
+        ValueError: numbers that do not fit together, e.g. patches that do not cover the image, or parts of a batch
+            for a network with batch norm.
     """
     detector = cls(cls.Settings.model_validate(plan.method))
-    if cls.trainable and plan.train.checkpoint_activations:
+    if not cls.trainable:
+        return detector
+    if plan.train.checkpoint_activations:
         recompute_activations(detector)
+    if plan.train.accumulate > 1 and any(isinstance(part, _BatchNorm) for part in detector.modules()):
+        raise ValueError(
+            f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks at "
+            "all slices of a batch at once; set it to 1"
+        )
     return detector
 
 

@@ -27,11 +27,21 @@ from .engine import Job, run_job
 from .environment import threads_per_worker
 from .errors import UserError
 from .files import write_text
+from .out_of_memory import (
+    Halving,
+    MemoryShortageError,
+    Stage,
+    free_memory,
+    is_out_of_memory,
+    scoring_stage,
+    training_stage,
+)
 from .own import OwnFile, explain, file_of, own_file_of, source_of
 from .progress import Bar, Reporter
 from .record import RunRecord, record_of
 from .stopping import raise_stop
 
+_KEPT = "what was finished is kept: the same command goes on"
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -87,6 +97,13 @@ def _run_here(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) 
 
 
 def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
+    """Run a cell, give back its memory, and return the sentence of what went wrong, "" where nothing did."""
+    problem = _problem_of(job, runs, device, reporter)
+    free_memory()
+    return problem
+
+
+def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     """Run a cell and return the sentence of what went wrong, "" where nothing did.
 
     An error in a method that is not of this package is its author's to mend; the traceback lies in the cell's folder.
@@ -94,10 +111,14 @@ def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     """
     try:
         run_job(job, runs, device, reporter)
+    except MemoryShortageError as error:
+        return f"{error}; {_KEPT}"
     except (UserError, DataError) as error:
         return str(error)
     except BaseException as error:
         raise_stop(error)
+        if is_out_of_memory(error):
+            return f"{_stage_of(job, '').sentence(error)}; {_KEPT}"
         method = job.entry.method
         if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
             raise
@@ -105,6 +126,19 @@ def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
         write_text(log, traceback.format_exc())
         return f"{method.__name__} failed: {explain(error, file_of(method))}; the traceback is in {log}"
     return ""
+
+
+def _stage_of(job: Job, title: str) -> Stage:
+    """What a cell was at when memory ran out, by the title of its bar; "" where it showed none."""
+    what = _work_in(title, job) or "the cell"
+    if title.startswith("train ") or not title:
+        return training_stage(job.cell.label, what, job.plan.train)
+    return scoring_stage(job.cell.label, what, job.plan, Halving())
+
+
+def _work_in(title: str, job: Job) -> str:
+    """The title of a cell's bar without the cell, quoted; "" of none."""
+    return f"'{title.replace(job.cell.label, '').strip()}'" if title else ""
 
 
 @dataclass
@@ -115,15 +149,17 @@ class _Worker:
         process: the process.
         pipe: this end of its pipe; it ends when the process does.
         job: the cell it runs; None where it has none.
+        title: of the bar that it shows; "" where it shows none.
     """
 
     process: Any
     pipe: Connection
     job: Job | None = None
+    title: str = ""
 
     def give(self, job: Job | None) -> None:
         """Hand over the next cell; None lets the worker end. A worker that has died is found out by its pipe."""
-        self.job = job
+        self.job, self.title = job, ""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(job)
 
@@ -134,7 +170,8 @@ class _Worker:
         if code == -signal.SIGTERM:
             time.sleep(SECONDS_TO_BE_STOPPED)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        return f"its process {how}, perhaps for lack of memory"
+        where = f" at {_work_in(self.title, self.job)}" if self.job and self.title else ""
+        return f"its process {how}{where}, perhaps for lack of memory"
 
 
 class _Team:
@@ -181,6 +218,8 @@ class _Team:
             raise RuntimeError(f"a worker failed:\n{event.values[0]}")
         if event.kind == "refusal":
             raise UserError(event.values[0])
+        if event.kind in ("open", "close"):
+            worker.title = event.values[0] if event.values else ""
         if event.kind != "done" or job is None:
             self._board.show(worker, event)
             return None
@@ -195,8 +234,9 @@ class _Team:
         job, words = worker.job, worker.last_words()
         outcome = None
         if job is not None and job.cell.id in self._tried:
-            advice = "what was finished is kept: run the same command again, with --jobs 1 to need less memory"
-            outcome = Outcome(job, record_of(self._runs, job.cell), f"{words}, for the second time; {advice}")
+            stage = _stage_of(job, worker.title)
+            how = f"{words}, for the second time, with {stage.batch}; less is needed with {stage.advice}"
+            outcome = Outcome(job, record_of(self._runs, job.cell), f"{job.cell.label}: {how}; {_KEPT}")
         elif job is not None:
             self._tried.add(job.cell.id)
             self._waiting.appendleft(job)

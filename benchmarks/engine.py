@@ -11,7 +11,7 @@ import importlib.util
 import shutil
 import time
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -279,7 +279,9 @@ def _measure_untrained(
     wanted = job.plan.score.untrained_control and job.entry.method.trainable
     if not wanted or record.untrained:
         return
-    reader = _reader(job, detector, device, halving)
+    reader = replace(
+        _reader(job, detector, device, halving), score=None
+    )  # it has learnt nothing yet, and l1 needs none
     subjects = job.data.splits.healthy_test
     with reporter.bar(f"untrained control {job.cell.label}", len(subjects)) as bar:
         scores = []

@@ -39,9 +39,20 @@ from .out_of_memory import (
 from .own import OwnFile, explain, file_of, own_file_of, source_of
 from .progress import Bar, Reporter
 from .record import RunRecord, record_of
+from .record_files import RecordError
 from .stopping import raise_stop
 
 _KEPT = "what was finished is kept: the same command goes on"
+#: What a cell is at, by the first word of its bar's title and by the status of its record.
+_WORK = {
+    "untrained": "the untrained control",
+    "train": "the training",
+    "training": "the training",
+    "learn": "learning the score",
+    "threshold": "the search for thresholds",
+    "score": "the scoring",
+    "scoring": "the scoring",
+}
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -118,7 +129,7 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     except BaseException as error:
         raise_stop(error)
         if is_out_of_memory(error):
-            return f"{_stage_of(job, '').sentence(error)}; {_KEPT}"
+            return f"{_stage_of(job, runs).sentence(error)}; {_KEPT}"
         method = job.entry.method
         if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
             raise
@@ -128,17 +139,15 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     return ""
 
 
-def _stage_of(job: Job, title: str) -> Stage:
-    """What a cell was at when memory ran out, by the title of its bar; "" where it showed none."""
-    what = _work_in(title, job) or "the cell"
-    if title.startswith("train ") or not title:
+def _stage_of(job: Job, runs: Path, title: str = "") -> Stage:
+    """What a cell was at when memory ran out, by the title of its bar or else by its record."""
+    word = title.partition(" ")[0]
+    with suppress(RecordError):
+        word = word or record_of(runs, job.cell).state.status
+    what = _WORK.get(word, "its start")
+    if what in (_WORK["train"], "its start"):
         return training_stage(job.cell.label, what, job.plan.train)
     return scoring_stage(job.cell.label, what, job.plan, Halving())
-
-
-def _work_in(title: str, job: Job) -> str:
-    """The title of a cell's bar without the cell, quoted; "" of none."""
-    return f"'{title.replace(job.cell.label, '').strip()}'" if title else ""
 
 
 @dataclass
@@ -170,8 +179,7 @@ class _Worker:
         if code == -signal.SIGTERM:
             time.sleep(SECONDS_TO_BE_STOPPED)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        where = f" at {_work_in(self.title, self.job)}" if self.job and self.title else ""
-        return f"its process {how}{where}, perhaps for lack of memory"
+        return f"its process {how}"
 
 
 class _Team:
@@ -231,20 +239,25 @@ class _Team:
 
         Its checkpoint goes with it, and what it lacked was memory, most likely. The second time is the last.
         """
-        job, words = worker.job, worker.last_words()
-        outcome = None
-        if job is not None and job.cell.id in self._tried:
-            stage = _stage_of(job, worker.title)
-            how = f"{words}, for the second time, with {stage.batch}; less is needed with {stage.advice}"
-            outcome = Outcome(job, record_of(self._runs, job.cell), f"{job.cell.label}: {how}; {_KEPT}")
-        elif job is not None:
-            self._tried.add(job.cell.id)
-            self._waiting.appendleft(job)
-            self._size = max(1, self._size - 1)
-            pace = "one cell at a time" if self._size == 1 else f"{self._size} cells at a time"
-            self._reporter.say(f"  {job.cell.label}: {words}; it is tried once more from its checkpoint, {pace} now")
+        job, outcome = worker.job, None
+        how = worker.last_words()
+        if job is not None:
+            outcome = self._try_again(job, how, _stage_of(job, self._runs, worker.title))
         self._bury(worker)
         return outcome
+
+    def _try_again(self, job: Job, how: str, stage: Stage) -> Outcome | None:
+        """Put a cell whose process has died first in the line; an outcome where that happened before."""
+        words = f"{job.cell.label}: {how} at {stage.what} with {stage.batch}, perhaps for lack of memory"
+        if job.cell.id in self._tried:
+            problem = f"{words}, for the second time; less is needed with {stage.advice}; {_KEPT}"
+            return Outcome(job, record_of(self._runs, job.cell), problem)
+        self._tried.add(job.cell.id)
+        self._waiting.appendleft(job)
+        self._size = max(1, self._size - 1)
+        pace = "one cell at a time" if self._size == 1 else f"{self._size} cells at a time"
+        self._reporter.say(f"  {words}; it is tried once more from its checkpoint, {pace} now")
+        return None
 
     def dismiss(self) -> None:
         """Stop every worker at once, whatever it does: all it writes is written whole or not at all."""

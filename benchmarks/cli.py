@@ -70,7 +70,9 @@ def _sentence(error: BaseException) -> str | None:
         return f"{last.filename}, line {last.lineno}, tried to end the program with {words}; mend the code that did"
     if isinstance(error, UserError | DataError):
         return str(error)
-    if isinstance(error, MemoryError | OSError | RuntimeError):  # else PyTorch is imported for nothing
+    if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
+        return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
+    if isinstance(error, MemoryError | OSError | RuntimeError | ImportError):  # else PyTorch is imported for nothing
         from .out_of_memory import is_out_of_memory
 
         if is_out_of_memory(error):
@@ -79,8 +81,6 @@ def _sentence(error: BaseException) -> str | None:
                 f"out of memory ({type(error).__name__}{f': {words}' if words else ''}); end other programs, "
                 "or take fewer processes (--jobs 1) or the CPU (--device cpu) where the command has them"
             )
-    if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
-        return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
     return None
 
 

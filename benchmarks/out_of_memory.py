@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -45,13 +46,20 @@ def _shortage_in(error: BaseException) -> BaseException | None:
     """The first error in the chain of causes that says so; another verdict of ours ends the search."""
     found: BaseException | None = error
     while found is not None and not _says_so(found):
-        found = None if isinstance(found, UserError) else found.__cause__
+        found = None if isinstance(found, UserError) else _cause_of(found)
     return found
+
+
+def _cause_of(error: BaseException) -> BaseException | None:
+    """What an error was raised from; that of `torch.save` at the end of a file hides the one in its middle."""
+    return error.__context__ if "inline_container" in str(error) else error.__cause__
 
 
 def _says_so(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
+    if isinstance(error, ImportError):  # a library that finds no memory for its code
+        return os.strerror(errno.ENOMEM) in str(error)
     known = isinstance(error, MemoryError | torch.OutOfMemoryError | MemoryShortageError)
     return known or (isinstance(error, RuntimeError) and _WORDS.search(str(error)) is not None)
 
@@ -135,7 +143,8 @@ def scan_stage(what: str, *, with_mask: bool) -> Stage:
 
 
 def _precision(train: TrainSettings) -> tuple[str, ...]:
-    return ("--set train.precision=bf16-mixed",) if train.precision == "32-true" else ()
+    """Half the precision, which is another cell."""
+    return ("--set train.precision=bf16-mixed (trained anew)",) if train.precision == "32-true" else ()
 
 
 @contextmanager

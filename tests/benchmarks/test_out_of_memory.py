@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +89,32 @@ def test_what_torch_and_numpy_raise_here_is_recognised() -> None:
     assert is_out_of_memory(raised(lambda: np.empty(10**15)))
 
 
+class Small(io.BytesIO):
+    """A buffer that fails in its middle."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, content: object) -> int:
+        if self.tell() > 256:
+            raise self.error
+        return super().write(content)  # type: ignore[arg-type]
+
+
+def test_torch_save_hides_what_its_buffer_said() -> None:
+    """Its RuntimeError of an "unexpected pos" is what reaches us, where memory ran out and where it was the disk."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    errors = [raised(partial(torch.save, {"weight": torch.ones(5000)}, Small(why))) for why in (MemoryError(), full)]
+    assert all(type(error) is RuntimeError and "unexpected pos" in str(error) for error in errors)
+    assert [is_out_of_memory(error) for error in errors] == [True, False]
+
+
 @pytest.mark.parametrize(
     "error",
     [
         GPU,
+        ImportError("libfreetype.so: failed to map segment from shared object: Cannot allocate memory"),
         MemoryError(),
         RuntimeError("[enforce fail at ...] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
@@ -117,6 +141,7 @@ def test_other_words_for_it_are_recognised(error: Exception) -> None:
         RuntimeError("GET was unable to find an engine to execute this computation"),
         RuntimeError("my ring buffer is out of memory cells"),
         OSError(errno.ENOSPC, "No space left on device"),
+        ImportError("No module named 'matplotlib'"),
         ValueError("CUDA out of memory"),
         UserError("CUDA out of memory"),
         caused(LabelError("it read a lesion mask"), GPU),
@@ -412,15 +437,33 @@ def test_any_command_says_it_in_a_sentence(error: Exception, monkeypatch: pytest
     assert f"error: out of memory ({type(error).__name__}" in answer.stderr and "Traceback" not in answer.stderr
 
 
+@pytest.fixture
+def small_gpu() -> Iterator[None]:
+    """A real GPU of which this process may have 400 MiB."""
+    torch.cuda.init()
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(400 * 2**20 / total)
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_full_gpu_fails_one_cell_and_not_the_next(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
-    """Real: the first cell wants a batch that no card holds; the second has the card to itself."""
-    wide = load_preset(TINY, ["unet.channels=4096"])
+def test_a_full_gpu_fails_one_cell_and_not_the_next(small_gpu: None, tiny_data: Data, tmp_path: Path) -> None:
+    """Training does not fit; scoring of the other cell fits after real failures, with 4 images of 50 MiB each."""
     jobs = [
-        *jobs_for(select_rows(["anoddpm"]), (0,), tiny_data, wide, 0),
-        *jobs_for(select_rows(["ae"]), (0,), tiny_data, tiny_preset, 0),
+        *jobs_for(select_rows(["anoddpm"]), (0,), tiny_data, load_preset(TINY, ["unet.channels=256"]), 0),
+        *jobs_for(select_rows(["ae"]), (0,), tiny_data, load_preset(TINY), 0),
     ]
-    first, second = run_jobs(jobs, tmp_path, "cuda", 1, SilentReporter())
-    assert "ran out of memory" in first.problem and "CUDA" in first.problem
+    whole, heard = AE.reconstruct, Heard()
+
+    def hungry(self: AE, volume: Tensor, scan: Scan) -> Tensor:
+        eaten = torch.empty(scan.batch_size, 50 * 2**20, dtype=torch.uint8, device=volume.device)
+        return whole(self, volume, scan) + 0 * eaten[0, 0]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AE, "reconstruct", hungry)
+        first, second = run_jobs(jobs, tmp_path, "cuda", 1, heard)
+    assert "ran out of memory" in first.problem and "CUDA out of memory" in first.problem
     assert second.problem == "" and second.record.done
+    assert any("it goes on with 4, which changes no number" in line for line in heard.lines)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import gc
-import io
 import weakref
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,22 +16,21 @@ from typer.testing import CliRunner
 
 from uadbench.benchmarks import cli, engine, parallel, preflight
 from uadbench.benchmarks.contract import ContractError, check_detector
+from uadbench.benchmarks.drawing import axes_grid
 from uadbench.benchmarks.engine import Job, jobs_for
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.labels import LabelError
 from uadbench.benchmarks.out_of_memory import (
     Halving,
     MemoryShortageError,
-    is_out_of_memory,
     scoring_stage,
     training_stage,
 )
 from uadbench.benchmarks.parallel import run_jobs
 from uadbench.benchmarks.preset import Preset, load_preset
 from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.speed import session
+from uadbench.benchmarks.speed.measurement import Measurement
 from uadbench.benchmarks.suite import select_rows
 from uadbench.datasets.cohort import Data
-from uadbench.datasets.errors import DataError
 from uadbench.methods import Batch, Detector, Scan
 from uadbench.methods.ae import AE
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
@@ -62,93 +59,11 @@ class Heard(SilentReporter):
         self.lines.append(text)
 
 
-def caused(error: Exception, cause: Exception) -> Exception:
-    error.__cause__ = cause
-    return error
-
-
-def raised(work: Callable[[], object]) -> Exception:
-    with pytest.raises((RuntimeError, MemoryError)) as caught:
-        work()
-    return caught.value
-
-
 def fail(error: Exception) -> Callable[..., None]:
     def raise_it(*words: object, **more: object) -> None:
         raise error
 
     return raise_it
-
-
-# ------------------------------------------------------------------------------------------------------- recognition
-
-
-def test_what_torch_and_numpy_raise_here_is_recognised() -> None:
-    """Real requests for more than any machine has."""
-    assert is_out_of_memory(raised(lambda: torch.empty(10**15)))
-    assert is_out_of_memory(raised(lambda: np.empty(10**15)))
-
-
-class Small(io.BytesIO):
-    """A buffer that fails in its middle."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    def write(self, content: object) -> int:
-        if self.tell() > 256:
-            raise self.error
-        return super().write(content)  # type: ignore[arg-type]
-
-
-def test_torch_save_hides_what_its_buffer_said() -> None:
-    """Its RuntimeError of an "unexpected pos" is what reaches us, where memory ran out and where it was the disk."""
-    full = OSError(errno.ENOSPC, "No space left on device")
-    errors = [raised(partial(torch.save, {"weight": torch.ones(5000)}, Small(why))) for why in (MemoryError(), full)]
-    assert all(type(error) is RuntimeError and "unexpected pos" in str(error) for error in errors)
-    assert [is_out_of_memory(error) for error in errors] == [True, False]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        GPU,
-        ImportError("libfreetype.so: failed to map segment from shared object: Cannot allocate memory"),
-        MemoryError(),
-        RuntimeError("[enforce fail at ...] DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."),
-        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
-        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
-        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
-        RuntimeError("Exception thrown in SimpleITK Execute: ... Failed to allocate memory for image."),
-        OSError(errno.ENOMEM, "Cannot allocate memory"),
-        caused(ValueError("a step failed"), GPU),
-        caused(DataError("HD-BET finds no brain"), GPU),
-    ],
-)
-def test_other_words_for_it_are_recognised(error: Exception) -> None:
-    assert is_out_of_memory(error)
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("mat1 and mat2 shapes cannot be multiplied (4x3 and 5x6)"),
-        RuntimeError("Storage size calculation overflowed with sizes=[4611686018427387904]"),
-        RuntimeError("CUDA error: device-side assert triggered"),
-        RuntimeError("GET was unable to find an engine to execute this computation"),
-        RuntimeError("my ring buffer is out of memory cells"),
-        OSError(errno.ENOSPC, "No space left on device"),
-        ImportError("No module named 'matplotlib'"),
-        ValueError("CUDA out of memory"),
-        UserError("CUDA out of memory"),
-        caused(LabelError("it read a lesion mask"), GPU),
-    ],
-)
-def test_an_ordinary_error_stays_what_it_is(error: Exception) -> None:
-    assert not is_out_of_memory(error)
 
 
 # ----------------------------------------------------------------------------------------------------------- sentence
@@ -435,6 +350,36 @@ def test_any_command_says_it_in_a_sentence(error: Exception, monkeypatch: pytest
     answer = CliRunner().invoke(cli.app, ["list", "methods"])
     assert answer.exit_code == 2
     assert f"error: out of memory ({type(error).__name__}" in answer.stderr and "Traceback" not in answer.stderr
+
+
+def test_a_library_that_finds_no_memory_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = builtins.__import__
+
+    def no_room(name: str, *words: object) -> object:
+        if name.startswith("matplotlib"):
+            raise ImportError("libfreetype.so: failed to map segment from shared object: Cannot allocate memory")
+        return whole(name, *words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", no_room)
+    with pytest.raises(ImportError, match="Cannot allocate memory"):
+        axes_grid(["a name"], 1, right=0)
+
+
+def test_a_method_that_is_too_large_to_be_timed_is_a_note(
+    tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conditions = session.Conditions(tiny_preset, "cpu", batch_size=4, steps=1, volumes=False, seed=0)
+
+    def measure(name: str) -> tuple[Measurement, ...]:
+        return session.measure_all(select_rows(["ae"]), conditions, tmp_path / name, SilentReporter(), again=False)
+
+    for error in (CPU, GPU, MemoryError()):
+        monkeypatch.setattr(session, "time_steps", fail(error))
+        (measured,) = measure(f"{type(error).__name__}.csv")
+        assert measured.note == "the memory does not hold 4 slices a step, or the volume"
+    monkeypatch.setattr(session, "time_steps", fail(RuntimeError("shapes cannot be multiplied")))
+    with pytest.raises(RuntimeError, match="shapes"):
+        measure("other.csv")
 
 
 @pytest.fixture

@@ -111,13 +111,12 @@ def preflight_stage(who: str, plan: Plan, slices: int) -> Stage:
 
 def training_stage(who: str, what: str, train: TrainSettings) -> Stage:
     """A stage that takes optimiser steps."""
-    remedies = []
-    parts = 2 * getattr(train, "accumulate", 1)
-    if parts <= train.batch_size:
-        remedies.append(f"--set train.accumulate={parts} (micro-batches)")
-    if not getattr(train, "checkpoint_activations", False):
-        remedies.append("--set train.checkpoint_activations=true")
-    return Stage(who, what, f"train.batch_size={train.batch_size}", (*remedies, *_precision(train), _ALONE))
+    size, parts = train.batch_size, getattr(train, "accumulate", 1)
+    twice = [] if getattr(train, "checkpoint_activations", False) else ["--set train.checkpoint_activations=true"]
+    more = next((n for n in range(parts + 1, size + 1) if size % n == 0), None)  # parts of a batch must be equal
+    smaller = [] if more is None else [f"--set train.accumulate={more} (micro-batches)"]
+    cut = f" in parts of {size // parts}" if parts > 1 else ""
+    return Stage(who, what, f"train.batch_size={size}{cut}", (*twice, *smaller, *_precision(train), _ALONE))
 
 
 def scoring_stage(who: str, what: str, plan: Plan, halving: Halving) -> Stage:

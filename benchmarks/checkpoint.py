@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..methods import Detector
 from .files import replacing
+from .out_of_memory import is_out_of_memory
 from .record import RunRecord
 from .record_files import RecordError, archive_problem
 
@@ -41,6 +42,7 @@ def read_checkpoint(path: Path, *needed: str) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
+        _raise_shortage(error)
         raise RecordError(f"{path} cannot be read as weights ({_first_line(error)}), so it is not used") from error
     missing = [key for key in needed if not isinstance(content, dict) or key not in content]
     if missing:
@@ -72,9 +74,16 @@ def load_weights(record: RunRecord, detector: Detector) -> float:
         detector.load_state_dict(content["state_dict"])
         return float(content["val_loss"])
     except _UNREADABLE as error:
+        _raise_shortage(error)
         raise RecordError(
             f"{record.best_checkpoint} does not fit this version of {type(detector).__name__} ({_first_line(error)})"
         ) from error
+
+
+def _raise_shortage(error: Exception) -> None:
+    """A file is whole that there was no memory for: it must not be put aside."""
+    if is_out_of_memory(error):
+        raise error
 
 
 def _first_line(error: Exception) -> str:

@@ -72,6 +72,15 @@ def _sentence(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
         return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
+    if isinstance(error, MemoryError | OSError | RuntimeError | ImportError):  # else PyTorch is imported for nothing
+        from .out_of_memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            words = " ".join(str(error).split())[:300]
+            return (
+                f"out of memory ({type(error).__name__}{f': {words}' if words else ''}); end other programs, "
+                "or take fewer processes (--jobs 1) or the CPU (--device cpu) where the command has them"
+            )
     return None
 
 
@@ -272,7 +281,7 @@ def _announce(
     """Say what will be done and how long that should take."""
     from .engine import check_lesions
     from .environment import describe_environment
-    from .estimate import estimate_seconds
+    from .estimate import estimates
     from .record import record_of
 
     runs = results / "runs"
@@ -294,14 +303,19 @@ def _announce(
     for job in open_jobs:
         check_lesions(job)
     recipes = {job.cell.recipe.id: job for job in open_jobs}
-    seconds = {key: estimate_seconds(job, runs, device, workers) for key, job in recipes.items()}
+    found = estimates(recipes, runs, device, workers)
     for key, job in recipes.items():
         count = sum(other.cell.recipe.id == key for other in open_jobs)
-        console.print(f"  {job.entry.row.title}: {count} × {_duration(seconds[key])}", markup=False, highlight=False)
-    total = sum(seconds[job.cell.recipe.id] for job in open_jobs) / min(workers, len(open_jobs))
+        each = _duration(found[key].seconds) if not found[key].problem else "a time that could not be measured"
+        console.print(f"  {job.entry.row.title}: {count} × {each}", markup=False, highlight=False)
+        if found[key].problem:
+            console.print(f"  warning: {found[key].problem}", markup=False, highlight=False)
+    total = sum(found[job.cell.recipe.id].seconds for job in open_jobs) / min(workers, len(open_jobs))
     pace = f"{workers} cells at a time" if workers > 1 else "one cell at a time"
+    rest = " without what could not be measured" if any(one.problem for one in found.values()) else ""
     console.print(
-        f"This should take about {_duration(total)}, {pace}. Ctrl-C stops; the same command goes on.", highlight=False
+        f"This should take about {_duration(total)}{rest}, {pace}. Ctrl-C stops; the same command goes on.",
+        highlight=False,
     )
 
 

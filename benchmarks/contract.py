@@ -29,6 +29,7 @@ from ..datasets.errors import DataError
 from ..methods import Batch, Detector, OptimizerSettings, Scan
 from .errors import UserError
 from .labels import labels_hidden
+from .out_of_memory import MemoryShortageError, is_out_of_memory
 from .own import checked_class, explain, file_of
 from .preset import Plan, brought_sections, build_detector, load_preset, plan_for
 from .stopping import raise_stop
@@ -192,6 +193,7 @@ def running(cls: type[Detector], part: str) -> Iterator[None]:
 
     Raises:
         ContractError: the code failed; the sentence names the line of the file that holds the class.
+        MemoryShortageError: memory ran out, which is no breach.
         LabelError: a lesion mask was read.
     """
     who = f"{cls.__name__}: {part}" if " " in part else f"{cls.__name__}.{part}"
@@ -202,6 +204,8 @@ def running(cls: type[Detector], part: str) -> Iterator[None]:
         raise
     except BaseException as error:
         raise_stop(error)  # SystemExit and the like are the method's failure, as every error is
+        if is_out_of_memory(error):
+            raise MemoryShortageError(_blame(error, cls, who)) from error
         raise ContractError(_blame(error, cls, who)) from error
 
 

@@ -39,6 +39,10 @@ def axes_grid(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as MatplotlibFigure
     except ImportError as error:
+        from .out_of_memory import is_out_of_memory
+
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             "matplotlib is not installed here; figures are drawn where it is, from the same runs"
         ) from error

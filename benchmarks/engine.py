@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from .errors import UserError
 from .figures import Sample, reconstruction_figure
 from .files import replacing
 from .labels import labels_hidden
+from .out_of_memory import Halving, memory_watched, scoring_stage, training_stage
 from .own import own_file_of
 from .preset import Plan, Preset, build_detector, plan_for
 from .progress import Reporter
@@ -189,20 +190,37 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
         record.begin(job.config(), describe_environment(device))
         _keep_source(job, record)
         _reuse_weights(job, record, runs, reporter)
+        halving = Halving(job.cell.label, reporter.say)
         detector = job.detector()
-        _measure_untrained(job, detector, record, device, reporter)
-        with labels_hidden(f"{type(detector).__name__}, training,"):
+        with _scoring(job, "the untrained control", halving):
+            _measure_untrained(job, detector, record, device, reporter, halving)
+        with _training(job), labels_hidden(f"{type(detector).__name__}, training,"):
             _learn(job, detector, record, device, reporter)
-        reader = _reader(job, detector, device)
-        val_loss = load_weights(record, detector)
+        with _scoring(job, "loading the weights", halving):
+            reader = _reader(job, detector, device, halving)
+            val_loss = load_weights(record, detector)
         record.set_state("scoring")
-        _learn_score(job, reader, record, reporter)
-        thresholds = _thresholds(job, reader, record, reporter)
-        scores = _scores(job, reader, record, thresholds, reporter)
-        _draw(job, reader, record, thresholds)
+        with _scoring(job, "learning the score", halving):
+            _learn_score(job, reader, record, reporter)
+        with _scoring(job, "the search for thresholds", halving):
+            thresholds = _thresholds(job, reader, record, reporter)
+        with _scoring(job, "the scoring", halving):
+            scores = _scores(job, reader, record, thresholds, reporter)
+        with _scoring(job, "drawing the figure", halving):
+            _draw(job, reader, record, thresholds)
         record.save_metrics(_metrics(job, record, scores, detector, val_loss))
         record.finish(record.state.seconds + time.monotonic() - started)
     return record
+
+
+def _training(job: Job) -> AbstractContextManager[None]:
+    """Tell a lack of memory in what trains."""
+    return memory_watched(lambda: training_stage(job.cell.label, "the training", job.plan.train))
+
+
+def _scoring(job: Job, what: str, halving: Halving) -> AbstractContextManager[None]:
+    """Tell a lack of memory in what reconstructs."""
+    return memory_watched(lambda: scoring_stage(job.cell.label, what, job.plan, halving))
 
 
 def reader_of(job: Job, record: RunRecord, device: str) -> Reader:
@@ -216,9 +234,9 @@ def reader_of(job: Job, record: RunRecord, device: str) -> Reader:
     return reader
 
 
-def _reader(job: Job, detector: Detector, device: str) -> Reader:
-    detector = detector.to(device).eval()
-    return Reader(detector, job.slab, job.plan.score, job.plan.train.precision, job.seed, score_of(job.plan))
+def _reader(job: Job, detector: Detector, device: str, halving: Halving | None = None) -> Reader:
+    detector, halving = detector.to(device).eval(), halving or Halving()
+    return Reader(detector, job.slab, job.plan.score, job.plan.train.precision, job.seed, score_of(job.plan), halving)
 
 
 def _keep_source(job: Job, record: RunRecord) -> None:
@@ -254,12 +272,16 @@ def _learn_score(job: Job, reader: Reader, record: RunRecord, reporter: Reporter
             bar.advance()
 
 
-def _measure_untrained(job: Job, detector: Detector, record: RunRecord, device: str, reporter: Reporter) -> None:
+def _measure_untrained(
+    job: Job, detector: Detector, record: RunRecord, device: str, reporter: Reporter, halving: Halving
+) -> None:
     """Healthy l1 of the initial weights: what a training must beat to have learned anything."""
     wanted = job.plan.score.untrained_control and job.entry.method.trainable
     if not wanted or record.untrained:
         return
-    reader = _reader(job, detector, device)
+    reader = replace(
+        _reader(job, detector, device, halving), score=None
+    )  # it has learnt nothing yet, and l1 needs none
     subjects = job.data.splits.healthy_test
     with reporter.bar(f"untrained control {job.cell.label}", len(subjects)) as bar:
         scores = []

@@ -3,19 +3,58 @@
 from __future__ import annotations
 
 import math
-import time
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ..methods import Batch, Detector, Scan
+from ..methods import Detector
 from .engine import Job
 from .environment import threads_per_worker
+from .out_of_memory import Halving, MemoryShortageError, free_memory, memory_watched, scoring_stage, training_stage
+from .preset import TrainSettings
 from .record import all_records
 from .record_files import RecordError
 from .reuse import has_weights
 from .scoring import score_of
+from .speed.timing import time_steps, time_volume
+from .speed.workload import random_volume
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """How long cells of one recipe should take each.
+
+    Attributes:
+        seconds: of one cell; 0 where that could not be found out.
+        problem: why not, in a sentence; "" where it could.
+    """
+
+    seconds: float
+    problem: str = ""
+
+
+def estimates(jobs: Mapping[str, Job], runs: Path, device: str, workers: int) -> dict[str, Estimate]:
+    """Estimate a cell of each recipe; one that needs more memory than there is holds up no other.
+
+    Args:
+        jobs: a cell by recipe.
+        runs: the folder of run records.
+        device: "cpu" or "cuda".
+        workers: cells that will share the machine.
+    """
+    return {key: _estimate(job, runs, device, workers) for key, job in jobs.items()}
+
+
+def _estimate(job: Job, runs: Path, device: str, workers: int) -> Estimate:
+    try:
+        found = Estimate(estimate_seconds(job, runs, device, workers))
+    except MemoryShortageError as error:
+        found = Estimate(0.0, str(error))
+    free_memory()  # the cells may run in other processes
+    return found
 
 
 def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
@@ -23,6 +62,9 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
 
     A finished cell of the same recipe tells best; without one, a training step and the reconstruction of one volume
     are timed on random images, with the threads that a worker will have. Where weights are there, nothing is trained.
+
+    Raises:
+        MemoryShortageError: memory ran out.
     """
     trained = has_weights(runs, job.cell)
     sister = _sister_seconds(job, runs, trained)
@@ -50,25 +92,25 @@ def _sister_seconds(job: Job, runs: Path, trained: bool) -> float | None:
 def _timed_seconds(job: Job, device: str, trained: bool) -> float:
     detector = job.detector().to(device)
     fold = job.data.splits.folds[job.fold]
-    depth, height, width = job.slab.depth, *job.data.healthy.store.shape[1:]
-    volume = torch.rand(depth, 1, height, width, device=device)
-    brain = torch.ones_like(volume, dtype=torch.bool)
+    depth, side = job.slab.depth, job.data.healthy.store.shape[-1]
     total = 0.0
     if detector.trainable and not trained:
         train = job.plan.train
         size = min(train.batch_size, len(fold.train))
-        step = _step_seconds(detector, _random_batch(volume, brain, size, detector.context))
+        with memory_watched(lambda: training_stage(job.cell.label, "the training step of the estimate", train)):
+            step = _step_seconds(detector, train, size, side)
         steps = math.ceil(len(fold.train) / size) * train.epochs
         validated = len(fold.val) * train.validation_slices / size * (train.epochs / train.validate_every)
         total += step * (steps + validated / 3)
     elif not detector.trainable:
-        detector.absorb([volume.cpu()])
-    scan = Scan(brain_mask=brain, seed=0, batch_size=job.plan.score.batch_size)
-    started = time.perf_counter()
-    with torch.inference_mode():
-        detector.eval().reconstruct(volume, scan)
-    volume_seconds = time.perf_counter() - started
-    return total + volume_seconds * _reconstructions(job, trained)
+        detector.absorb([random_volume(depth, side, 0, torch.device("cpu"))])
+    halving = Halving()
+    with memory_watched(lambda: scoring_stage(job.cell.label, "the reconstruction of the estimate", job.plan, halving)):
+        volume = halving.run(
+            job.plan.score.batch_size,
+            lambda size: time_volume(detector, job.plan.train.precision, size, side, depth=depth, seed=0),
+        )
+    return total + volume.seconds * _reconstructions(job, trained)
 
 
 def _reconstructions(job: Job, trained: bool) -> int:
@@ -84,19 +126,8 @@ def _reconstructions(job: Job, trained: bool) -> int:
     return (lesions + healthy + learnt) * score.reconstructions + control
 
 
-def _random_batch(volume: torch.Tensor, brain: torch.Tensor, size: int, context: int) -> Batch:
-    index = torch.arange(size, device=volume.device) % len(volume)
-    image = volume[index]
-    stack = image.expand(-1, 2 * context + 1, -1, -1)
-    return Batch(image, brain[index], torch.arange(size, device=volume.device), stack)
-
-
-def _step_seconds(detector: Detector, batch: Batch) -> float:
-    """Time of the second training step; the first pays for caches."""
-    seconds = 0.0
-    for _ in range(2):
-        started = time.perf_counter()
-        torch.autograd.backward(detector.training_step(batch, 0))
-        seconds = time.perf_counter() - started
-    detector.zero_grad()
-    return seconds
+def _step_seconds(detector: Detector, train: TrainSettings, size: int, side: int) -> float:
+    """Time of the second optimiser step, when the device has done it; the first pays for caches."""
+    step = time_steps(detector, train, size, side, steps=1, seed=0, advance=lambda: None)
+    detector.zero_grad()  # a reconstruction has no gradients beside it
+    return step.seconds

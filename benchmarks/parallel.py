@@ -27,11 +27,32 @@ from .engine import Job, run_job
 from .environment import threads_per_worker
 from .errors import UserError
 from .files import write_text
+from .out_of_memory import (
+    Halving,
+    MemoryShortageError,
+    Stage,
+    free_memory,
+    is_out_of_memory,
+    scoring_stage,
+    training_stage,
+)
 from .own import OwnFile, explain, file_of, own_file_of, source_of
 from .progress import Bar, Reporter
 from .record import RunRecord, record_of
+from .record_files import RecordError
 from .stopping import raise_stop
 
+_KEPT = "what was finished is kept: the same command goes on"
+#: What a cell is at, by the first word of its bar's title and by the status of its record.
+_WORK = {
+    "untrained": "the untrained control",
+    "train": "the training",
+    "training": "the training",
+    "learn": "learning the score",
+    "threshold": "the search for thresholds",
+    "score": "the scoring",
+    "scoring": "the scoring",
+}
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -87,6 +108,13 @@ def _run_here(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) 
 
 
 def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
+    """Run a cell, give back its memory, and return the sentence of what went wrong, "" where nothing did."""
+    problem = _problem_of(job, runs, device, reporter)
+    free_memory()
+    return problem
+
+
+def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     """Run a cell and return the sentence of what went wrong, "" where nothing did.
 
     An error in a method that is not of this package is its author's to mend; the traceback lies in the cell's folder.
@@ -94,10 +122,14 @@ def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     """
     try:
         run_job(job, runs, device, reporter)
+    except MemoryShortageError as error:
+        return f"{error}; {_KEPT}"
     except (UserError, DataError) as error:
         return str(error)
     except BaseException as error:
         raise_stop(error)
+        if is_out_of_memory(error):
+            return f"{_stage_of(job, runs).sentence(error)}; {_KEPT}"
         method = job.entry.method
         if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
             raise
@@ -105,6 +137,17 @@ def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
         write_text(log, traceback.format_exc())
         return f"{method.__name__} failed: {explain(error, file_of(method))}; the traceback is in {log}"
     return ""
+
+
+def _stage_of(job: Job, runs: Path, title: str = "") -> Stage:
+    """What a cell was at when memory ran out, by the title of its bar or else by its record."""
+    word = title.partition(" ")[0]
+    with suppress(RecordError):
+        word = word or record_of(runs, job.cell).state.status
+    what = _WORK.get(word, "its start")
+    if what in (_WORK["train"], "its start"):
+        return training_stage(job.cell.label, what, job.plan.train)
+    return scoring_stage(job.cell.label, what, job.plan, Halving())
 
 
 @dataclass
@@ -115,15 +158,17 @@ class _Worker:
         process: the process.
         pipe: this end of its pipe; it ends when the process does.
         job: the cell it runs; None where it has none.
+        title: of the bar that it shows; "" where it shows none.
     """
 
     process: Any
     pipe: Connection
     job: Job | None = None
+    title: str = ""
 
     def give(self, job: Job | None) -> None:
         """Hand over the next cell; None lets the worker end. A worker that has died is found out by its pipe."""
-        self.job = job
+        self.job, self.title = job, ""
         with suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(job)
 
@@ -134,7 +179,7 @@ class _Worker:
         if code == -signal.SIGTERM:
             time.sleep(SECONDS_TO_BE_STOPPED)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
-        return f"its process {how}, perhaps for lack of memory"
+        return f"its process {how}"
 
 
 class _Team:
@@ -181,6 +226,8 @@ class _Team:
             raise RuntimeError(f"a worker failed:\n{event.values[0]}")
         if event.kind == "refusal":
             raise UserError(event.values[0])
+        if event.kind in ("open", "close"):
+            worker.title = event.values[0] if event.values else ""
         if event.kind != "done" or job is None:
             self._board.show(worker, event)
             return None
@@ -192,19 +239,25 @@ class _Team:
 
         Its checkpoint goes with it, and what it lacked was memory, most likely. The second time is the last.
         """
-        job, words = worker.job, worker.last_words()
-        outcome = None
-        if job is not None and job.cell.id in self._tried:
-            advice = "what was finished is kept: run the same command again, with --jobs 1 to need less memory"
-            outcome = Outcome(job, record_of(self._runs, job.cell), f"{words}, for the second time; {advice}")
-        elif job is not None:
-            self._tried.add(job.cell.id)
-            self._waiting.appendleft(job)
-            self._size = max(1, self._size - 1)
-            pace = "one cell at a time" if self._size == 1 else f"{self._size} cells at a time"
-            self._reporter.say(f"  {job.cell.label}: {words}; it is tried once more from its checkpoint, {pace} now")
+        job, outcome = worker.job, None
+        how = worker.last_words()
+        if job is not None:
+            outcome = self._try_again(job, how, _stage_of(job, self._runs, worker.title))
         self._bury(worker)
         return outcome
+
+    def _try_again(self, job: Job, how: str, stage: Stage) -> Outcome | None:
+        """Put a cell whose process has died first in the line; an outcome where that happened before."""
+        words = f"{job.cell.label}: {how} at {stage.what} with {stage.batch}, perhaps for lack of memory"
+        if job.cell.id in self._tried:
+            problem = f"{words}, for the second time; less is needed with {stage.advice}; {_KEPT}"
+            return Outcome(job, record_of(self._runs, job.cell), problem)
+        self._tried.add(job.cell.id)
+        self._waiting.appendleft(job)
+        self._size = max(1, self._size - 1)
+        pace = "one cell at a time" if self._size == 1 else f"{self._size} cells at a time"
+        self._reporter.say(f"  {words}; it is tried once more from its checkpoint, {pace} now")
+        return None
 
     def dismiss(self) -> None:
         """Stop every worker at once, whatever it does: all it writes is written whole or not at all."""

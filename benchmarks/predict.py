@@ -22,8 +22,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,15 @@ from ..metrics import find_components
 from .environment import describe_environment
 from .errors import UserError
 from .files import write_json, write_text
+from .out_of_memory import (
+    Halving,
+    MemoryShortageError,
+    Stage,
+    free_memory,
+    memory_watched,
+    prediction_stage,
+    scan_stage,
+)
 from .overlay import Place, View, overlay_figure
 from .progress import Bar, Reporter
 from .record import RunRecord
@@ -186,25 +195,31 @@ class Predictor:
         """A reader a fold, loaded once."""
         return self.run.readers(self.device)
 
-    def predict(self, ready: ReadyScan, name: str, step: Callable[[], None]) -> Prediction:
+    def predict(
+        self, ready: ReadyScan, name: str, step: Callable[[], None], halving: Halving | None = None
+    ) -> Prediction:
         """Reconstruct and score a prepared scan by every fold.
 
         Args:
             ready: the scan.
             name: its name; the noise is drawn from it, as in the benchmark.
             step: called after each fold.
+            halving: halves the batch where memory runs out; None begins with the run's own.
 
         Raises:
             DataError: no brain lies in the slices that the run looks at.
+            MemoryShortageError: memory ran out.
         """
+        batch = halving or Halving()
         slab = self.run.slab
         original = np.array(slab.of(ready.volume.volume), dtype=np.float32)
         mask = np.array(slab.of(ready.volume.brain_mask), dtype=bool)
         if not mask.any():
             raise DataError(f"{name}: no brain lies in the slices that the run looks at; check scan and brain mask")
         readings = []
-        for reader in self.readers:
-            readings.append(reader.read_arrays(original, mask, name))
+        for record, reader in zip(self.run.records, self.readers, strict=True):
+            with memory_watched(partial(self.stage, record.folder.name, "the reconstruction", batch)):
+                readings.append(replace(reader, halving=batch).read_arrays(original, mask, name))
             step()
         scores = np.stack([reading.score_map for reading in readings])
         score_map = scores.mean(axis=0, dtype=np.float32)
@@ -219,6 +234,10 @@ class Predictor:
             found=found,
             findings=_findings(found, score_map, grid, ready),
         )
+
+    def stage(self, who: str, what: str, halving: Halving) -> Stage:
+        """A stage of every fold's own, as a lack of memory is told."""
+        return prediction_stage(who, what, self.run.plan, halving, len(self.run.records))
 
     def request(self, scan: ScanFile) -> dict[str, Any]:
         """All that determines a scan's results; they are made again if any of it changed."""
@@ -282,22 +301,24 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
     """Predict scan after scan; one that fails is said and the rest goes on, one that is done is left alone.
 
     Raises:
-        UserError: the output folder cannot be written, or the run's weights cannot be read.
+        UserError: the output folder cannot be written, or the run's weights cannot be read or find no memory.
     """
     predicted: list[str] = []
     kept: list[str] = []
     failures: list[Failure] = []
-    predictor.readers  # noqa: B018  (weights that cannot be read are found before the first scan)
+    halving = Halving(predictor.run.title, reporter.say)
+    with memory_watched(lambda: predictor.stage(predictor.run.title, "loading the weights", halving)):
+        predictor.readers  # noqa: B018  (weights that cannot be read are found before the first scan)
     folds = len(predictor.run.records)
     with reporter.bar("predict", len(scans) * (folds + 2)) as bar:
         for scan in scans:
             steps = _Steps(bar, folds + 2)
             try:
-                line, is_new = _predict_one(predictor, scan, steps)
+                line, is_new = _predict_one(predictor, scan, steps, halving)
                 (predicted if is_new else kept).append(scan.name)
                 reporter.say(line)
                 steps.finish()
-            except (DataError, RuntimeError, ArithmeticError, MemoryError) as error:
+            except (DataError, MemoryShortageError, RuntimeError, ArithmeticError, MemoryError) as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
                 failures.append(Failure(scan.name, reason))
                 reporter.say(f"{scan.name}: failed: {reason}")
@@ -306,6 +327,7 @@ def predict_scans(predictor: Predictor, scans: Sequence[ScanFile], reporter: Rep
                     f"{error.filename or predictor.out} cannot be written: {error.strerror or error}; make room or "
                     "choose another --out, then start again: what is done is kept"
                 ) from error
+            free_memory()  # an error held what it had
     return Outcome(tuple(predicted), tuple(kept), tuple(failures))
 
 
@@ -326,7 +348,7 @@ class _Steps:
         self._left = 0
 
 
-def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> tuple[str, bool]:
+def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps, halving: Halving) -> tuple[str, bool]:
     """Predict and write a scan, unless that was done before; a line on it, and whether it was done now."""
     request = predictor.request(scan)
     proof = predictor.out / f"{scan.name}.json"
@@ -335,14 +357,16 @@ def _predict_one(predictor: Predictor, scan: ScanFile, steps: _Steps) -> tuple[s
         _refuse_doubtful(predictor, known)
         return f"{scan.name}: predicted already{_in_brackets(known)}", False
     recipe, settings = predictor.recipe, predictor.run.preparation
-    ready = ready_scan(
-        scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings, predictor.limits
-    )
+    with memory_watched(lambda: scan_stage("its preparation", with_mask=scan.mask is not None)):
+        ready = ready_scan(
+            scan.path, scan.mask, recipe.atlas, predictor.stripping, recipe.settings, settings, predictor.limits
+        )
     _refuse_doubtful(predictor, ready.doubt)
     proof.unlink(missing_ok=True)
     steps.step()
-    prediction = predictor.predict(ready, scan.name, steps.step)
-    files = _write(predictor, scan, ready, prediction)
+    prediction = predictor.predict(ready, scan.name, steps.step, halving)
+    with memory_watched(lambda: scan_stage("the writing of its maps", with_mask=True)):
+        files = _write(predictor, scan, ready, prediction)
     write_json(proof, {**_account(predictor, scan, ready, prediction), "request": request, "files": files})
     steps.step()
     return f"{scan.name}: {_summary(prediction)}{_in_brackets(ready.doubt)}", True

@@ -2,7 +2,8 @@
 
 A mistake in a method would otherwise show after hours: at the first validation, or at the first lesion scan. Each
 recipe is checked once, in the main process, with a detector that is thrown away and on healthy training slices; no
-random state is left changed.
+random state is left changed. Where memory runs out, the method has broken nothing: that is said, and its cells are run
+all the same, as what took the memory may be gone by then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..methods.parts.seeds import derive_seed
 from .contract import ContractError, check_reconstruction, check_training, quiet, running
 from .engine import Job
 from .errors import UserError
+from .out_of_memory import MemoryShortageError, free_memory, memory_watched, preflight_stage
 from .own import checked_class, explain, file_of, own_file_of, shown
 from .progress import Reporter
 from .record import record_of
@@ -45,8 +47,12 @@ def preflight(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) 
     tried = {_numbers(job): job for job in jobs if not record_of(runs, job.cell).done}
     with reporter.bar("check methods", len(tried)) as bar:
         for job in tried.values():
-            with random_state_kept(), quiet(), _exact(device):
-                _try(job, device)
+            try:
+                with random_state_kept(), quiet(), _exact(device):
+                    _try(job, device)
+            except MemoryShortageError as error:
+                reporter.say(f"  warning: {error}; its cells are run unchecked")
+            free_memory()  # the cells may run in other processes
             bar.advance()
 
 
@@ -58,15 +64,16 @@ def _try(job: Job, device: str) -> None:
     cls = job.entry.method
     file = file_of(cls)
     checked_class(cls, shown(file) if file is not None else cls.__module__)
-    detector = _made(job)
-    slices = _slices(job, detector.context)
-    with running(cls, "absorb"):
-        detector.absorb([slices.image])
-    detector, batch = detector.to(device), Batch(*(part.to(device) for part in slices))
-    if cls.trainable:
-        check_training(detector, batch)
-    scan = Scan(brain_mask=batch.brain_mask, seed=0, batch_size=job.plan.score.batch_size)
-    check_reconstruction(detector, batch.image, scan)
+    with memory_watched(lambda: preflight_stage(job.cell.label, job.plan, _SLICES)):
+        detector = _made(job)
+        slices = _slices(job, detector.context)
+        with running(cls, "absorb"):
+            detector.absorb([slices.image])
+        detector, batch = detector.to(device), Batch(*(part.to(device) for part in slices))
+        if cls.trainable:
+            check_training(detector, batch)
+        scan = Scan(brain_mask=batch.brain_mask, seed=0, batch_size=job.plan.score.batch_size)
+        check_reconstruction(detector, batch.image, scan)
 
 
 def _made(job: Job) -> Detector:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from ..methods.parts.seeds import derive_seed
 from ..metrics.scores import HealthyScan, Score, scores
 from .errors import UserError
 from .labels import labels_hidden
+from .out_of_memory import Halving
 from .preset import Plan, ScoreSettings
 from .record_files import ThresholdPair, VolumeScore
 from .slices import Slab
@@ -59,6 +61,7 @@ class Reader:
         precision: the training precision; mixed precisions autocast on a GPU.
         seed: the cell's seed; every volume draws its noise from (seed, subject).
         score: the score that takes the place of the method's own; None keeps it.
+        halving: halves the batch where memory runs out; the readers of a cell share one.
     """
 
     detector: Detector
@@ -67,6 +70,7 @@ class Reader:
     precision: str
     seed: int
     score: Score | None = None
+    halving: Halving = field(default_factory=Halving)
 
     def read(self, cohort: Cohort, subject: str) -> Reading:
         """Reconstruct, score and post-process one volume.
@@ -115,29 +119,45 @@ class Reader:
         if self.score is not None:
             reconstructions = self._reconstructions(original, mask, subject, self.score)
             return reconstructions[0], _checked_map(self.score, original, reconstructions, mask)
-        volume, scan = self._scan(original, mask, subject)
-        with torch.inference_mode(), _autocast(volume.device, self.precision):
-            reconstruction = self.detector.reconstruct(volume, scan)
-            raw = self.detector.anomaly_score(volume, reconstruction, scan)
-        return self._checked(reconstruction, volume, "reconstruct"), self._checked(raw, volume, "anomaly_score")
+
+        def work(size: int) -> tuple[np.ndarray, np.ndarray]:
+            volume, scan = self._scan(original, mask, subject, size)
+            with torch.inference_mode(), _autocast(volume.device, self.precision):
+                reconstruction = self.detector.reconstruct(volume, scan)
+                raw = self.detector.anomaly_score(volume, reconstruction, scan)
+            return self._checked(reconstruction, volume, "reconstruct"), self._checked(raw, volume, "anomaly_score")
+
+        return self.halving.run(self.settings.batch_size, work)
 
     def _reconstructions(self, original: np.ndarray, mask: np.ndarray, subject: str, score: Score) -> np.ndarray:
         """As many reconstructions as the score asks for, each with noise of its own, [S, D, H, W]."""
-        result = []
-        for number in range(score.reconstructions):
-            volume, scan = self._scan(original, mask, subject, number)
+
+        def work(size: int, number: int) -> np.ndarray:
+            volume, scan = self._scan(original, mask, subject, size, number)
             with torch.inference_mode(), _autocast(volume.device, self.precision):
                 reconstruction = self.detector.reconstruct(volume, scan)
-            result.append(self._checked(reconstruction, volume, "reconstruct"))
-        return np.stack(result)
+            return self._checked(reconstruction, volume, "reconstruct")
 
-    def _scan(self, original: np.ndarray, mask: np.ndarray, subject: str, number: int = 0) -> tuple[torch.Tensor, Scan]:
-        """The volume on the detector's device, and the seed of its reconstruction of this number."""
+        numbers = range(score.reconstructions)
+        return np.stack([self.halving.run(self.settings.batch_size, partial(work, number=n)) for n in numbers])
+
+    def _scan(
+        self, original: np.ndarray, mask: np.ndarray, subject: str, size: int, number: int = 0
+    ) -> tuple[torch.Tensor, Scan]:
+        """The volume on the detector's device, and the seed of its reconstruction of this number.
+
+        Args:
+            original: prepared volume, float32 [D, H, W].
+            mask: its brain, bool [D, H, W].
+            subject: of whom it is.
+            size: images a forward pass.
+            number: of the reconstruction, from 0.
+        """
         device = self.detector.device
         volume = torch.from_numpy(original)[:, None].to(device)
         brain = torch.from_numpy(mask)[:, None].to(device)
         seed = derive_seed(self.seed, "score", subject, *([number] if number else []))
-        return volume, Scan(brain_mask=brain, seed=seed, batch_size=self.settings.batch_size)
+        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size)
 
     def _checked(self, result: torch.Tensor, volume: torch.Tensor, part: str) -> np.ndarray:
         return _checked(result, volume, f"{type(self.detector).__name__}.{part}")

@@ -12,6 +12,7 @@ from ...methods import Detector
 from ..arithmetic import arithmetic
 from ..cell import Recipe
 from ..environment import describe_environment
+from ..out_of_memory import free_memory, is_out_of_memory
 from ..preset import Preset
 from ..progress import Bar, Reporter
 from ..suite import SuiteRow
@@ -128,11 +129,12 @@ def _measured(work: Workload, conditions: Conditions, blank: Measurement, title:
             if conditions.volumes:
                 figures |= _volume_figures(detector, work, blank)
                 bar.advance()
-        except torch.OutOfMemoryError:
-            figures["note"] = f"the GPU's memory does not hold {blank.batch_size} slices a step, or the volume"
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            figures["note"] = f"the memory does not hold {blank.batch_size} slices a step, or the volume"
     del detector
-    if conditions.device == "cuda":
-        torch.cuda.empty_cache()
+    free_memory()
     return blank.model_copy(update=figures)
 
 

@@ -264,6 +264,8 @@ def test_workers_run_the_text_that_was_read_and_outlive_a_killed_one(
     assert set(outcomes) == {"killed", "once", "leaving", "failing", "flat"}
     killed = outcomes["killed"].problem
     assert "killed (SIGKILL)" in killed and "for the second time" in killed and "--jobs 1" in killed
+    assert killed.startswith(outcomes["killed"].job.cell.label) and "at the training with" in killed, killed
+    assert all(word in killed for word in ("train.batch_size=", "train.accumulate=", "train.precision=bf16-mixed"))
     assert "KeyError: 'no such key'" in outcomes["failing"].problem
     assert "Leaving failed: KeyboardInterrupt" in outcomes["leaving"].problem
     assert outcomes["flat"].problem == outcomes["once"].problem == ""

@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner, Result
@@ -372,3 +373,63 @@ def test_nothing_found_is_an_empty_table_and_a_picture(run, prepared_scan, atlas
     assert len((tmp_path / "case_components.csv").read_text().splitlines()) == 2
     assert (tmp_path / "case_overlay.png").stat().st_size > 20_000
     assert not values_of(tmp_path / "case_lesions.nii.gz").any()
+
+
+def starved(*words: object, **more: object) -> None:
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "told"),
+    [
+        ("predict", "ready_scan", "case: failed: its preparation ran out of memory (RuntimeError"),
+        ("predict", "write_native", "case: failed: the writing of its maps ran out of memory (RuntimeError"),
+        ("scoring.Reader", "_scan", "the reconstruction ran out of memory with score.batch_size=1, halved from 64"),
+        ("trained", "load_weights", "loading the weights ran out of memory with score.batch_size=64"),
+    ],
+)
+def test_out_of_memory_is_one_sentence_at_every_stage(
+    owner, name, told, prepared_scan, results, atlas_path, tmp_path, monkeypatch
+):
+    scan, _, _ = prepared_scan
+    words = ("predict", scan.path, "--mask", scan.mask, "--run", "bound", "--out", tmp_path, "--results", results)
+    with monkeypatch.context() as broken:
+        broken.setattr(f"uadbench.benchmarks.{owner}.{name}", starved)
+        answer = bench(*words, "--atlas", atlas_path)
+    assert answer.exit_code == 2, answer.output
+    said = " ".join(answer.output.split())
+    assert told in said and "Traceback" not in said
+    assert "less is needed with" in said and "no other program beside it" in said
+    assert not (tmp_path / "case.json").exists()
+    if owner == "scoring.Reader":
+        assert "case: failed: bound-fold0-" in said and "--run of one cell instead of all 2 folds" in said
+    if owner == "predict" and name == "ready_scan":
+        assert "a scan of fewer voxels, cropped or resampled" in said
+
+
+def test_a_small_memory_halves_the_batch_once_for_all_scans_and_folds(
+    run, prepared_scan, atlas_path, tmp_path, monkeypatch
+):
+    """The maps are those of the whole batch, to the bit."""
+    scan, _, _ = prepared_scan
+    predict_scans(predictor_for(run, atlas_path, tmp_path / "whole"), [scan], SilentReporter())
+    predictor = predictor_for(run, atlas_path, tmp_path / "halved")
+    said, tried = [], []
+    whole = type(predictor.readers[0].detector).reconstruct
+
+    def reconstruct(self, volume, scan):
+        tried.append(scan.batch_size)
+        if scan.batch_size > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return whole(self, volume, scan)
+
+    reporter = SilentReporter()
+    for reader in predictor.readers:
+        monkeypatch.setattr(type(reader.detector), "reconstruct", reconstruct)
+    monkeypatch.setattr(reporter, "say", said.append)
+    assert predict_scans(predictor, [scan], reporter).predicted == ("case",)
+    assert tried == [64, 32, 16, 16]
+    assert sum("out of memory with score.batch_size=64; it goes on with 16" in line for line in said) == 1
+    for kind in ("score", "reconstruction", "spread"):
+        found, wanted = (values_of(tmp_path / part / f"case_{kind}.nii.gz") for part in ("halved", "whole"))
+        np.testing.assert_array_equal(found, wanted)

@@ -304,7 +304,7 @@ def test_the_estimate_counts_no_training_where_there_are_weights(
 ) -> None:
     from uadbench.benchmarks import estimate
 
-    monkeypatch.setattr(estimate, "_step_seconds", lambda detector, batch: 1e6)
+    monkeypatch.setattr(estimate, "_step_seconds", lambda *words: 1e6)
     job = job_of("pddpm-s48+ssim", tiny_data, tiny_preset)
     assert estimate_seconds(job, runs, "cpu", 1) < 1e5
     assert estimate_seconds(job, tmp_path / "empty", "cpu", 1) > 1e5

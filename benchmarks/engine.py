@@ -215,7 +215,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
 
 def _training(job: Job) -> AbstractContextManager[None]:
     """Tell a lack of memory in what trains."""
-    return memory_watched(lambda: training_stage(job.cell.label, "the training", job.plan.train))
+    return memory_watched(lambda: training_stage(job.cell.label, "the training", job.entry.method, job.plan))
 
 
 def _scoring(job: Job, what: str, halving: Halving) -> AbstractContextManager[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,14 +10,24 @@ from pathlib import Path
 import torch
 
 from ..methods import Detector
+from .arithmetic import arithmetic
 from .engine import Job
 from .environment import threads_per_worker
-from .out_of_memory import Halving, MemoryShortageError, free_memory, memory_watched, scoring_stage, training_stage
+from .out_of_memory import (
+    Halving,
+    MemoryShortageError,
+    Stage,
+    free_memory,
+    memory_watched,
+    scoring_stage,
+    training_stage,
+)
 from .preset import TrainSettings
 from .record import all_records
 from .record_files import RecordError
 from .reuse import has_weights
 from .scoring import score_of
+from .slices import Batching
 from .speed.timing import time_steps, time_volume
 from .speed.workload import random_volume
 
@@ -73,7 +82,8 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(threads_per_worker(workers))
     try:
-        return _timed_seconds(job, device, trained)
+        with arithmetic(job.plan.train, device):
+            return _timed_seconds(job, device, trained)
     finally:
         torch.set_num_threads(threads)
 
@@ -89,6 +99,10 @@ def _sister_seconds(job: Job, runs: Path, trained: bool) -> float | None:
     return None
 
 
+def _stage(job: Job) -> Stage:
+    return training_stage(job.cell.label, "the training step of the estimate", job.entry.method, job.plan)
+
+
 def _timed_seconds(job: Job, device: str, trained: bool) -> float:
     detector = job.detector().to(device)
     fold = job.data.splits.folds[job.fold]
@@ -96,12 +110,11 @@ def _timed_seconds(job: Job, device: str, trained: bool) -> float:
     total = 0.0
     if detector.trainable and not trained:
         train = job.plan.train
-        size = min(train.batch_size, len(fold.train))
-        with memory_watched(lambda: training_stage(job.cell.label, "the training step of the estimate", train)):
-            step = _step_seconds(detector, train, size, side)
-        steps = math.ceil(len(fold.train) / size) * train.epochs
-        validated = len(fold.val) * train.validation_slices / size * (train.epochs / train.validate_every)
-        total += step * (steps + validated / 3)
+        batching = Batching(len(fold.train), train.batch_size, train.drop_last, train.accumulate)
+        with memory_watched(lambda: _stage(job)):
+            step = _step_seconds(detector, train, batching.size, side)
+        validated = len(fold.val) * train.validation_slices / batching.size / train.validation_interval
+        total += step * train.epochs * (batching.steps + validated / 3)
     elif not detector.trainable:
         detector.absorb([random_volume(depth, side, 0, torch.device("cpu"))])
     halving = Halving()

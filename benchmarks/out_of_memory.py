@@ -17,8 +17,10 @@ from typing import TypeVar
 
 import torch
 
+from ..methods import Detector
+from ..methods.parts.recomputed import Recomputing
 from .errors import UserError
-from .preset import Plan, TrainSettings
+from .preset import Plan, TrainSettings, has_batch_norm
 
 _ResultT = TypeVar("_ResultT")
 _LONGEST_MESSAGE = 160
@@ -109,12 +111,16 @@ def preflight_stage(who: str, plan: Plan, slices: int) -> Stage:
     return Stage(who, "the check of its method", f"{slices} slices", (*_precision(plan.train), _OTHERS))
 
 
-def training_stage(who: str, what: str, train: TrainSettings) -> Stage:
-    """A stage that takes optimiser steps."""
-    size, parts = train.batch_size, getattr(train, "accumulate", 1)
-    twice = [] if getattr(train, "checkpoint_activations", False) else ["--set train.checkpoint_activations=true"]
+def training_stage(who: str, what: str, method: type[Detector], plan: Plan) -> Stage:
+    """A stage that takes optimiser steps; only what the method allows is advised."""
+    train = plan.train
+    size, parts = train.batch_size, train.accumulate
+    recomputes, cuts = _allowed(method, plan)
+    twice = ["--set train.checkpoint_activations=true"] if recomputes and not train.checkpoint_activations else []
     more = next((n for n in range(parts + 1, size + 1) if size % n == 0), None)  # parts of a batch must be equal
     smaller = [] if more is None else [f"--set train.accumulate={more} (micro-batches)"]
+    if not cuts:
+        smaller = [f"--set train.batch_size={size // 2} (another experiment)"] if size > 1 else []
     cut = f" in parts of {size // parts}" if parts > 1 else ""
     return Stage(who, what, f"train.batch_size={size}{cut}", (*twice, *smaller, *_precision(train), _ALONE))
 
@@ -139,6 +145,16 @@ def scan_stage(what: str, *, with_mask: bool) -> Stage:
     """A stage that works on a scan's own voxels."""
     mask = [] if with_mask else ["a brain mask of its own (--mask) in place of skull stripping"]
     return Stage("", what, "", (*mask, "a scan of fewer voxels, cropped or resampled", _OTHERS))
+
+
+def _allowed(method: type[Detector], plan: Plan) -> tuple[bool, bool]:
+    """Whether a method's networks can compute activations twice, and whether they take a batch in parts."""
+    try:
+        with torch.device("meta"):  # tensors without values: this takes no memory
+            detector = method(method.Settings.model_validate(plan.method))
+    except Exception:  # noqa: BLE001  (a foreign constructor that looks at values; then neither is advised)
+        return False, False
+    return any(isinstance(part, Recomputing) for part in detector.modules()), not has_batch_norm(detector)
 
 
 def _precision(train: TrainSettings) -> tuple[str, ...]:

@@ -146,7 +146,7 @@ def _stage_of(job: Job, runs: Path, title: str = "") -> Stage:
         word = word or record_of(runs, job.cell).state.status
     what = _WORK.get(word, "its start")
     if what in (_WORK["train"], "its start"):
-        return training_stage(job.cell.label, what, job.plan.train)
+        return training_stage(job.cell.label, what, job.entry.method, job.plan)
     return scoring_stage(job.cell.label, what, job.plan, Halving())
 
 

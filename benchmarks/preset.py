@@ -346,12 +346,17 @@ def build_detector(cls: type[Detector], plan: Plan) -> Detector:
         return detector
     if plan.train.checkpoint_activations:
         recompute_activations(detector)
-    if plan.train.accumulate > 1 and any(isinstance(part, _BatchNorm) for part in detector.modules()):
+    if plan.train.accumulate > 1 and has_batch_norm(detector):
         raise ValueError(
             f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks at "
             "all slices of a batch at once; set it to 1"
         )
     return detector
+
+
+def has_batch_norm(detector: Detector) -> bool:
+    """Whether a slice's numbers depend on the others of its batch, so that a batch cannot go through in parts."""
+    return any(isinstance(part, _BatchNorm) for part in detector.modules())
 
 
 def check_changes(preset: Preset, entries: Sequence[SuiteRow], *, alone: bool = True) -> None:

@@ -212,7 +212,9 @@ def _notes(measurements: Sequence[Measurement]) -> list[str]:
         else:
             notes[f"The share is of {m.device}'s dense bf16 peak, whatever the precision."] = None
         if m.step_counted_mib is not None:
-            notes["Counted is what the tensors of a step take that are alive at once, in the preset's precision."] = None
+            notes["Counted is what the tensors of a step take that are alive at once, in the preset's precision."] = (
+                None
+            )
         if m.note:
             notes[f"{m.title}: {m.note}."] = None
     return list(notes)

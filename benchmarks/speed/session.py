@@ -114,7 +114,9 @@ def _measure(work: Workload, conditions: Conditions, blank: Measurement, title: 
         return _measured(work, conditions, blank, title, reporter)
 
 
-def _measured(work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter) -> Measurement:
+def _measured(
+    work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter
+) -> Measurement:
     L.seed_everything(conditions.seed, verbose=False)
     detector = work.detector().to(conditions.device)
     figures: dict[str, float | str] = {}

@@ -133,5 +133,5 @@ def _bounds(present: Tensor) -> tuple[Tensor, Tensor]:
 
 def _integer(number: Tensor, low: Tensor | int, high: Tensor | int) -> Tensor:
     """Map numbers of [0, 1] to the integers low to high, both included, each equally often."""
-    span = torch.as_tensor(high, device=number.device) - low + 1
-    return low + torch.minimum((number * span).long(), span - 1)
+    span = high - low + 1
+    return low + (number * span).long().clamp(max=span - 1)

@@ -100,7 +100,7 @@ def test_a_paper_size_step_repeats_bit_by_bit_and_never_waits(name: str) -> None
     found = []
     for _ in range(2):
         torch.manual_seed(0)
-        with arithmetic(plan.train, "cuda"):
+        with arithmetic(plan.train.model_copy(update={"deterministic": True}), "cuda"):
             found.append(gradients(build_detector(TRAINABLE[name], plan).to(_CUDA), 4, 7 if name == "fanogan" else 2))
     assert len(found[0]) == len(found[1]) > 2
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
@@ -113,7 +113,7 @@ def test_recomputing_gives_the_same_gradients_on_the_gpu() -> None:
     found = []
     for recompute in (True, False):
         torch.manual_seed(0)
-        train = plan.train.model_copy(update={"checkpoint_activations": recompute})
+        train = plan.train.model_copy(update={"checkpoint_activations": recompute, "deterministic": True})
         with arithmetic(train, "cuda"):
             detector = build_detector(entry.method, plan.model_copy(update={"train": train})).to(_CUDA)
             found.append(gradients(detector, 4, 1))
@@ -137,11 +137,11 @@ def test_speed_is_measured_on_the_gpu(tiny_preset: Preset, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("row", ["ae", "dae", "fanogan", "pddpm-s16", "unet-att", "maediff"])
 def test_a_step_takes_the_memory_that_was_counted(row: str, tmp_path: Path) -> None:
-    """At the paper preset: at most a third more, for what the convolutions take to themselves and alignment."""
+    """At the paper preset, but for what convolutions take to themselves; of three networks not all need their gradients."""
     preset = load_preset("paper")
     conditions = Conditions(preset, "cuda", batch_size=32, steps=1, volumes=False, seed=0)
     [measured] = measure_all(select_rows([row]), conditions, tmp_path / "a.csv", SilentReporter(), again=False)
     counted = count_step_bytes(workloads(select_rows([row]), preset)[0], 32)
     assert counted is not None
     assert measured.step_peak_mib is not None
-    assert 0.9 < measured.step_peak_mib * 2**20 / counted < 1.34
+    assert 0.8 * counted < measured.step_peak_mib * 2**20 < 1.25 * counted + 2**28

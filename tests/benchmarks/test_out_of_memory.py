@@ -25,7 +25,7 @@ from uadbench.benchmarks.out_of_memory import (
     training_stage,
 )
 from uadbench.benchmarks.parallel import run_jobs
-from uadbench.benchmarks.preset import Preset, load_preset
+from uadbench.benchmarks.preset import Plan, Preset, load_preset
 from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.speed import session
 from uadbench.benchmarks.speed.measurement import Measurement
@@ -69,21 +69,34 @@ def fail(error: Exception) -> Callable[..., None]:
 # ----------------------------------------------------------------------------------------------------------- sentence
 
 
+def plan_of(row: str, data: Data) -> Plan:
+    (job,) = jobs_for(select_rows([row]), (0,), data, load_preset(TINY), 0)
+    return job.plan
+
+
 def test_the_sentence_proposes_what_is_not_in_force(tiny_data: Data) -> None:
     changes = ["train.batch_size=32", "train.precision=bf16-mixed"]
-    (job,) = jobs_for(select_rows(["ae"]), (0,), tiny_data, load_preset(TINY, changes), 0)
-    told = training_stage("cell", "the training", job.plan.train).sentence(GPU)
+    (job,) = jobs_for(select_rows(["maediff"]), (0,), tiny_data, load_preset(TINY, changes), 0)
+    method, plan = job.entry.method, job.plan
+    told = training_stage("cell", "the training", method, plan).sentence(GPU)
     assert told == (
         "cell: the training ran out of memory with train.batch_size=32 (OutOfMemoryError: CUDA out of memory. Tried to "
         "allocate 2.00 GiB. GPU 0 has a total capacity of 23.69 GiB of which 10.00 MiB is free); less is needed with "
         "--set train.checkpoint_activations=true, --set train.accumulate=2 (micro-batches) or one cell at a time "
         "(--jobs 1)"
     )
-    saving = job.plan.train.model_copy(update={"batch_size": 9, "accumulate": 3, "checkpoint_activations": True})
-    told = training_stage("cell", "the training", saving).sentence(MemoryError())
+    saving = plan.train.model_copy(update={"batch_size": 9, "accumulate": 3, "checkpoint_activations": True})
+    told = training_stage("cell", "the training", method, plan.model_copy(update={"train": saving})).sentence(
+        MemoryError()
+    )
     assert told == (
         "cell: the training ran out of memory with train.batch_size=9 in parts of 3 (MemoryError); less is needed with "
         "--set train.accumulate=9 (micro-batches) or one cell at a time (--jobs 1)"
+    )
+    told = training_stage("cell", "the training", AE, plan_of("ae", tiny_data)).sentence(MemoryError())
+    assert told.endswith(  # nothing there can be computed twice, and batch norm takes no parts
+        "less is needed with --set train.batch_size=2 (another experiment), --set train.precision=bf16-mixed (trained "
+        "anew) or one cell at a time (--jobs 1)"
     )
     halving = Halving()
     assert "--set score.batch_size=32, one cell" in scoring_stage("c", "it", job.plan, halving).sentence(GPU).replace(
@@ -93,7 +106,7 @@ def test_the_sentence_proposes_what_is_not_in_force(tiny_data: Data) -> None:
 
 # ------------------------------------------------------------------------------------------------- at every stage
 
-TRAINING = ("train.batch_size=4", "train.accumulate=2", "train.checkpoint_activations=true", "train.precision=bf16")
+TRAINING = ("train.batch_size=4", "train.batch_size=2 (another experiment)", "train.precision=bf16", "--jobs 1")
 SCORING = ("score.batch_size=64 ", "score.batch_size=32", "--jobs 1", "train.precision=bf16-mixed")
 HALVED = ("score.batch_size=1, halved from 64", "--jobs 1", "train.precision=bf16-mixed")
 STAGES: dict[str, tuple[object, str, str, Exception, tuple[str, ...]]] = {

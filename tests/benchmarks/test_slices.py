@@ -86,7 +86,13 @@ def test_one_validation_slice_a_volume_sees_the_whole_brain() -> None:
 
 @pytest.mark.parametrize(
     ("volumes", "batch_size", "drop_last", "steps", "slices"),
-    [(358, 32, True, 11, 352), (358, 32, False, 12, 358), (64, 32, True, 2, 64), (20, 32, True, 1, 20), (1, 8, True, 1, 1)],
+    [
+        (358, 32, True, 11, 352),
+        (358, 32, False, 12, 358),
+        (64, 32, True, 2, 64),
+        (20, 32, True, 1, 20),
+        (1, 8, True, 1, 1),
+    ],
 )
 def test_whole_batches_alone_and_never_none(
     volumes: int, batch_size: int, drop_last: bool, steps: int, slices: int

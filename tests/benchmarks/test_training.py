@@ -70,7 +70,8 @@ def test_parts_of_a_batch_make_the_gradient_of_the_whole(
     largest = max(change.abs().max().item() for change in whole.values())
     apart = max((whole[name] - parts[name]).abs().max().item() for name in whole)
     assert largest > 1e-3
-    assert apart < 1e-6 * max(1.0, largest)
+    # DAE sums the gradients of standardised filters over all pixels, which leaves more to the order of the additions
+    assert apart < (5e-6 if method == "dae" else 1e-6) * max(1.0, largest)
 
 
 @pytest.mark.parametrize("method", sorted(BATCH_NORM))
@@ -98,8 +99,12 @@ def test_recomputing_and_writing_less_often_change_no_number_and_no_id(tiny_data
 def test_the_best_epoch_between_two_checkpoints_is_kept(tiny_data: Data, tmp_path: Path) -> None:
     """Validated every epoch and written once: the best weights are those of the best epoch, not of the last."""
     changes = ["train.validate_every=1", "train.epochs=12", "optimizer.learning_rate=0.3", *PLAIN]
-    often = run_job(job_of("ae", tiny_data, *changes, "train.checkpoint_every=1"), tmp_path / "a", "cpu", SilentReporter())
-    once = run_job(job_of("ae", tiny_data, *changes, "train.checkpoint_every=12"), tmp_path / "b", "cpu", SilentReporter())
+    often = run_job(
+        job_of("ae", tiny_data, *changes, "train.checkpoint_every=1"), tmp_path / "a", "cpu", SilentReporter()
+    )
+    once = run_job(
+        job_of("ae", tiny_data, *changes, "train.checkpoint_every=12"), tmp_path / "b", "cpu", SilentReporter()
+    )
     losses = [line.val_loss for line in once.history()]
     best = torch.load(once.best_checkpoint, weights_only=True)
     assert len(losses) == 12

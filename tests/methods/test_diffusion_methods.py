@@ -219,9 +219,7 @@ def test_state_dict_round_trip(make: Make, blobs: Blobs, scan_of: ScanOf) -> Non
 
 
 @pytest.mark.parametrize("cls", CLASSES)
-def test_noise_is_one_a_slice_or_one_a_volume(
-    make: Make, blobs: Blobs, scan_of: ScanOf, cls: type[Detector]
-) -> None:
+def test_noise_is_one_a_slice_or_one_a_volume(make: Make, blobs: Blobs, scan_of: ScanOf, cls: type[Detector]) -> None:
     """Slices that look the same are noised alike only where the volume shares its noise."""
     batch = blobs(1, 1)
     volume = batch.image.expand(3, -1, -1, -1)

@@ -146,7 +146,7 @@ def test_learns(make: Make, blobs: Blobs) -> None:
         losses[-1].backward()
         assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
         optimizer.step()
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.75 * losses[0]
 
 
 def test_identity_and_settings(make: Make) -> None:

@@ -35,7 +35,9 @@ def awake(net: Detector) -> Detector:
 
 def test_these_methods_recompute(make: Make) -> None:
     with torch.device("meta"):
-        found = [name for name, cls in methods().items() if any(isinstance(m, Recomputing) for m in make(cls).modules())]
+        found = [
+            name for name, cls in methods().items() if any(isinstance(m, Recomputing) for m in make(cls).modules())
+        ]
     assert found == RECOMPUTING
 
 

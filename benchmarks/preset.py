@@ -348,8 +348,8 @@ def build_detector(cls: type[Detector], plan: Plan) -> Detector:
         recompute_activations(detector)
     if plan.train.accumulate > 1 and has_batch_norm(detector):
         raise ValueError(
-            f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks at "
-            "all slices of a batch at once; set it to 1"
+            f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks "
+            "at all slices of a batch at once; set it to 1"
         )
     return detector
 

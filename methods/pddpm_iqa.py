@@ -23,8 +23,9 @@ published code has it (github.com/zx-pan/MedAnomalyDetection-IQA, experiment IXI
 
 What stays open or differs. The text of the paper's method section was not at hand: whether it takes another SSIM
 constant or says more of T2 we do not know. The published code compares intensities in [-1, 1] in training, with those
-constants, and in [0, 1] at test; here both comparisons are in [0, 1], the diffusion in [-1, 1] as there. It tests at t = 750 of a cosine schedule; here noise, schedule and t are
-pDDPM's, so that the two rows differ by the comparison only.
+constants, and in [0, 1] at test; here both comparisons are in [0, 1], and the diffusion lives in [-1, 1] as there. It
+tests at t = 750 of a cosine schedule; here noise, schedule and t are pDDPM's, so that the two rows differ by the
+comparison only.
 
 Reversal is its own inverse. `reconstruct` therefore hands back intensities on the volume's own scale, where |x - x_rec|
 is the same number as between the reversed images: the reported l1 compares with that of every other row.

@@ -17,8 +17,8 @@ from ..preset import Preset
 from ..progress import Bar, Reporter
 from ..suite import SuiteRow
 from .counting import count_cost
-from .memory import count_step_bytes
 from .measurement import Measurement, peak_tflops, read_measurements, write_measurements
+from .memory import count_step_bytes
 from .timing import Timing, time_steps, time_volume
 from .workload import Workload, random_volume, workloads
 

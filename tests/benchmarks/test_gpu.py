@@ -137,7 +137,7 @@ def test_speed_is_measured_on_the_gpu(tiny_preset: Preset, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("row", ["ae", "dae", "fanogan", "pddpm-s16", "unet-att", "maediff"])
 def test_a_step_takes_the_memory_that_was_counted(row: str, tmp_path: Path) -> None:
-    """At the paper preset, but for what convolutions take to themselves; of three networks not all need their gradients."""
+    """At the paper preset, but for what convolutions take to themselves; f-AnoGAN's three networks take turns."""
     preset = load_preset("paper")
     conditions = Conditions(preset, "cuda", batch_size=32, steps=1, volumes=False, seed=0)
     [measured] = measure_all(select_rows([row]), conditions, tmp_path / "a.csv", SilentReporter(), again=False)

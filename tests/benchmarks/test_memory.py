@@ -1,4 +1,4 @@
-"""Memory of a training step, counted: against sums by hand, against saved tensors, and the limit of the paper's card."""
+"""Memory of a training step, counted: against sums by hand, against saved tensors, and what the paper's card has."""
 
 from __future__ import annotations
 

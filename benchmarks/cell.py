@@ -1,9 +1,9 @@
 """A cell: one (method, fold, data, preset, seed), the unit that runs, resumes and fails.
 
 Its id is the hash of everything that determines its numbers, and of nothing else: the name of the preset, the batch
-size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written and the title of the
-row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of Table 1 are one cell, and a changed number is another
-cell, never a silent mix.
+size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written and the title of
+the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of Table 1 are one cell, and a changed number is
+another cell, never a silent mix.
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ from ..datasets.scan_header import HEADS, ReadLimits
 from ..datasets.scan_preparation import SCAN_PREPARATION_VERSION
 from ..datasets.space import Grid, isotropic_grid, resample
 from ..metrics import find_components
+from .arithmetic import arithmetic
 from .environment import describe_environment
 from .errors import UserError
 from .files import write_json, write_text
@@ -218,7 +219,8 @@ class Predictor:
             raise DataError(f"{name}: no brain lies in the slices that the run looks at; check scan and brain mask")
         readings = []
         for record, reader in zip(self.run.records, self.readers, strict=True):
-            with memory_watched(partial(self.stage, record.folder.name, "the reconstruction", batch)):
+            watched = memory_watched(partial(self.stage, record.folder.name, "the reconstruction", batch))
+            with watched, arithmetic(self.run.plan.train, self.device):
                 readings.append(replace(reader, halving=batch).read_arrays(original, mask, name))
             step()
         scores = np.stack([reading.score_map for reading in readings])

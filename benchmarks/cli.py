@@ -291,8 +291,8 @@ def _announce(
     console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
     if not open_jobs:
         return
-    for job in open_jobs:
-        check_lesions(job)
+    for note in dict.fromkeys(note for job in open_jobs for note in check_lesions(job)):
+        console.print(f"  note: {note}", markup=False, highlight=False)
     recipes = {job.cell.recipe.id: job for job in open_jobs}
     seconds = {key: estimate_seconds(job, runs, device, workers) for key, job in recipes.items()}
     for key, job in recipes.items():

@@ -43,6 +43,7 @@ class PreparedConfig(_Recorded):
     atlas: str
     atlas_sha256: str | None
     n4_levels: int
+    atlas_modality: str | None = None
 
 
 class CohortConfig(_Recorded):

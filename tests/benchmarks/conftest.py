@@ -57,6 +57,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "threshold_steps": 10,
         "batch_size": 64,
         "untrained_control": True,
+        "lesion_free": "exclude",
+        "test_volumes": "all",
     },
 }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,16 +18,20 @@ from typer.testing import CliRunner, Result
 from uadbench.benchmarks.cli import app
 from uadbench.benchmarks.engine import Job, check_lesions, figure_samples, jobs_for, reader_of, run_job
 from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.figures import _subject_title
 from uadbench.benchmarks.preset import load_preset, plan_for
 from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.record import RunRecord
 from uadbench.benchmarks.scoring import Reading, find_thresholds, lesion_mask, score_lesions, scored_scans
+from uadbench.benchmarks.slices import Slab
 from uadbench.benchmarks.suite import select_rows
-from uadbench.datasets.cohort import Data, Role, Subject
+from uadbench.datasets.cohort import Cohort, Data, Role, Subject
 from uadbench.datasets.disk import load_disk
+from uadbench.datasets.errors import DataError
 from uadbench.datasets.layout import SEGMENTATION
-from uadbench.datasets.preparation import PreparationSettings, PreparedVolume
+from uadbench.datasets.preparation import PreparationSettings, PreparedVolume, prepare_volume
 from uadbench.datasets.store import VolumeStore, build_store
+from uadbench.methods import Row
 
 TINY_PRESET = Path(__file__).parents[1] / "tiny.toml"
 
@@ -226,6 +231,42 @@ def test_the_untrained_control_is_measured_on_the_scans_that_are_scored(tiny_dat
     assert taken.untrained == alone.untrained != whole.untrained
 
 
+# ----------------------------------------------------------------------------------------------------- millilitres
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path) -> None:
+    """A lesion of 16 × 16 × 8 mm is 2.048 ml, however coarse its voxels are."""
+    settings = PreparationSettings(side=64, depth=16, factor=factor)
+    lesion = np.zeros((16, 64, 64), bool)
+    lesion[4:12, 24:40, 24:40] = True
+    brain = np.ones_like(lesion)
+    image = np.random.default_rng(0).uniform(1, 2, lesion.shape).astype(np.float32)
+
+    def prepare(subject: Subject) -> PreparedVolume:
+        return prepare_volume(image, brain, lesion, settings)
+
+    recipe = {"preparation": asdict(settings)}
+    store = build_store(tmp_path / "s", [Subject("t", 40.0, "x")], prepare, recipe, has_lesions=True, jobs=1)
+    assert (store.voxel_mm, store.voxel_ml) == (factor, factor**3 / 1000)
+    cohort = Cohort("t", "T", Role.TUMOURS, store)
+    maps = np.array(store.volume("t"))
+    reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
+    score_settings = plan_for(load_preset(str(TINY_PRESET)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
+    reader = SimpleNamespace(slab=Slab(0, 99), settings=score_settings, read=lambda cohort, subject: reading)
+    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [store.lesion_mask("t")], 10))  # type: ignore[arg-type]
+    assert score.lesion_ml == pytest.approx(2.048)
+    assert _subject_title(cohort, "t", store.lesion_mask("t")) == "t, x, 40 years, 2.0 ml"
+
+
+def test_a_store_that_does_not_say_its_voxels_is_one_sentence(tiny_data: Data, tmp_path: Path) -> None:
+    old = tiny_data.lesions[Role.MS].store
+    make = partial(hidden_brain, old, None, frozenset())
+    store = build_store(tmp_path / "s", old.subjects, make, {"what": "x"}, has_lesions=True, jobs=1)
+    with pytest.raises(DataError, match=r"manifest.json does not say how large a voxel is; delete .* prepare the data"):
+        store.voxel_ml  # noqa: B018
+
+
 # ------------------------------------------------------------------------------------------------- the command line
 
 
@@ -303,3 +344,16 @@ def test_a_part_is_told_at_the_command_line(place: Path, bench: Callable[..., Re
     assert re.search(
         r"first scans by the SHA-256 of their names \(score.test_volumes\): IXI 2 of \d+, MSLUB 2 of \d+", table
     )
+
+
+def test_a_run_at_factor_1_writes_its_millilitres(place: Path, bench: Callable[..., Result]) -> None:
+    words = ("--method", "thresh", "--splits", "own", "--folds", "0", "--set", "preparation.factor=1")
+    done = bench("run", *words, "--set", "data.slices=12", "--set", "image.side=64")
+    assert done.exit_code == 2 and "nothing that thresh does depends on it" in done.stderr
+    done = bench("run", *words, "--set", "data.slices=12")
+    assert done.exit_code == 0, done.stderr
+    (scores,) = newest(place)
+    written = {line["subject"]: float(line["lesion_ml"]) for line in csv.DictReader(scores.open()) if line["lesion_ml"]}
+    for subject, millilitres in written.items():
+        lesion = nib.load(place / "clinic/Test/MSLUB" / SEGMENTATION / f"{subject}.nii.gz").get_fdata()
+        assert millilitres == pytest.approx(lesion.sum() / 1000)

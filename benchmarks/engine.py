@@ -176,20 +176,22 @@ def check_lesions(job: Job) -> tuple[str, ...]:
         UserError: an unhealthy scan has no lesion voxel in the slices that take part, and `score.lesion_free` is
             "refuse"; or no validation or test scan of a set has one.
     """
+    settings = job.plan.score
     notes = []
-    choice = job.plan.score.lesion_free
     for role, cohort in job.data.lesions.items():
-        for part, subjects in (("validation", job.data.splits.lesion[role].val), ("test", job.test_scans(role))):
-            free = lesion_free_scans(cohort, subjects, job.slab, job.plan.score, part)
-            if free:
-                what = (
-                    "they stay in the pool of the threshold" if part == "validation" else f"score.lesion_free={choice}"
-                )
-                notes.append(
-                    f"{cohort.title}: {len(free)} of {len(set(subjects))} {part} scans without a lesion in slices "
-                    f"{job.slab.start} to {job.slab.stop - 1}: {shorten(free)}; {what}"
-                )
+        val, test = job.data.splits.lesion[role].val, job.test_scans(role)
+        free = lesion_free_scans(cohort, val, job.slab, settings, "validation")
+        if free:
+            notes.append(f"{_without(cohort, free, val, 'validation', job.slab)}; the threshold's pool keeps them")
+        free = lesion_free_scans(cohort, test, job.slab, settings, "test")
+        if free:
+            notes.append(f"{_without(cohort, free, test, 'test', job.slab)}; score.lesion_free={settings.lesion_free}")
     return tuple(notes)
+
+
+def _without(cohort: Cohort, free: tuple[str, ...], scans: tuple[str, ...], part: str, slab: Slab) -> str:
+    place = f"without a lesion in slices {slab.start} to {slab.stop - 1}"
+    return f"{cohort.title}: {len(free)} of {len(set(scans))} {part} scans {place}: {shorten(free)}"
 
 
 def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:

@@ -90,7 +90,7 @@ def take_over(record: RunRecord, donor: RunRecord) -> None:
 def _same_test_volumes(donor: RunRecord, record: RunRecord) -> bool:
     """Whether both score the same healthy test scans, on which the untrained control is measured."""
     counts = [one.config.content.get("score", {}).get("test_volumes") for one in (donor, record)]
-    return counts[0] == counts[1]
+    return bool(counts[0] == counts[1])
 
 
 def _same_training(config: CellConfig, cell: Cell, wanted: Mapping[str, Any]) -> bool:

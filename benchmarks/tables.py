@@ -464,14 +464,19 @@ def _columns(used: Sequence[FoldResult], data: str, beside: bool) -> tuple[Colum
     titles = {role: f"phantom {title}" if data.startswith("phantom") else title for role, title in _TITLES.items()}
     for result in sorted(used, key=lambda result: result.started):
         for role, (name, title) in result.cohorts.items():
-            hidden = name.startswith("phantom") and "phantom" not in title.lower()
-            titles[role] = f"phantom {title}" if hidden else title
+            titles[role] = _set_title(name, title)
     columns: list[Column] = []
     for column in _PAPER_COLUMNS:
         columns.append(column)
         if beside and column.key in _BESIDE:
             columns.append(_BESIDE[column.key])
     return tuple(replace(column, group=titles[column.role]) for column in columns)
+
+
+def _set_title(name: str, title: str) -> str:
+    """A data set's title, which always says where it is the phantom."""
+    hidden = name.startswith("phantom") and "phantom" not in title.lower()
+    return f"phantom {title}" if hidden else title
 
 
 def _lines_of(
@@ -552,21 +557,18 @@ def _part_in_words(preset: Preset) -> str:
 
 def _scan_notes(used: Sequence[FoldResult], preset: Preset) -> Iterator[str]:
     """How many scans stand behind the numbers, where these are not whole test sets, and which count for nothing."""
-    found: dict[str, dict[str, int]] = {}
+    words = ("scans_scored", "scans_in_test", "scans_lesion_free")
+    found: dict[str, tuple[int, ...]] = {}
     for result in sorted(used, key=lambda result: result.started):
         for name, title in result.cohorts.values():
-            words = ("scans_scored", "scans_in_test", "scans_lesion_free")
-            counts = {word: int(result.metrics.get(f"{name}/{word}", 0)) for word in words}
-            found[title] = counts if counts["scans_scored"] else found.get(title, counts)
-    part = {title: one for title, one in found.items() if one["scans_scored"] < one["scans_in_test"]}
+            found[_set_title(name, title)] = tuple(int(result.metrics.get(f"{name}/{word}", 0)) for word in words)
+    part = [f"{title} {scored} of {whole}" for title, (scored, whole, _) in found.items() if scored < whole]
     if part:
-        words = ", ".join(f"{title} {one['scans_scored']} of {one['scans_in_test']}" for title, one in part.items())
-        yield f"Scored are the first scans by the SHA-256 of their names (score.test_volumes): {words}."
+        yield f"Scored are the first scans by the SHA-256 of their names (score.test_volumes): {', '.join(part)}."
     effect = _LESION_FREE[str(preset.sections["score"].get("lesion_free", ""))]
-    for title, one in found.items():
-        if one["scans_lesion_free"]:
-            scans = f"{one['scans_lesion_free']} of {_count(one['scans_scored'], 'test scan')}"
-            yield f"{title}: {scans} without a lesion in the scored slices{effect}."
+    for title, (scored, _, free) in found.items():
+        if free:
+            yield f"{title}: {free} of {_count(scored, 'test scan')} without a lesion in the scored slices{effect}."
 
 
 def _data_notes(results: Sequence[FoldResult], used: Sequence[FoldResult]) -> Iterator[str]:

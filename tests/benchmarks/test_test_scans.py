@@ -137,10 +137,9 @@ def test_more_slices_are_not_advised_where_all_are_used(tiny_data: Data, tmp_pat
 def test_a_validation_scan_without_a_lesion_stays_in_the_pool(tiny_data: Data, tmp_path: Path) -> None:
     data = hiding(tiny_data, tmp_path, "tumours-1")
     job = job_of(data, "score.lesion_free=exclude")
-    assert check_lesions(job) == (
-        "tiny tumours: 1 of 2 validation scans without a lesion in slices 1 to 4: tumours-1; the threshold's pool keeps "
-        "them",
-    )
+    (note,) = check_lesions(job)
+    assert note.startswith("tiny tumours: 1 of 2 validation scans without a lesion in slices 1 to 4: tumours-1; ")
+    assert note.endswith("the threshold's pool keeps them")
     record = run(job, tmp_path / "runs")
     reader, cohort = reader_of(job, record, "cpu"), data.lesions[Role.TUMOURS]
     val = data.splits.lesion[Role.TUMOURS].val

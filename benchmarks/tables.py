@@ -552,7 +552,7 @@ def _folds_in_words(used: Sequence[FoldResult]) -> str:
 def _part_in_words(preset: Preset) -> str:
     """That only a part of each test set is scored, where it is so."""
     count = preset.sections["score"].get("test_volumes", "all")
-    return "" if count == "all" else f"of each test set {count} scans at most; "
+    return "" if count == "all" else f"of each test set {_count(int(count), 'scan')} at most; "
 
 
 def _scan_notes(used: Sequence[FoldResult], preset: Preset) -> Iterator[str]:

@@ -215,14 +215,9 @@ def fetch_sri24(
         DataError: it cannot be fetched or kept, or it is another file.
     """
     remedy = "give the stripped SRI24 by --atlas FILE, or use --atlas mni152"
-
-    def check(content: bytes) -> None:
-        found = hashlib.sha256(content).hexdigest()
-        if found != sha256:
-            raise DataError(f"{url} is not the SRI24 that was meant: its sha256 is {found}, not {sha256}; {remedy}")
-
     path = (cache or own_cache("atlases")) / "sri24_t1_stripped.nii"
-    _keep(url, sha256, path, check, remedy, timeout)
+    check = _Check(url, "sha256", lambda content: hashlib.sha256(content).hexdigest(), sha256, remedy)
+    _keep(check, sha256, path, timeout)
     return path
 
 
@@ -241,14 +236,8 @@ def fetch_sri24_t2(
         DataError: it cannot be fetched or kept, or it is another file.
     """
     remedy = "give the stripped T2 of SRI24 by --atlas FILE --atlas-modality t2, or use --atlas sri24, its T1"
-
-    def check(content: bytes) -> None:
-        found = git_id_of(content)
-        if found != git_id:
-            raise DataError(f"{url} is not the SRI24 that was meant: its id in Git is {found}, not {git_id}; {remedy}")
-
     path = (cache or own_cache("atlases")) / "sri24_t2_stripped.nii"
-    _keep(url, None, path, check, remedy, timeout)
+    _keep(_Check(url, "id in Git", git_id_of, git_id, remedy), None, path, timeout)
     return path
 
 
@@ -257,13 +246,29 @@ def git_id_of(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _keep(
-    url: str, sha256: str | None, path: Path, check: Callable[[bytes], None], remedy: str, timeout: float
-) -> None:
+@dataclass(frozen=True)
+class _Check:
+    """Raises DataError for a file that is not what lies at the address; `kind` of digest, how it is made, what it is."""
+
+    url: str
+    kind: str
+    digest: Callable[[bytes], str]
+    wanted: str
+    remedy: str
+
+    def __call__(self, content: bytes) -> None:
+        found = self.digest(content)
+        if found != self.wanted:
+            raise DataError(
+                f"{self.url} is not the SRI24 that was meant: its {self.kind} is {found}, not {self.wanted}; {self.remedy}"
+            )
+
+
+def _keep(check: _Check, sha256: str | None, path: Path, timeout: float) -> None:
     try:
-        download(url, sha256, path, check, remedy, timeout=timeout)
+        download(check.url, sha256, path, check, check.remedy, timeout=timeout)
     except OSError as error:
-        raise DataError(f"{path} cannot be kept: {reason(error)}; {remedy}") from error
+        raise DataError(f"{path} cannot be kept: {reason(error)}; {check.remedy}") from error
 
 
 def load_mni152(voxel: int = 1) -> Atlas:

@@ -269,14 +269,8 @@ def test_a_store_that_does_not_say_its_voxels_is_one_sentence(tiny_data: Data, t
 # ------------------------------------------------------------------------------------------------- the command line
 
 
-def write_scan(folder: Path, name: str, parts: dict[str, np.ndarray]) -> None:
-    for part, array in parts.items():
-        (folder / part).mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), folder / part / f"{name}.nii.gz")
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, write_scan: Callable[..., None]) -> Path:
     """A directory `clinic` with ten healthy and six MS scans, of which one test scan's lesion is out of view."""
     root = tmp_path_factory.mktemp("user")
     rng = np.random.default_rng(0)

@@ -248,7 +248,7 @@ def git_id_of(content: bytes) -> str:
 
 @dataclass(frozen=True)
 class _Check:
-    """Raises DataError for a file that is not what lies at the address; `kind` of digest, how it is made, what it is."""
+    """Raises DataError for content that has another digest than what was meant; `kind` is the digest's name."""
 
     url: str
     kind: str
@@ -259,9 +259,8 @@ class _Check:
     def __call__(self, content: bytes) -> None:
         found = self.digest(content)
         if found != self.wanted:
-            raise DataError(
-                f"{self.url} is not the SRI24 that was meant: its {self.kind} is {found}, not {self.wanted}; {self.remedy}"
-            )
+            what = f"its {self.kind} is {found}, not {self.wanted}"
+            raise DataError(f"{self.url} is not the SRI24 that was meant: {what}; {self.remedy}")
 
 
 def _keep(check: _Check, sha256: str | None, path: Path, timeout: float) -> None:

@@ -1,7 +1,7 @@
 """A cell: one (method, fold, data, preset, seed), the unit that runs, resumes and fails.
 
 Its id is the hash of everything that determines its numbers, and of nothing else: the name of the preset, the batch
-size of the reconstruction and the title of the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of
+size of the reconstruction, what is computed twice to save memory and the title of the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of
 Table 1 are one cell, and a changed number is another cell, never a silent mix.
 """
 
@@ -18,9 +18,12 @@ from .own import source_of
 from .preset import Plan
 
 #: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
-PROTOCOL_VERSION = 1
+#: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
+#: batches alone, other validation slices.
+PROTOCOL_VERSION = 2
 
 _FREE_SCORE_KEYS = frozenset({"batch_size"})
+_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_every"})
 _SCORING_KEYS = frozenset({"score", "score_by"})
 
 
@@ -61,7 +64,7 @@ class Recipe:
             "seed": self.seed,
         }
         if self.trainable:
-            content["train"] = plan["train"]
+            content["train"] = {key: value for key, value in plan["train"].items() if key not in _FREE_TRAIN_KEYS}
         if self.source:
             content["source"] = self.source
         if plan["score_by"] is not None:

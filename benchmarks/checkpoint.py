@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
+from torch import Tensor
 
 from ..methods import Detector
 from .files import replacing
@@ -47,14 +48,14 @@ def read_checkpoint(path: Path, *needed: str) -> dict[str, Any]:
     return dict(content)
 
 
-def save_weights(record: RunRecord, detector: L.LightningModule, epoch: int, val_loss: float) -> None:
+def save_weights(record: RunRecord, weights: Mapping[str, Tensor], epoch: int, val_loss: float) -> None:
     """Write `best.ckpt`: state dict, epoch and validation loss.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
     content = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
-    torch.save({"state_dict": detector.state_dict(), "epoch": epoch, "val_loss": val_loss}, content)
+    torch.save({"state_dict": weights, "epoch": epoch, "val_loss": val_loss}, content)
     with replacing(record.best_checkpoint) as path:
         path.write_bytes(content.getbuffer())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from .arithmetic import arithmetic
 from .engine import Job, figure_samples, reader_of
 from .errors import UserError
 from .figures import comparison_figure
@@ -32,5 +33,6 @@ def draw_comparison(jobs: Sequence[Job], runs: Path, device: str, path: Path) ->
                 f"{job.entry.row.title}, fold {job.fold}, is not finished; run "
                 f"`bench run --method {word_of(job.entry.method, job.entry.row.name)} --folds {job.fold}` first"
             )
-        groups[job.entry.row.title] = figure_samples(job, reader_of(job, record, device), record.thresholds)
+        with arithmetic(job.plan.train, device):
+            groups[job.entry.row.title] = figure_samples(job, reader_of(job, record, device), record.thresholds)
     comparison_figure(groups, path)

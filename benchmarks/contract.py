@@ -30,7 +30,7 @@ from ..methods import Batch, Detector, OptimizerSettings, Scan
 from .errors import UserError
 from .labels import labels_hidden
 from .own import checked_class, explain, file_of
-from .preset import Plan, brought_sections, load_preset, plan_for
+from .preset import Plan, brought_sections, build_detector, load_preset, plan_for
 from .stopping import raise_stop
 from .trainer import fit, make_trainer
 
@@ -76,7 +76,7 @@ def _plans(cls: type[Detector], preset: str, changes: Sequence[str]) -> list[Pla
 
 def _make(cls: type[Detector], plan: Plan) -> Detector:
     with running(cls, "the constructor"):
-        return cls(cls.Settings.model_validate(plan.method))
+        return build_detector(cls, plan)
 
 
 def _check_life(cls: type[Detector], plan: Plan) -> None:

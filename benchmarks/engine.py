@@ -25,6 +25,7 @@ from ..datasets.cohort import Cohort, Data, Role
 from ..datasets.errors import shorten
 from ..methods import Detector
 from ..metrics import dice, l1_error
+from .arithmetic import arithmetic
 from .cell import Cell, Recipe
 from .checkpoint import load_weights, save_weights
 from .environment import describe_environment
@@ -33,7 +34,7 @@ from .figures import Sample, reconstruction_figure
 from .files import replacing
 from .labels import labels_hidden
 from .own import own_file_of
-from .preset import Plan, Preset, plan_for
+from .preset import Plan, Preset, build_detector, plan_for
 from .progress import Reporter
 from .record import RunRecord, record_of
 from .record_files import (
@@ -112,9 +113,8 @@ class Job:
             UserError: numbers that do not fit together, e.g. patches that do not cover the image.
         """
         L.seed_everything(self.fold_seed, verbose=False)
-        method = self.entry.method
         try:
-            return method(method.Settings.model_validate(self.plan.method))
+            return build_detector(self.entry.method, self.plan)
         except ValueError as error:
             raise UserError(f"preset {self.preset.name}, row {self.entry.row.name}: {error}") from error
 
@@ -208,7 +208,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
     record = record_of(runs, job.cell)
-    with record.lock():
+    with record.lock(), arithmetic(job.plan.train, device):
         record.sweep()
         if record.done:
             return record
@@ -315,7 +315,7 @@ def _learn(job: Job, detector: Detector, record: RunRecord, device: str, reporte
         settings = job.plan.train
         train(detector, store, job.slab, parts, settings, record, seed=job.fold_seed, device=device, reporter=reporter)
     else:
-        save_weights(record, detector, epoch=0, val_loss=0.0)
+        save_weights(record, detector.state_dict(), epoch=0, val_loss=0.0)
     record.set_state("training", trained=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..datasets.cores import CoreFacts, usable_cores
+from .arithmetic import allow_determinism
 from .errors import UserError
 
 _LIBRARIES = ("uadbench", "torch", "lightning", "numpy", "scipy", "scikit-learn", "SimpleITK", "mlflow")
@@ -24,12 +25,13 @@ def choose_device(word: str) -> str:
         UserError: a GPU is asked for and there is none, or the word means nothing.
     """
     if word == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        word = "cuda" if torch.cuda.is_available() else "cpu"
     if word == "cpu":
         return word
     if word in ("cuda", "gpu"):
         if not torch.cuda.is_available():
             raise UserError("--device cuda: PyTorch sees no GPU on this machine; use --device cpu or --device auto")
+        allow_determinism()
         return "cuda"
     raise UserError(f"--device {word}: choose auto, cpu or cuda")
 

@@ -19,9 +19,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..datasets.preparation import PreparationSettings
 from ..methods import Detector, Frozen, Row
+from ..methods.parts.recomputed import recompute_activations
 from ..methods.registry import NAME_RULE, is_name
 from ..metrics.scores import Score, distribution_of, scores
 from .errors import UserError
@@ -90,16 +92,50 @@ class TrainSettings(Frozen):
     Attributes:
         epochs: passes over the training volumes, one random slice a volume.
         batch_size: slices an optimiser step.
-        validate_every: epochs between two validations; a checkpoint is written at each.
-        validation_slices: evenly spaced slices of a validation volume that make the validation loss.
+        drop_last: leave out the last, incomplete batch of an epoch, another one each time; never the only one.
+        accumulate: parts that a batch is cut into, which go through the network one after the other. The gradient is
+            the whole batch's, so this takes memory and not its place; with batch norm it would be another one.
+        checkpoint_activations: keep what enters the blocks of a large network and compute the rest again for the
+            gradient. The numbers stay the same, a step takes about a third longer, see `parts/recomputed.py`.
+        validate_every: epochs between two validations, after each of which the best weights are looked for.
+        validation_slices: slices of a validation volume that make the validation loss, always the same ones.
+        checkpoint_every: epochs between two checkpoints on disk, a multiple of `validate_every`; what a kill costs.
         precision: Lightning's name, e.g. "32-true" or "bf16-mixed".
+        tf32: let a GPU round the factors of float32 products to ten bits of mantissa, in training and scoring.
+        deterministic: use a GPU's repeatable algorithms alone, so that a training repeats bit by bit there too.
     """
 
     epochs: int = Field(ge=1, le=10_000_000)
     batch_size: int = Field(ge=1, le=100_000)
+    drop_last: bool
+    accumulate: int = Field(ge=1, le=100_000)
+    checkpoint_activations: bool
     validate_every: int = Field(ge=1, le=10_000_000)
     validation_slices: int = Field(ge=1, le=1024)
+    checkpoint_every: int = Field(ge=1, le=10_000_000)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    tf32: bool
+    deterministic: bool
+
+    @model_validator(mode="after")
+    def _divided(self) -> Self:
+        for name in ("epochs", "checkpoint_every"):
+            if getattr(self, name) % self.validation_interval:
+                raise ValueError(
+                    f"train.{name} ({getattr(self, name)}) must be a multiple of train.validate_every "
+                    f"({self.validate_every}), so that the last epoch before a checkpoint is validated"
+                )
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"train.accumulate ({self.accumulate}) must divide train.batch_size ({self.batch_size}), so that the "
+                "parts of a batch weigh the same"
+            )
+        return self
+
+    @property
+    def validation_interval(self) -> int:
+        """Epochs between two validations; a training that is shorter than that is validated at its end."""
+        return min(self.validate_every, self.epochs)
 
 
 class ScoreSettings(Frozen):
@@ -311,6 +347,26 @@ def _plan(preset: Preset, cls: type[Detector], row: Row, score: str) -> Plan:
         method=_read(cls.Settings, "", wanted).model_dump(mode="json"),
         score_by=_score_choice(sections, score),
     )
+
+
+def build_detector(cls: type[Detector], plan: Plan) -> Detector:
+    """A detector under a plan, its weights drawn from torch's global generator.
+
+    Raises:
+        ValueError: numbers that do not fit together, e.g. patches that do not cover the image, or parts of a batch
+            for a network with batch norm.
+    """
+    detector = cls(cls.Settings.model_validate(plan.method))
+    if not cls.trainable:
+        return detector
+    if plan.train.checkpoint_activations:
+        recompute_activations(detector)
+    if plan.train.accumulate > 1 and any(isinstance(part, _BatchNorm) for part in detector.modules()):
+        raise ValueError(
+            f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks at "
+            "all slices of a batch at once; set it to 1"
+        )
+    return detector
 
 
 def check_changes(preset: Preset, entries: Sequence[SuiteRow], *, alone: bool = True) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from ..datasets.store import VolumeStore
 from ..methods import Batch
 from ..methods.parts.seeds import derive_seed
+from .errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,54 @@ class Slab:
     def of(self, volume: np.ndarray) -> np.ndarray:
         """Cut a volume [D, H, W] to the slab."""
         return volume[self.start : self.stop]
+
+
+@dataclass(frozen=True)
+class Batching:
+    """How the slices of an epoch, one a training volume, are cut into optimiser steps.
+
+    Attributes:
+        volumes: training volumes.
+        batch_size: slices a step, where there are as many.
+        drop_last: leave out the last, incomplete batch; where it is the only one it stays.
+        accumulate: parts of a batch that go through the network one after the other.
+
+    Raises:
+        UserError: the parts of some batch would not weigh the same.
+    """
+
+    volumes: int
+    batch_size: int
+    drop_last: bool
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        if self.size % self.accumulate or (self.accumulate > 1 and self.slices % self.size):
+            raise UserError(
+                f"train.accumulate={self.accumulate} cannot cut the batches of {self.volumes} training volumes "
+                f"({self.size} slices a step) into equal parts; choose a divisor of {self.size}, and train.drop_last="
+                "true"
+            )
+
+    @property
+    def size(self) -> int:
+        """Slices a step."""
+        return min(self.batch_size, self.volumes)
+
+    @property
+    def slices(self) -> int:
+        """Slices of an epoch that take part."""
+        return self.volumes - self.volumes % self.size if self.drop_last else self.volumes
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps an epoch; at least one."""
+        return -(-self.slices // self.size)
+
+    @property
+    def part(self) -> int:
+        """Slices that go through the network at once."""
+        return self.size // self.accumulate
 
 
 @dataclass(frozen=True)
@@ -79,12 +128,20 @@ class SliceSet(Dataset[Batch]):
 
 
 class EpochSampler(Sampler[SliceKey]):
-    """One random slice of every training volume, in random order; Lightning tells it the epoch."""
+    """One random slice of every training volume, in random order; Lightning tells it the epoch.
 
-    def __init__(self, subjects: Sequence[str], depth: int, seed: int) -> None:
+    Args:
+        subjects: the training volumes.
+        depth: slices of each.
+        seed: of order, slices and noise.
+        kept: leave out all but the first so many of an epoch's order; None leaves out none.
+    """
+
+    def __init__(self, subjects: Sequence[str], depth: int, seed: int, kept: int | None = None) -> None:
         self._subjects = tuple(subjects)
         self._depth = depth
         self._seed = seed
+        self._kept = len(self._subjects) if kept is None else kept
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -92,43 +149,50 @@ class EpochSampler(Sampler[SliceKey]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._subjects)
+        return self._kept
 
     def __iter__(self) -> Iterator[SliceKey]:
         rng = np.random.default_rng([derive_seed(self._seed, "order"), self._epoch])
         order = rng.permutation(len(self._subjects))
         slices = rng.integers(self._depth, size=len(self._subjects))
-        for position in map(int, order):
+        for position in map(int, order[: self._kept]):
             # The position is part of the seed: a scan that stands twice in a published split gets two noises.
             seed = derive_seed(self._seed, "train", self._epoch, position)
             yield SliceKey(self._subjects[position], int(slices[position]), seed)
 
 
 def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) -> list[SliceKey]:
-    """Evenly spaced slices of every validation volume, each with a noise that never changes."""
+    """Evenly spaced slices of every validation volume, each with a noise that never changes.
+
+    Each volume begins a little deeper than the one before, so that together they see all of the brain even where there
+    is one slice a volume.
+    """
     kept = min(count, depth)
-    indices = np.unique(((np.arange(kept) + 0.5) * depth / kept).astype(int))
-    return [
-        SliceKey(subject, int(index), derive_seed(seed, "validation", subject, int(index)))
-        for subject in subjects
-        for index in indices
-    ]
+    keys = []
+    for number, subject in enumerate(subjects):
+        shift = (number + 0.5) / len(subjects)
+        for index in ((np.arange(kept) + shift) * depth / kept).astype(int).tolist():
+            keys.append(SliceKey(subject, index, derive_seed(seed, "validation", subject, index)))
+    return keys
 
 
 def training_loader(
-    store: VolumeStore, slab: Slab, subjects: Sequence[str], batch_size: int, seed: int, context: int
+    store: VolumeStore, slab: Slab, subjects: Sequence[str], batching: Batching, seed: int, context: int
 ) -> DataLoader[Batch]:
-    """Loader of an epoch: `ceil(len(subjects) / batch_size)` batches."""
-    sampler = EpochSampler(subjects, slab.depth, seed)
-    return DataLoader(SliceSet(store, slab, context), batch_size=min(batch_size, len(subjects)), sampler=sampler)
+    """Loader of an epoch: `batching.steps` batches, each in as many parts as it says."""
+    sampler = EpochSampler(subjects, slab.depth, seed, batching.slices)
+    return DataLoader(SliceSet(store, slab, context), batch_size=batching.part, sampler=sampler)
 
 
 def validation_loader(
     store: VolumeStore, slab: Slab, subjects: Sequence[str], count: int, batch_size: int, seed: int, context: int
 ) -> DataLoader[Batch]:
-    """Loader of the fixed validation slices."""
+    """Loader of the fixed validation slices: one batch, where they are no more than two of the training's."""
     keys = validation_keys(subjects, slab.depth, count, seed)
-    return DataLoader(SliceSet(store, slab, context), batch_size=batch_size, sampler=_Fixed(keys))
+    whole = len(keys) <= 2 * batch_size  # without a gradient a slice takes a fraction of the training's memory
+    return DataLoader(
+        SliceSet(store, slab, context), batch_size=len(keys) if whole else batch_size, sampler=_Fixed(keys)
+    )
 
 
 class _Fixed(Sampler[SliceKey]):

@@ -1,9 +1,11 @@
 """Training a detector: Lightning's loop, our checkpoints.
 
 Two files are kept: `best.ckpt`, the weights with the lowest healthy validation loss (paper, Section 4.3), and
-`last.ckpt`, everything needed to go on. Both are written at the end of an epoch that was validated, best first: a kill
-between the two repeats that epoch and writes the same best again. As all randomness derives from (seed, epoch,
-subject) or (seed, step), a resumed training gives the numbers of an uninterrupted one.
+`last.ckpt`, everything needed to go on. The best weights are looked for after every validation and kept in memory; both
+files are written every `train.checkpoint_every` epochs and at the end, best first: a kill between the two, or at any
+other moment, repeats the epochs since the last pair and finds the same best again. As all randomness derives from
+(seed, epoch, subject) or (seed, step), a resumed training gives the numbers of an uninterrupted one: on the CPU, and on
+a GPU with `train.deterministic`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning as L
@@ -31,7 +33,7 @@ from .preset import TrainSettings
 from .progress import Bar, Reporter
 from .record import RunRecord
 from .record_files import Epoch, RecordError
-from .slices import Slab, training_loader, validation_loader
+from .slices import Batching, Slab, training_loader, validation_loader
 from .stopping import raise_stop
 from .trainer import fit, make_trainer
 
@@ -43,17 +45,18 @@ class Diary(L.Callback):
 
     Args:
         record: where to write.
-        every: epochs between validations.
+        settings: how often to validate and to write.
         seed: seed of the cell; reseeds torch at every step, so that dropout resumes exactly.
     """
 
-    def __init__(self, record: RunRecord, every: int, seed: int) -> None:
+    def __init__(self, record: RunRecord, settings: TrainSettings, seed: int) -> None:
         self._record = record
-        self._every = every
+        self._settings = settings
         self._seed = seed
         self._bar: Bar | None = None
         self._history: list[Epoch] = []
         self._best = math.inf
+        self._found: _Weights | None = None
         self._seconds = 0.0
         self._since = 0.0
         self._train = _Mean()
@@ -87,15 +90,16 @@ class Diary(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Make the step's own randomness a function of the step alone."""
-        torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step))
+        """Make the step's own randomness a function of the step alone, and of the part of its batch."""
+        part = batch_idx % self._settings.accumulate
+        torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step, *([part] if part else [])))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Note the loss and move the bar."""
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
-        self._train.add(loss, 1)
+        self._train.add(loss * self._settings.accumulate, 1)  # Lightning has divided it by that
         raise_stop()  # a method may have caught it
         if self._bar is not None:
             self._bar.advance()
@@ -113,9 +117,14 @@ class Diary(L.Callback):
         self._validation.add(outputs, len(batch.image))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write history and checkpoints after an epoch that was validated."""
-        if (trainer.current_epoch + 1) % self._every:
-            return
+        """Note a validation and look for the best weights; from time to time, write all of it down."""
+        done = trainer.current_epoch + 1
+        if done % self._settings.validation_interval == 0:
+            self._note(trainer, pl_module)
+        if done % self._settings.checkpoint_every == 0 or done == self._settings.epochs:
+            self._write(trainer)
+
+    def _note(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         line = Epoch(
             epoch=trainer.current_epoch,
             step=trainer.global_step,
@@ -132,11 +141,31 @@ class Diary(L.Callback):
         self._history.append(line)
         if line.val_loss < self._best and pl_module.selectable:
             self._best = line.val_loss
-            save_weights(self._record, pl_module, line.epoch, line.val_loss)
-        self._record.save_history(tuple(self._history))
-        write_with(self._record.last_checkpoint, trainer.save_checkpoint)
+            self._found = _Weights.of(pl_module, line)
         if self._bar is not None:
             self._bar.note(f"validation loss {line.val_loss:.4f} (best {self._best:.4f})")
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if self._found is not None:
+            save_weights(self._record, self._found.values, self._found.epoch, self._found.val_loss)
+            self._found = None
+        self._record.save_history(tuple(self._history))
+        write_with(self._record.last_checkpoint, trainer.save_checkpoint)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The best weights since the last checkpoint, on the CPU."""
+
+    values: dict[str, Tensor]
+    epoch: int
+    val_loss: float
+
+    @classmethod
+    def of(cls, detector: L.LightningModule, line: Epoch) -> _Weights:
+        """A copy, which the next step does not change."""
+        values = {name: value.detach().to("cpu", copy=True) for name, value in detector.state_dict().items()}
+        return cls(values, line.epoch, line.val_loss)
 
 
 class _Mean:
@@ -173,21 +202,16 @@ def train(
     """Train on `parts[0]`, validate on `parts[1]`, leave the checkpoints in the record.
 
     Raises:
-        UserError: the loss became NaN, or the validation never comes.
+        UserError: the loss became NaN, the batches cannot be cut as the settings say, or no validation counted.
         KeyboardInterrupt: the user pressed Ctrl-C; what was checkpointed is kept.
     """
-    every = min(settings.validate_every, settings.epochs)
-    if settings.epochs % every:
-        raise UserError(
-            f"train.epochs={settings.epochs} is no multiple of train.validate_every={settings.validate_every}: the "
-            "last epochs would never be validated; change one of them with --set"
-        )
-    loader = training_loader(store, slab, parts[0], settings.batch_size, seed, detector.context)
+    batching = Batching(len(parts[0]), settings.batch_size, settings.drop_last, settings.accumulate)
+    loader = training_loader(store, slab, parts[0], batching, seed, detector.context)
     validation = validation_loader(
         store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context
     )
-    diary = Diary(record, every, seed)
-    trainer = _trainer(settings, every, device, diary, detector)
+    diary = Diary(record, settings, seed)
+    trainer = _trainer(settings, device, diary, detector)
     last = _last_epoch(record, reporter)
     resume = None if last is None else record.last_checkpoint
     done = 0 if last is None else len(loader) * (last + 1)
@@ -240,7 +264,7 @@ def _history_in(content: dict[str, Any], record: RunRecord) -> tuple[Epoch, ...]
         raise RecordError(f"{record.last_checkpoint} is no checkpoint of ours: it lacks {error}") from error
 
 
-def _trainer(settings: TrainSettings, every: int, device: str, diary: Diary, detector: Detector) -> L.Trainer:
+def _trainer(settings: TrainSettings, device: str, diary: Diary, detector: Detector) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     optimizer = getattr(detector.settings, "optimizer", None)
     clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
@@ -248,7 +272,8 @@ def _trainer(settings: TrainSettings, every: int, device: str, diary: Diary, det
         device,
         max_epochs=settings.epochs,
         precision=settings.precision,
-        check_val_every_n_epoch=every,
+        check_val_every_n_epoch=settings.validation_interval,
+        accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=clip or None,
         callbacks=[diary],
     )

@@ -35,11 +35,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from .base import Batch, Detector, Frozen, MethodInfo, Row, Scan
-from .parts.diffusion import Schedule
+from .parts.diffusion import Diffusion
+from .parts.host_number import HostNumber
 from .parts.patch_diffusion import DiffusionDetectorSettings
 from .parts.residual import MaskedPretraining, ResidualEncoder, ResidualEncoderSettings
-from .parts.seeds import Stream, derive_seed, mix, uniform_int
-from .parts.simplex import FractalSimplex
+from .parts.seeds import Stream, mix, uniform_int
+from .parts.simplex import FractalSimplex, slice_seeds
 from .parts.unet import UNet
 from .registry import register
 
@@ -71,6 +72,9 @@ class CDDPMSettings(DiffusionDetectorSettings):
 class CDDPM(Detector):
     """Diffusion model conditioned on a latent of the clean slice.
 
+    Attributes:
+        pretraining: 1 while only the encoder is trained, else 0; saved with the weights.
+
     Args:
         settings: image, network, schedule, noise, encoder and conditioning.
 
@@ -95,7 +99,6 @@ class CDDPM(Detector):
         ),
     )
     Settings = CDDPMSettings
-    pretraining: Tensor
 
     def __init__(self, settings: CDDPMSettings) -> None:
         super().__init__(settings)
@@ -104,22 +107,23 @@ class CDDPM(Detector):
         self.encoder = ResidualEncoder(settings.resnet, chosen.latent)
         self.project = nn.Sequential(nn.Linear(chosen.latent, width), nn.SiLU(), nn.Linear(width, width))
         self.pretrainer = MaskedPretraining(settings.resnet, self.encoder, side, chosen.mask_ratio)
-        self.schedule = Schedule(settings.diffusion)
+        self.diffusion = Diffusion(settings.diffusion)
         self.noise = FractalSimplex(settings.noise, side, side)
         self._share, self._t_train_max = chosen.pretrain_share, settings.diffusion.t_train_max
         self._t_test = _test_steps(settings)
+        self._noise_share = settings.noise.share
         # Off until a training turns it on: a step without a trainer is a step of the joint training.
-        self.register_buffer("pretraining", torch.tensor(False))
+        self.pretraining = HostNumber()
 
     @property
     def selectable(self) -> bool:
         """False while only the encoder is trained."""
-        return not self.pretraining
+        return not self.pretraining.value
 
     def on_train_epoch_start(self) -> None:
         """Enter the phase that the epoch belongs to."""
         first_joint = int(self._share * (self.trainer.max_epochs or 0))
-        self.pretraining.fill_(self.trainer.current_epoch < first_joint)
+        self.pretraining.set(self.trainer.current_epoch < first_joint)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the l1 error of the estimate, or in pretraining the error of the rebuilt cells."""
@@ -143,7 +147,7 @@ class CDDPM(Detector):
         Returns:
             float32 [D, 1, H, W].
         """
-        seeds = torch.tensor([derive_seed(scan.seed, i) for i in range(len(volume))], device=volume.device)
+        seeds = slice_seeds(scan.seed, len(volume), self._noise_share, volume.device)
         pairs = zip(torch.split(volume, scan.batch_size), torch.split(seeds, scan.batch_size), strict=True)
         return torch.cat([self._averaged(image, seed) for image, seed in pairs])
 
@@ -153,17 +157,20 @@ class CDDPM(Detector):
         total = torch.zeros_like(image, dtype=torch.float32)
         for level, step in enumerate(self._t_test):
             t = torch.full_like(seed, step)
-            noised = self.schedule.q_sample(image, t, self.noise(mix(seed, level)))
-            total += self.unet(noised, t, condition)
+            total += self._estimated(image, t, self.noise(mix(seed, level)), condition)
         return total / len(self._t_test)
 
     def _loss(self, batch: Batch) -> Tensor:
-        if self.pretraining:
+        if self.pretraining.value:
             return self.pretrainer(self.encoder, batch.image, batch.seed)  # type: ignore[no-any-return]
         x0, seed = batch.image, batch.seed
         t = 1 + uniform_int(seed, Stream.TIMESTEP, self._t_train_max)
-        noised = self.schedule.q_sample(x0, t, self.noise(mix(seed, Stream.NOISE)))
-        return (self.unet(noised, t, self.condition(x0)) - x0).abs().mean()  # type: ignore[no-any-return]
+        estimate = self._estimated(x0, t, self.noise(mix(seed, Stream.NOISE)), self.condition(x0))
+        return (estimate - x0).abs().mean()
+
+    def _estimated(self, image: Tensor, t: Tensor, noise: Tensor, condition: Tensor) -> Tensor:
+        """Noise images and estimate them given their conditions, all in [0, 1]; [B, 1, H, W]."""
+        return self.diffusion.estimate(image, t, noise, lambda noised: self.unet(noised, t, condition))
 
 
 def _test_steps(settings: CDDPMSettings) -> tuple[int, ...]:

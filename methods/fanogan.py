@@ -6,9 +6,10 @@ the izi_f loss: the mean squared residual of the image and κ times that of the 
 so that the slice drawn from the code of a lesioned one should be healthy.
 
 What the authors' published code (tSchlegl/f-AnoGAN) has: patches of 64×64 in [-1, 1], codes of 128 normal numbers, four
-residual blocks each way between 4×4×512 and 64×64×64, layer norm in the critic, batch norm in generator and encoder, no
-limit on the encoder's codes; features are the critic's last but one layer; batches of 64; Adam (1e-4, betas 0 and 0.9)
-for the GAN, RMSprop (5e-5, decay 0.9) for 50 000 encoder steps.
+residual blocks each way between 4×4×512 and 64×64×64, layer norm in the critic, batch norm in generator and encoder;
+features are the critic's last but one layer; batches of 64; Adam (1e-4, betas 0 and 0.9) for the GAN, RMSprop (5e-5,
+decay 0.9) for 50 000 encoder steps. The encoder ends in tanh, so that its codes lie in (-1, 1): `z_encoding_izif.py`,
+line 69, "DEFAULT (paper version)". The unbounded encoder of its appendix is `fanogan.code_activation = "none"`.
 
 What is different here: slices of 96×96, so that the same four blocks start from 6×6; RMSprop is played by Adam with
 betas 0 and 0.9, the same rule but for the correction of its first steps; batches are the protocol's; the anomaly map
@@ -19,7 +20,7 @@ costs six of them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -37,6 +38,7 @@ from .parts.gan import (
     layer_norm,
     untouched,
 )
+from .parts.host_number import HostNumber
 from .parts.patches import ImageSettings
 from .parts.seeds import Stream, normal, uniform
 from .registry import register
@@ -54,6 +56,7 @@ class AdversarialSettings(Frozen):
         gan_share: share of the epochs that train the GAN; the rest trains the encoder.
         betas: Adam's decay rates, for all three networks.
         encoder_learning_rate: peak learning rate of the encoder; the GAN's is the optimizer section's.
+        code_activation: what the encoder ends in: "tanh" keeps its codes in (-1, 1), "none" does not bound them.
     """
 
     critic_steps: int = Field(ge=1, le=10_000)
@@ -62,6 +65,7 @@ class AdversarialSettings(Frozen):
     gan_share: float = Field(gt=0, lt=1)
     betas: tuple[Beta, Beta]
     encoder_learning_rate: float = Field(gt=0)
+    code_activation: Literal["tanh", "none"]
 
 
 class FAnoGANSettings(Frozen):
@@ -78,7 +82,7 @@ class FAnoGAN(Detector):
     """Wasserstein GAN with gradient penalty, then an encoder of the izi_f kind.
 
     Attributes:
-        encoding: whether it is the encoder's turn to be trained; saved with the weights, False without a Trainer.
+        encoding: 1 when it is the encoder's turn to be trained, else 0; saved with the weights, 0 without a Trainer.
         steps: optimiser steps of the GAN so far, which tell whose turn the next one is; saved with the weights.
 
     Args:
@@ -102,8 +106,6 @@ class FAnoGAN(Detector):
         ),
     )
     Settings = FAnoGANSettings
-    encoding: Tensor
-    steps: Tensor
 
     def __init__(self, settings: FAnoGANSettings) -> None:
         super().__init__(settings)
@@ -113,8 +115,7 @@ class FAnoGAN(Detector):
         self.generator = ResidualGenerator(settings.gan, side)
         self.critic = ResidualEncoder(settings.gan, side, 1, layer_norm)
         self.encoder = ResidualEncoder(settings.gan, side, settings.gan.latent, batch_norm)
-        self.register_buffer("encoding", torch.tensor(False))
-        self.register_buffer("steps", torch.tensor(0))
+        self.encoding, self.steps = HostNumber(), HostNumber()
 
     @property
     def selectable(self) -> bool:
@@ -122,7 +123,7 @@ class FAnoGAN(Detector):
 
         The phase changes only at the start of an epoch, so that an epoch's validation belongs to its phase.
         """
-        return bool(self.encoding)
+        return bool(self.encoding.value)
 
     def make_optimizer(self, settings: OptimizerSettings) -> torch.optim.Optimizer:
         """Return one Adam for all: it passes over weights without a gradient, hence those whose turn it is not."""
@@ -143,18 +144,23 @@ class FAnoGAN(Detector):
         if epochs < 2:
             raise ValueError(f"f-AnoGAN trains in two phases: it needs at least 2 epochs, not {epochs}")
         last_of_gan = min(max(round(self._numbers.gan_share * epochs), 1), epochs - 1)
-        self.encoding.fill_(self.trainer.current_epoch >= last_of_gan)
+        self.encoding.set(self.trainer.current_epoch >= last_of_gan)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map slices [B, 1, H, W] in [0, 1] to their reconstructions, float32 of the same shape and range."""
-        return (self.generator(self.encoder(_signed(image))).float() + 1) / 2  # type: ignore[no-any-return]
+        return (self.generator(self.encode(_signed(image))).float() + 1) / 2  # type: ignore[no-any-return]
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Map slices [B, 1, H, W] in [-1, 1] to their codes, [B, latent]."""
+        code: Tensor = self.encoder(image)
+        return code.tanh() if self._numbers.code_activation == "tanh" else code
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of the network whose turn it is: critic or generator, in the second phase the encoder."""
-        if self.encoding:
+        if self.encoding.value:
             return self._encoder_loss(batch)
-        turn = int(self.steps) % (self._numbers.critic_steps + 1)
-        self.steps += 1
+        turn = self.steps.value % (self._numbers.critic_steps + 1)
+        self.steps.set(self.steps.value + 1)
         return self._critic_loss(batch) if turn < self._numbers.critic_steps else self._generator_loss(batch)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -162,7 +168,7 @@ class FAnoGAN(Detector):
 
         The distance is measured between the validation slices and slices drawn from codes that are the same each time.
         """
-        if self.encoding:
+        if self.encoding.value:
             return self._encoder_loss(batch)
         real, fake = self.critic(_signed(batch.image)), self.critic(self.generator(self._codes(batch)))
         return real.float().mean() - fake.float().mean()  # type: ignore[no-any-return]
@@ -190,7 +196,7 @@ class FAnoGAN(Detector):
         """The izi_f loss, means over pixels in [-1, 1] and over features; generator and critic are left alone."""
         real = _signed(batch.image)
         with evaluating(self.generator):
-            drawn = untouched(self.generator, self.encoder(real))
+            drawn = untouched(self.generator, self.encode(real))
         features = self.critic.features
         distance = F.mse_loss(untouched(features, drawn).float(), untouched(features, real).float())
         return F.mse_loss(drawn.float(), real) + self._numbers.kappa * distance

@@ -45,6 +45,11 @@ class MAEDiff(PatchDiffusion):
         year=2024,
         rows=(Row("maediff", "MAEDiff", {"patch.stride": 16, "unet.attention": True, "mae.enabled": True}),),
         paper="Xu et al. 2024",
+        note=(
+            "The paper leaves open whether the MAE module's output also reaches the skip connection into the first "
+            "decoder stage; here that skip carries the U-Net encoder's output without it. Its intensities in the "
+            "diffusion are those of the published code that it builds on, [-1, 1]."
+        ),
     )
     Settings = MAEDiffSettings
 

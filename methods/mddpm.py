@@ -19,8 +19,8 @@ sources tell it) and the published code (github.com/hasan1292/mDDPM; its trainin
 What stays open or differs. The method section of the paper was not at hand: whether it masks more, what IPM's and plain
 FPM's sizes are (here: IPM takes the same rectangles and sets them to zero, FPM filters the whole slice), and which kind
 its table's last row uses are not known. The code's square of frequencies reaches from -b to b - 1 and the imaginary
-part it leaves is dropped; ours is symmetric. The code trains on intensities in [-1, 1] under a cosine schedule; here
-noise, schedule and intensities are those of every row.
+part it leaves is dropped; ours is symmetric. The code has a cosine schedule; here noise and schedule are those of every
+row. The diffusion lives in [-1, 1], there as here.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ published code has it (github.com/zx-pan/MedAnomalyDetection-IQA, experiment IXI
   presets; `--set iqa.reverse=true` switches the transformation on.
 
 What stays open or differs. The text of the paper's method section was not at hand: whether it takes another SSIM
-constant or says more of T2 we do not know. The published code trains on intensities in [-1, 1] with those constants and
-tests on [0, 1]; here both are in [0, 1]. It tests at t = 750 of a cosine schedule; here noise, schedule and t are
+constant or says more of T2 we do not know. The published code compares intensities in [-1, 1] in training, with those
+constants, and in [0, 1] at test; here both comparisons are in [0, 1], the diffusion in [-1, 1] as there. It tests at t = 750 of a cosine schedule; here noise, schedule and t are
 pDDPM's, so that the two rows differ by the comparison only.
 
 Reversal is its own inverse. `reconstruct` therefore hands back intensities on the volume's own scale, where |x - x_rec|
@@ -103,7 +103,8 @@ class PDDPMIQA(PatchDiffusion):
 
     def distance(self, estimate: Tensor, x0: Tensor, patch: Tensor) -> Tensor:
         """Return the mean fusion quality of the slices, the estimate pasted into its patch."""
-        return self.fusion_quality(self._only_inside(patch, estimate, x0), x0).mean()
+        pasted = torch.where(self.patches.masks[patch].unsqueeze(1), estimate, x0)
+        return self.fusion_quality(pasted, x0).mean()
 
     def fusion_quality(self, x: Tensor, y: Tensor) -> Tensor:
         """Return Q at every pixel, 0 where the images agree; float32 [B, 1, H, W] like x and y."""

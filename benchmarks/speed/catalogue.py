@@ -9,6 +9,7 @@ from ..markdown import code, markdown_table, significant
 from ..preset import Preset
 from ..suite import SuiteRow, load_suite, suite_names
 from .counting import count_cost
+from .memory import count_step_bytes
 from .workload import Workload, workloads
 
 _HEADER = (
@@ -21,6 +22,7 @@ _HEADER = (
     "GFLOP a pass",
     "passes a slice",
     "GFLOP a slice",
+    "step (GiB)",
 )
 
 
@@ -60,7 +62,12 @@ def _line(work: Workload, suites: dict[str, list[str]]) -> list[str]:
         significant(cost.pass_flop / 1e9),
         f"{cost.passes:g}",
         significant(cost.slice_flop / 1e9),
+        _gibibytes(count_step_bytes(work, work.plan.train.batch_size)),
     ]
+
+
+def _gibibytes(size: int | None) -> str:
+    return "–" if size is None else significant(size / 2**30, 3)
 
 
 def _title(work: Workload) -> str:

@@ -51,7 +51,8 @@ class Measurement(Frozen):
         step_gflop: GFLOP of the first step.
         tflops: achieved, TFLOP/s.
         peak_share: of the card's dense bf16 peak; None where that is not known.
-        step_peak_mib: most GPU memory a step takes.
+        step_counted_mib: most bytes of tensors alive at once in a step, counted (see `memory`).
+        step_peak_mib: most GPU memory a step takes, measured.
         slices: of the volume.
         score_batch_size: images a forward pass of the reconstruction.
         volume_seconds: reconstruction and raw score of one volume; None where it was left out.
@@ -83,6 +84,7 @@ class Measurement(Frozen):
     step_gflop: float | None = None
     tflops: float | None = None
     peak_share: float | None = None
+    step_counted_mib: float | None = None
     step_peak_mib: float | None = None
     slices: int
     score_batch_size: int
@@ -169,6 +171,7 @@ def _columns(measurements: Sequence[Measurement]) -> dict[str, list[str]]:
         "images/s",
         "TFLOP/s",
         "of bf16 peak",
+        "counted (GiB)",
         "memory (GiB)",
         "volumes/s",
     )
@@ -184,6 +187,7 @@ def _cells(m: Measurement) -> list[str]:
         _figure(m.images_per_second),
         _figure(m.tflops),
         _DASH if m.peak_share is None else f"{100 * m.peak_share:.1f} %",
+        _DASH if m.step_counted_mib is None else _figure(m.step_counted_mib / 1024),
         _DASH if m.step_peak_mib is None else _figure(m.step_peak_mib / 1024),
         _figure(m.volumes_per_second),
     ]
@@ -207,6 +211,8 @@ def _notes(measurements: Sequence[Measurement]) -> list[str]:
             notes[f"The bf16 peak of {m.device} is not known to this version: no share of it."] = None
         else:
             notes[f"The share is of {m.device}'s dense bf16 peak, whatever the precision."] = None
+        if m.step_counted_mib is not None:
+            notes["Counted is what the tensors of a step take that are alive at once, in the preset's precision."] = None
         if m.note:
             notes[f"{m.title}: {m.note}."] = None
     return list(notes)

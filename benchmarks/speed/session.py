@@ -9,12 +9,14 @@ import lightning as L
 import torch
 
 from ...methods import Detector
+from ..arithmetic import arithmetic
 from ..cell import Recipe
 from ..environment import describe_environment
 from ..preset import Preset
 from ..progress import Bar, Reporter
 from ..suite import SuiteRow
 from .counting import count_cost
+from .memory import count_step_bytes
 from .measurement import Measurement, peak_tflops, read_measurements, write_measurements
 from .timing import Timing, time_steps, time_volume
 from .workload import Workload, random_volume, workloads
@@ -78,6 +80,8 @@ def measure_all(
 def _blank(work: Workload, conditions: Conditions) -> Measurement:
     """Everything about a measurement that is known before anything is timed."""
     cost, environment = count_cost(work), describe_environment(conditions.device)
+    batch_size = conditions.batch_size or work.plan.train.batch_size
+    counted = count_step_bytes(work, batch_size)
     return Measurement(
         rows=work.name,
         title=work.rows[0].title,
@@ -87,8 +91,9 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
         passes=cost.passes,
         slice_gflop=cost.slice_flop / 1e9,
         precision=work.plan.train.precision,
-        batch_size=conditions.batch_size or work.plan.train.batch_size,
+        batch_size=batch_size,
         steps=conditions.steps,
+        step_counted_mib=None if counted is None else counted / _MIB,
         slices=work.plan.data.slices,
         score_batch_size=work.plan.score.batch_size,
         device=environment["device"],
@@ -104,6 +109,11 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
 
 def _measure(work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter) -> Measurement:
     """Time one workload; a card without room for it is a note, not the end."""
+    with arithmetic(work.plan.train, conditions.device):
+        return _measured(work, conditions, blank, title, reporter)
+
+
+def _measured(work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter) -> Measurement:
     L.seed_everything(conditions.seed, verbose=False)
     detector = work.detector().to(conditions.device)
     figures: dict[str, float | str] = {}

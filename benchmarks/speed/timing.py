@@ -59,7 +59,7 @@ def time_steps(
 
     Args:
         detector: trainable; its weights change.
-        train: the precision.
+        train: precision and parts of a batch.
         batch_size: slices a step.
         side: height and width of a slice.
         steps: timed steps, after one that is not.
@@ -70,7 +70,8 @@ def time_steps(
         The median step.
     """
     volume = random_volume(batch_size, side, seed, detector.device)
-    step = _Stepper(detector.train(), train.precision, batch_of(volume, detector.context))
+    batch = batch_of(volume, detector.context)
+    step = Stepper(detector.train(), train.precision, batch, train.accumulate)
     _reset_peak(detector.device)
     with FlopCounter() as counter:
         step(0)
@@ -106,28 +107,37 @@ def time_volume(detector: Detector, precision: str, batch_size: int, side: int, 
     return Timing(_seconds(partial(read, volume), detector.device), 0, _peak(detector.device))
 
 
-class _Stepper:
+class Stepper:
     """One optimiser step, as Lightning's automatic optimisation makes it.
 
     Args:
         detector: in training mode.
         precision: the preset's.
         batch: what every step sees.
+        accumulate: parts of the batch that go through the network one after the other.
     """
 
-    def __init__(self, detector: Detector, precision: str, batch: Batch) -> None:
+    def __init__(self, detector: Detector, precision: str, batch: Batch, accumulate: int) -> None:
         settings = _optimizer_settings(detector)
-        self._detector, self._precision, self._batch = detector, precision, batch
+        self._detector, self._precision = detector, precision
+        self._parts = [Batch(*part) for part in zip(*(whole.chunk(accumulate) for whole in batch), strict=True)]
         self._optimizer = detector.make_optimizer(settings)
         self._clip = settings.gradient_clip
         self._scaler = torch.amp.GradScaler(detector.device.type, enabled=precision == "16-mixed")
 
+    def prepare(self) -> None:
+        """Let the optimiser make its moments, as its first step does."""
+        for parameter in self._detector.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        self._optimizer.step()
+
     def __call__(self, index: int) -> None:
         """Make step number `index`."""
         self._optimizer.zero_grad()
-        with _autocast(self._detector.device, self._precision):
-            loss = self._detector.training_step(self._batch, index)
-        torch.autograd.backward(self._scaler.scale(loss))
+        for part in self._parts:
+            with _autocast(self._detector.device, self._precision):
+                loss = self._detector.training_step(part, index)
+            torch.autograd.backward(self._scaler.scale(loss / len(self._parts)))
         if self._clip:
             self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self._detector.parameters(), self._clip)

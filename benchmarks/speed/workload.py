@@ -13,7 +13,7 @@ import torch
 from ...methods import Batch, Detector, Row, Scan
 from ..cell import Recipe
 from ..errors import UserError
-from ..preset import Plan, Preset, plan_for
+from ..preset import Plan, Preset, build_detector, plan_for
 from ..suite import SuiteRow
 
 
@@ -48,7 +48,7 @@ class Workload:
             UserError: numbers that do not fit together, e.g. patches that do not cover the image.
         """
         try:
-            return self.method(self.method.Settings.model_validate(self.plan.method))
+            return build_detector(self.method, self.plan)
         except ValueError as error:
             raise UserError(f"row {self.rows[0].name}: {error}") from error
 

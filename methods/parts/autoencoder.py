@@ -1,7 +1,9 @@
 """The one architecture of Baur et al. (2021), "Autoencoders for unsupervised anomaly segmentation in brain MR images".
 
 Encoder: 5×5 convolutions of stride 2 with batch norm and leaky ReLU, a 1×1 convolution to an eighth of the channels, a
-dense layer to the code. Decoder: its mirror image with transposed convolutions, and a 1×1 convolution to the image.
+dense layer to the code. Decoder: its mirror image with transposed convolutions, and a 1×1 convolution to the image. As
+in the authors' published code (StefanDenn3r/Unsupervised_Anomaly_Detection_Brain_MRI, `models/customlayers.py`), batch
+norm and a plain ReLU come before the first transposed convolution too, and the leaky ReLU has Keras' slope of 0.3.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ class AutoencoderSettings(Frozen):
         filters: channels of each halving convolution of the encoder; the decoder mirrors them.
         kernel: their kernel, an odd number.
         latent: numbers in the code.
+        leaky_slope: slope of the leaky ReLU below zero.
     """
 
     filters: tuple[Annotated[int, Field(ge=1, le=8192)], ...] = Field(min_length=1, max_length=10)
     kernel: int = Field(ge=3, le=31)
     latent: int = Field(ge=1, le=65_536)
+    leaky_slope: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")
     def _centred(self) -> Self:
@@ -55,7 +59,8 @@ class ConvEncoder(nn.Module):
             nn.Conv2d(inputs, filters, settings.kernel, stride=2, padding=settings.kernel // 2)
             for inputs, filters in steps
         )
-        self.features = nn.Sequential(*_activated(convolutions), nn.Conv2d(settings.filters[-1], squeezed, 1))
+        activated = _activated(convolutions, settings.leaky_slope)
+        self.features = nn.Sequential(*activated, nn.Conv2d(settings.filters[-1], squeezed, 1))
         self.dense = nn.Linear(squeezed * small**2, outputs)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -83,7 +88,9 @@ class ConvDecoder(nn.Module):
         self.dense = nn.Linear(settings.latent, squeezed * small**2)
         self.unflatten = nn.Unflatten(1, (squeezed, small, small))
         self.features = nn.Sequential(
-            nn.Conv2d(squeezed, widest, 1), *_activated(convolutions), nn.Conv2d(settings.filters[0], 1, 1)
+            nn.Sequential(nn.Conv2d(squeezed, widest, 1), nn.BatchNorm2d(widest), nn.ReLU()),
+            *_activated(convolutions, settings.leaky_slope),
+            nn.Conv2d(settings.filters[0], 1, 1),
         )
 
     def forward(self, code: Tensor) -> Tensor:
@@ -102,9 +109,9 @@ def _bottleneck(settings: AutoencoderSettings, side: int) -> tuple[int, int]:
     return settings.filters[-1] // _SQUEEZE, side // factor
 
 
-def _activated(convolutions: Iterable[nn.Conv2d | nn.ConvTranspose2d]) -> list[nn.Module]:
+def _activated(convolutions: Iterable[nn.Conv2d | nn.ConvTranspose2d], slope: float) -> list[nn.Module]:
     """Follow each convolution by batch norm and leaky ReLU."""
     return [
-        nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU())
+        nn.Sequential(convolution, nn.BatchNorm2d(convolution.out_channels), nn.LeakyReLU(slope))
         for convolution in convolutions
     ]

@@ -20,6 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from ..base import Frozen
+from .full_precision import full_precision
 
 Norm = Callable[[int], nn.Module]
 _LayerT = TypeVar("_LayerT", nn.Conv2d, nn.Linear)
@@ -176,7 +177,7 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     Returns:
         The mean of (‖∇ critic‖₂ - 1)², a scalar through which the critic's weights can be differentiated.
     """
-    with torch.autocast(real.device.type, enabled=False):
+    with full_precision(real):
         start, end = fake.detach().float(), real.detach().float()
         mixed = torch.lerp(start, end, blend.float().view(-1, 1, 1, 1)).requires_grad_()
         (slopes,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)

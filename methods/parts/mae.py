@@ -5,6 +5,10 @@ sees the visible cells only; the decoder sees all cells and, before each self-at
 block made of the visible ones, the first decoder block to the deepest. The decoder's tokens, brought back to the
 shape of f by transposed convolutions, are added to f. No timestep enters.
 
+What the paper leaves open. The sum goes on to the middle block (section 3.3). f is also what the decoder's first stage
+gets over its skip connection, and neither text nor Figure 2 says whether that is f or the sum. Here it is f, as the
+U-Net's encoder made it: the module lies between encoder and middle block, and the skips leave before it.
+
 Start: the last layer of the way back is zero, so the module begins as no change at all and the U-Net around it begins
 as the plain one (the same device that the U-Net uses for its own residual branches).
 """
@@ -18,6 +22,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..base import Frozen
+from .recomputed import Recomputing
 from .vit import Block, CrossBlock, sincos_positions
 
 
@@ -53,7 +58,7 @@ class MAESettings(Frozen):
         return self
 
 
-class MAEEncoder(nn.Module):
+class MAEEncoder(Recomputing):
     """Encodes the visible cells.
 
     Args:
@@ -87,12 +92,12 @@ class MAEEncoder(nn.Module):
         tokens = self.embed(seen) + self.positions[visible]
         outputs = []
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = self.run(block, tokens)
             outputs.append(tokens)
         return outputs
 
 
-class MAEDecoder(nn.Module):
+class MAEDecoder(Recomputing):
     """Rethinks all cells in the light of the visible ones.
 
     Args:
@@ -119,7 +124,7 @@ class MAEDecoder(nn.Module):
         """Map all cells [B, N, cell], given the encoder blocks' outputs, to tokens [B, N, decoder_width]."""
         tokens = self.embed(cells) + self.positions
         for block, source in zip(self.blocks, self.sources, strict=True):
-            tokens = block(tokens, encoded[source])
+            tokens = self.run(block, tokens, encoded[source])
         return self.norm(tokens)  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,9 @@
 Training noises one random patch of an image, shows the network the whole image, and asks for the patch (Eq. 8 and 9).
 Inference noises the patches of the grid one by one, all with the slice's one noise image, estimates x0 in one step at
 t_test, and averages where patches overlap. With a single patch as large as the image this is AnoDDPM.
+
+Images, estimates, losses and reconstructions are in [0, 1]; what the network sees and says is in the range of the
+diffusion (`parts/diffusion.py`).
 """
 
 from __future__ import annotations
@@ -11,10 +14,10 @@ import torch
 from torch import Tensor
 
 from ..base import Batch, Detector, Frozen, OptimizerSettings, Scan
-from .diffusion import DiffusionSettings, Schedule
+from .diffusion import Diffusion, DiffusionSettings
 from .patches import ImageSettings, PatchGrid, PatchSettings
-from .seeds import Stream, derive_seed, mix, uniform_int
-from .simplex import FractalSimplex, NoiseSettings
+from .seeds import Stream, mix, uniform_int
+from .simplex import FractalSimplex, NoiseSettings, slice_seeds
 from .unet import UNet, UNetSettings
 
 
@@ -40,13 +43,14 @@ class PatchDiffusion(Detector):
         super().__init__(settings)
         side = settings.image.side
         self.unet = UNet(settings.unet, side)
-        self.schedule = Schedule(settings.diffusion)
+        self.diffusion = Diffusion(settings.diffusion)
         self.noise = FractalSimplex(settings.noise, side, side)
         self.patches = PatchGrid(patch, side)
+        self._share = settings.noise.share
         self._t_train_max, self._t_test = settings.diffusion.t_train_max, settings.diffusion.t_test
 
     def estimate(self, noised: Tensor, t: Tensor, patch: Tensor) -> Tensor:
-        """Estimate x0 from partly noised images.
+        """Estimate x0 from partly noised images, in the range of the diffusion.
 
         Args:
             noised: x̃_t, noised inside one patch and clean elsewhere, [B, 1, H, W].
@@ -62,8 +66,8 @@ class PatchDiffusion(Detector):
         """Return the training loss, a scalar: the mean l1 error inside the patches (Eq. 9) unless a method overrides.
 
         Args:
-            estimate: see `estimate`.
-            x0: the clean images, [B, 1, H, W].
+            estimate: of x0, in its units, [B, 1, H, W].
+            x0: the clean images in [0, 1], [B, 1, H, W].
             patch: which patch of each image was noised, int64 [B].
         """
         return (self.patches.crop(estimate, patch) - self.patches.crop(x0, patch)).abs().mean()
@@ -87,13 +91,13 @@ class PatchDiffusion(Detector):
             float32 [D, 1, H, W].
         """
         count = len(self.patches)
-        seeds = torch.tensor([derive_seed(scan.seed, i) for i in range(len(volume))], device=volume.device)
-        noised = self.schedule.q_sample(volume, torch.full_like(seeds, self._t_test), self.noise(seeds))
+        noise = self.noise(slice_seeds(scan.seed, len(volume), self._share, volume.device))
         work = torch.arange(len(volume) * count, device=volume.device)
-        crops = [
-            self._denoised_crops(volume, noised, chunk // count, chunk % count)
-            for chunk in torch.split(work, scan.batch_size)
-        ]
+        crops = []
+        for chunk in torch.split(work, scan.batch_size):
+            index, patch = chunk // count, chunk % count
+            estimate = self._estimated(volume[index], torch.full_like(patch, self._t_test), noise[index], patch)
+            crops.append(self.patches.crop(estimate, patch))
         return self.patches.assemble(torch.unflatten(torch.cat(crops), 0, (-1, count)))
 
     def _loss(self, batch: Batch, shown: Tensor | None = None) -> Tensor:
@@ -102,14 +106,9 @@ class PatchDiffusion(Detector):
         visible = x0 if shown is None else shown
         t = 1 + uniform_int(seed, Stream.TIMESTEP, self._t_train_max)
         patch = uniform_int(seed, Stream.PATCH, len(self.patches))
-        noised = self.schedule.q_sample(visible, t, self.noise(mix(seed, Stream.NOISE)))
-        return self.distance(self.estimate(self._only_inside(patch, noised, visible), t, patch), x0, patch)
+        return self.distance(self._estimated(visible, t, self.noise(mix(seed, Stream.NOISE)), patch), x0, patch)
 
-    def _denoised_crops(self, volume: Tensor, noised: Tensor, index: Tensor, patch: Tensor) -> Tensor:
-        """Return the estimates [B, p, p] of patch `patch[b]` of slice `index[b]`."""
-        x = self._only_inside(patch, noised[index], volume[index])
-        return self.patches.crop(self.estimate(x, torch.full_like(patch, self._t_test), patch), patch)
-
-    def _only_inside(self, patch: Tensor, noised: Tensor, clean: Tensor) -> Tensor:
-        """Return x̃_t: noised inside the patch, clean elsewhere (Eq. 8)."""
-        return torch.where(self.patches.masks[patch].unsqueeze(1), noised, clean)
+    def _estimated(self, image: Tensor, t: Tensor, noise: Tensor, patch: Tensor) -> Tensor:
+        """Noise one patch of each image and estimate it, all in [0, 1]; [B, 1, H, W]."""
+        inside = self.patches.masks[patch].unsqueeze(1)
+        return self.diffusion.estimate(image, t, noise, lambda noised: self.estimate(noised, t, patch), inside)

@@ -15,6 +15,7 @@ Values equal those of the PyPI package `opensimplex` (function `noise2`, same se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
+from .seeds import derive_seed
 
 _SQUISH = (3**0.5 - 1) / 2  # lattice to plane: (x, y) += (x + y) * squish
 _STRETCH = (1 / 3**0.5 - 1) / 2  # plane to lattice, its inverse
@@ -42,11 +44,27 @@ class NoiseSettings(Frozen):
         frequency: ν, lattice units a pixel of the first octave.
         octaves: N; each octave doubles the frequency.
         decay: γ, the factor of the amplitude from an octave to the next.
+        share: at test, "slice" draws one noise image a slice (paper, Algorithm 2: an image is a slice), "volume" one
+            for all slices of a volume, as the published code does (Behrendt et al. 2023, `gen_noise`: one image,
+            repeated over the batch, which is a volume). A 3-D median filter smooths the first more than the second.
     """
 
     frequency: float = Field(gt=0, le=16)
     octaves: int = Field(ge=1, le=16)
     decay: float = Field(gt=0, le=1)
+    share: Literal["slice", "volume"]
+
+
+def slice_seeds(seed: int, depth: int, share: Literal["slice", "volume"], device: torch.device) -> Tensor:
+    """Return the seed of the noise of every slice of a test volume, int64 [D].
+
+    Args:
+        seed: the volume's.
+        depth: number of slices.
+        share: see `NoiseSettings`.
+        device: where they are wanted.
+    """
+    return torch.tensor([derive_seed(seed, i if share == "slice" else 0) for i in range(depth)], device=device)
 
 
 @dataclass(frozen=True)

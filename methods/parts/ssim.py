@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .full_precision import full_precision
+
 #: (k·L)² with Wang's k and intensities in [0, 1], L = 1: they keep empty and flat regions from dividing by zero.
 C1 = 0.01**2
 C2 = 0.03**2
@@ -47,7 +49,7 @@ def ssim_map(x: Tensor, y: Tensor, window: Tensor) -> Tensor:
     Returns:
         float32 [B, 1, H, W], at most 1 but for rounding, symmetric in x and y.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         x, y, window = x.float(), y.float(), window.to(x.device)
         moments = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=1), window)
         mean_x, mean_y, square_x, square_y, product = moments.chunk(5, dim=1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
+from .recomputed import Recomputing
 
 _GROUPS = 32
 _CHANNELS_A_GROUP = 4  # the original's, at its base width of 128
@@ -172,7 +173,10 @@ class SpatialAttention(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A residual block, then perhaps attention, then perhaps a residual block that doubles the side."""
+    """A residual block, then perhaps attention, then perhaps a residual block that doubles the side.
+
+    In the decoder the residual block takes a skip connection too, as further channels.
+    """
 
     def __init__(
         self, block: ResidualBlock, attention: SpatialAttention | None, up: ResidualBlock | None = None
@@ -182,14 +186,14 @@ class _Stage(nn.Module):
         self.attention = attention
         self.up = up
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        x = self.block(x, embedding)
+    def forward(self, x: Tensor, embedding: Tensor, skip: Tensor | None = None) -> Tensor:
+        x = self.block(x if skip is None else torch.cat([x, skip], dim=1), embedding)
         if self.attention is not None:
             x = self.attention(x)
         return x if self.up is None else self.up(x, embedding)
 
 
-class UNet(nn.Module):
+class UNet(Recomputing):
     """Predicts the clean image from a noised one and its timestep.
 
     `forward` is `decode(encode(x, t))`; the two halves are public so that something may act on the encoder's output
@@ -253,7 +257,7 @@ class UNet(nn.Module):
         x = F.pixel_unshuffle(x, self.settings.stem).contiguous(memory_format=torch.channels_last)
         skips = [self.conv_in(x)]
         for stage in self.encoder:
-            skips.append(stage(skips[-1], embedding))
+            skips.append(self.run(stage, skips[-1], embedding))
         return Encoded(skips[-1], tuple(skips), embedding)
 
     def decode(self, encoded: Encoded, features: Tensor) -> Tensor:
@@ -268,9 +272,9 @@ class UNet(nn.Module):
         """
         h = features
         for stage in self.middle:
-            h = stage(h, encoded.embedding)
+            h = self.run(stage, h, encoded.embedding)
         for stage, skip in zip(self.decoder, reversed(encoded.skips), strict=True):
-            h = stage(torch.cat([h, skip], dim=1), encoded.embedding)
+            h = self.run(stage, h, encoded.embedding, skip)
         h = self.conv_out(F.silu(self.norm_out(h)))
         return F.pixel_shuffle(h, self.settings.stem).float()
 

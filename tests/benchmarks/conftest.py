@@ -47,9 +47,15 @@ SECTIONS: dict[str, dict[str, Any]] = {
     "train": {
         "epochs": 4,
         "batch_size": 8,
+        "drop_last": True,
+        "accumulate": 1,
+        "checkpoint_activations": False,
         "validate_every": 2,
         "validation_slices": 4,
+        "checkpoint_every": 2,
         "precision": "32-true",
+        "tf32": False,
+        "deterministic": True,
     },
     "score": {
         "erosion": 3,

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.slices import (
+    Batching,
     EpochSampler,
     Slab,
     SliceKey,
@@ -65,16 +68,64 @@ def test_a_scan_that_stands_twice_gets_two_noises() -> None:
 
 def test_validation_slices_are_spread_and_fixed() -> None:
     keys = validation_keys(["a", "b"], depth=12, count=4, seed=0)
-    assert [key.index for key in keys[:4]] == [1, 4, 7, 10]
+    assert [key.index for key in keys] == [0, 3, 6, 9, 2, 5, 8, 11]  # a quarter, then three quarters into each third
     assert keys == validation_keys(["a", "b"], depth=12, count=4, seed=0)
+    assert [key.index for key in validation_keys(["a"], depth=12, count=4, seed=0)] == [1, 4, 7, 10]
     assert len(validation_keys(["a"], depth=3, count=10, seed=0)) == 3
+
+
+def test_one_validation_slice_a_volume_sees_the_whole_brain() -> None:
+    """IXI: 44 volumes of 50 slices, a tenth of the training at most."""
+    keys = validation_keys([f"s{i}" for i in range(44)], depth=50, count=1, seed=0)
+    indices = [key.index for key in keys]
+    assert len(keys) == len(set(indices)) == 44
+    assert (min(indices), max(indices)) == (0, 49)
+    training = 11 * 32 * 3  # a slice forward, and twice as much for its gradient
+    assert len(keys) < training / 10
+
+
+@pytest.mark.parametrize(
+    ("volumes", "batch_size", "drop_last", "steps", "slices"),
+    [(358, 32, True, 11, 352), (358, 32, False, 12, 358), (64, 32, True, 2, 64), (20, 32, True, 1, 20), (1, 8, True, 1, 1)],
+)
+def test_whole_batches_alone_and_never_none(
+    volumes: int, batch_size: int, drop_last: bool, steps: int, slices: int
+) -> None:
+    """IXI's folds have 358 training scans: the published code makes 11 steps an epoch of them."""
+    batching = Batching(volumes, batch_size, drop_last)
+    assert (batching.steps, batching.slices) == (steps, slices)
+
+
+def test_what_is_left_out_is_another_one_each_epoch(tiny_data: Data) -> None:
+    store = tiny_data.healthy.store
+    sampler = EpochSampler(store.ids[:5], 4, seed=0, kept=4)
+    left = []
+    for epoch in range(60):
+        sampler.set_epoch(epoch)
+        seen = [key.subject for key in sampler]
+        assert len(sampler) == len(seen) == len(set(seen)) == 4
+        left += set(store.ids[:5]) - set(seen)
+    assert set(left) == set(store.ids[:5])
+
+
+def test_parts_of_a_batch_weigh_the_same_or_are_refused() -> None:
+    assert Batching(358, 32, drop_last=True, accumulate=4).part == 8
+    with pytest.raises(UserError, match="train.drop_last=true"):
+        Batching(358, 32, drop_last=False, accumulate=4)  # 6 slices would be left
+    with pytest.raises(UserError, match="6 slices a step"):
+        Batching(6, 32, drop_last=True, accumulate=4)
 
 
 def test_batches_hold_what_the_store_holds(tiny_data: Data) -> None:
     store = tiny_data.healthy.store
     slab = Slab(1, 5)
-    loader = training_loader(store, slab, store.ids[:4], batch_size=3, seed=0, context=0)
-    assert [len(batch.image) for batch in loader] == [3, 1]
+    for batching, sizes in (
+        (Batching(4, 3, drop_last=False), [3, 1]),
+        (Batching(4, 3, drop_last=True), [3]),
+        (Batching(4, 4, drop_last=True, accumulate=2), [2, 2]),
+    ):
+        loader = training_loader(store, slab, store.ids[:4], batching, seed=0, context=0)
+        assert [len(batch.image) for batch in loader] == sizes
     keys = validation_keys(store.ids[:2], slab.depth, 2, seed=0)
     batches = list(validation_loader(store, slab, store.ids[:2], 2, 4, seed=0, context=0))
     assert len(batches) == 1

@@ -7,11 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from uadbench.methods import Batch, Scan
+from uadbench.methods import Batch, Detector, Scan
 from uadbench.methods.ae import AE
+from uadbench.methods.svae import SVAE
+from uadbench.methods.vae import VAE
 
 Make = Callable[..., Any]
 Blobs = Callable[[int, int], Batch]
+PARTS = ("encoder", "decoder")
 
 
 def test_published_architecture(make: Make) -> None:
@@ -26,8 +29,22 @@ def test_published_architecture(make: Make) -> None:
     assert shapes == encoder + decoder
     kernels = [m.kernel_size for m in net.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert kernels == [(5, 5)] * 3 + [(1, 1)] * 2 + [(5, 5)] * 3 + [(1, 1)]
-    assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) == 6
-    assert sum(isinstance(m, nn.LeakyReLU) for m in net.modules()) == 6
+
+
+@pytest.mark.parametrize("cls", [AE, VAE, SVAE])
+def test_published_norms_and_activations(make: Make, cls: type[Detector]) -> None:
+    """The published decoder is a norm and a ReLU, then three times transposed convolution, norm and leaky ReLU.
+
+    `build_unified_encoder` and `build_unified_decoder` of the authors' `models/customlayers.py`, written down as names.
+    """
+    net = make(cls, tiny=False)
+    leaves = {part: [m for m in getattr(net, part).modules() if not list(m.children())] for part in PARTS}
+    names = {part: [type(module).__name__ for module in leaves[part]] for part in PARTS}
+    assert names["encoder"] == ["Conv2d", "BatchNorm2d", "LeakyReLU"] * 3 + ["Conv2d", "Linear"]
+    begins = ["Linear", "Unflatten", "Conv2d", "BatchNorm2d", "ReLU"]
+    assert names["decoder"] == [*begins, *["ConvTranspose2d", "BatchNorm2d", "LeakyReLU"] * 3, "Conv2d"]
+    slopes = {m.negative_slope for part in PARTS for m in leaves[part] if isinstance(m, nn.LeakyReLU)}
+    assert slopes == {0.3}  # Keras' default
 
 
 def test_learns_and_reconstructs(make: Make, blobs: Blobs, scan_of: Callable[..., Scan]) -> None:

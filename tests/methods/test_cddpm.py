@@ -168,7 +168,7 @@ def test_the_pretraining_loss_counts_hidden_pixels_only(make: Make, blobs: Blobs
         for i, j in hidden[b, 0].nonzero().tolist():
             cell = (slice(16 * i, 16 * i + 16), slice(16 * j, 16 * j + 16))
             squares.append((answer[b, 0][cell] - batch.image[b, 0][cell]).square())
-    net.pretraining.fill_(True)
+    net.pretraining.set(1)
     expected = torch.stack(squares).mean()
     assert net.training_step(batch, 0).item() == pytest.approx(expected.item(), rel=1e-5)
     assert net.validation_step(batch, 0).item() == pytest.approx(expected.item(), rel=1e-5)
@@ -214,7 +214,7 @@ def test_the_phases_resume(make: Make, blobs: Blobs, tmp_path: Path) -> None:
     fit(whole, batches, 4, tmp_path)
     for stop in (1, 2):
         path = fit(fresh(), batches, 4, tmp_path, stop=stop)
-        assert torch.load(path, weights_only=True)["state_dict"]["pretraining"]
+        assert torch.load(path, weights_only=True)["state_dict"]["pretraining.saved"]
         resumed = fresh()
         fit(resumed, batches, 4, tmp_path, resume=path)
         assert changed(resumed, numbers(whole)) == set()
@@ -228,8 +228,8 @@ def test_without_a_trainer_a_step_is_one_of_the_joint_training(make: Make, blobs
     loss = net.training_step(batch, 0)
     assert torch.equal(seen[0], batch.image)  # the encoder sees no noise
     t = 1 + ((mix(batch.seed, 1) >> 32 & (2**32 - 1)) * 1000 >> 32)
-    noised = net.schedule.q_sample(batch.image, t, net.noise(mix(batch.seed, 3)))
-    expected = (net.unet(noised, t, net.condition(batch.image)) - batch.image).abs().mean()
+    noised = net.diffusion.schedule.q_sample(2 * batch.image - 1, t, net.noise(mix(batch.seed, 3)))
+    expected = ((net.unet(noised, t, net.condition(batch.image)) + 1) / 2 - batch.image).abs().mean()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -241,8 +241,9 @@ def test_inference_averages_the_noise_levels(make: Make, blobs: Blobs, scan_of: 
         estimates = []
         for level, step in enumerate((150, 300, 450)):
             alpha_bar = torch.prod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)[:step]).float()
-            noised = alpha_bar.sqrt() * batch.image + (1 - alpha_bar).sqrt() * net.noise(mix(seeds, level))
-            estimates.append(net.unet(noised, torch.full((3,), step), net.condition(batch.image)))
+            clean = 2 * batch.image - 1
+            noised = alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * net.noise(mix(seeds, level))
+            estimates.append((net.unet(noised, torch.full((3,), step), net.condition(batch.image)) + 1) / 2)
     torch.testing.assert_close(result, torch.stack(estimates).mean(0), rtol=1e-4, atol=1e-5)
 
 
@@ -267,7 +268,7 @@ def test_learns(make: Make, blobs: Blobs) -> None:
     net, fixed = make(CDDPM, {"diffusion.t_train_max": 300}), blobs(4, 99)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for phase, bound in ((True, 0.5), (False, 0.7)):
-        net.pretraining.fill_(phase)
+        net.pretraining.set(phase)
         before = net.validation_step(fixed, 0).item()
         for step in range(15):
             optimizer.zero_grad()

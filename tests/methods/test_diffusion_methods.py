@@ -29,7 +29,7 @@ def awake(net: Any) -> Any:
 
 
 def watch(net: PatchDiffusion) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Record what the network is shown, and answer with the noised image plus a patch's number."""
+    """Record what the network is shown in the diffusion's [-1, 1], and answer with that plus a patch's number."""
     calls: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def estimate(noised: Tensor, t: Tensor, patch: Tensor) -> Tensor:
@@ -50,10 +50,11 @@ def test_training_follows_algorithm_1(make: Make, blobs: Blobs) -> None:
     expected = []
     for b in range(12):
         mask = net.patches.masks[patch[b]][None]
-        assert torch.equal(shown[b][~mask], batch.image[b][~mask])  # the rest stays clean
-        assert not torch.isclose(shown[b][mask], batch.image[b][mask]).all()  # the patch does not
-        answer = shown[b] + patch[b]
-        expected.append((answer - batch.image[b]).abs()[mask].mean())
+        clean = 2 * batch.image[b] - 1
+        assert torch.equal(shown[b][~mask], clean[~mask])  # the rest stays clean, in the same range
+        assert not torch.isclose(shown[b][mask], clean[mask]).all()  # the patch does not
+        answer = (shown[b] + patch[b] + 1) / 2
+        expected.append((answer - batch.image[b]).abs()[mask].mean())  # in units of the image
     assert loss.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-5)
 
 
@@ -65,7 +66,7 @@ def test_training_noise_is_q_sample_of_simplex(make: Make, blobs: Blobs) -> None
     noises = []
     for b in range(6):
         alpha_bar = torch.prod(1 - torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)[: t[b]])
-        noise = (shown[b] - alpha_bar.sqrt() * batch.image[b]) / (1 - alpha_bar).sqrt()
+        noise = (shown[b] - alpha_bar.sqrt() * (2 * batch.image[b] - 1)) / (1 - alpha_bar).sqrt()
         assert noise[0, 0, 0].abs() < 1e-2  # simplex noise is zero at the origin
         assert 0.3 < noise.std() < 1.0
         noises.append(noise.flatten())
@@ -104,11 +105,12 @@ def test_inference_follows_algorithm_2(
     result = net.reconstruct(batch.image, scan_of(batch, seed=11, batch_size=5))
     steps = torch.full((3,), 300)
     noise = net.noise(torch.tensor([derive_seed(11, i) for i in range(3)]))
-    noised = net.schedule.q_sample(batch.image, steps, noise)
+    clean = 2 * batch.image - 1
+    noised = net.diffusion.schedule.q_sample(clean, steps, noise)
     total, times = torch.zeros(3, 1, 96, 96), torch.zeros(96, 96)
     for k in range(count):
         mask = net.patches.masks[k]
-        total += (torch.where(mask, noised, batch.image) + k) * mask
+        total += (torch.where(mask, noised, clean) + k + 1) / 2 * mask
         times += mask
     torch.testing.assert_close(result, total / times)
     assert sum(len(shown) for shown, _, _ in calls) == 3 * count
@@ -188,7 +190,7 @@ def test_mae_encoder_sees_27_cells_and_no_clean_pixel_under_the_patch(make: Make
     clean = torch.rand(3, 1, 96, 96)
     other = torch.where(mask, torch.rand_like(clean), clean)
     noise = net.noise(torch.tensor([1, 2, 3]))
-    noised = net.schedule.q_sample(clean, t, noise)
+    noised = net.diffusion.schedule.q_sample(clean, t, noise)
     for image in (clean, other):
         net.estimate(torch.where(mask, noised, image), t, patch)
     assert all(output.shape[:2] == (3, 27) for output in seen[0])
@@ -214,3 +216,19 @@ def test_state_dict_round_trip(make: Make, blobs: Blobs, scan_of: ScanOf) -> Non
     two.load_state_dict(one.state_dict())
     with torch.inference_mode():
         assert torch.equal(one.reconstruct(batch.image, scan_of(batch)), two.reconstruct(batch.image, scan_of(batch)))
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_noise_is_one_a_slice_or_one_a_volume(
+    make: Make, blobs: Blobs, scan_of: ScanOf, cls: type[Detector]
+) -> None:
+    """Slices that look the same are noised alike only where the volume shares its noise."""
+    batch = blobs(1, 1)
+    volume = batch.image.expand(3, -1, -1, -1)
+    for share, alike in (("slice", False), ("volume", True)):
+        net = make(cls, {"noise.share": share})
+        calls = watch(net)
+        net.reconstruct(volume, scan_of(batch))
+        shown = torch.cat([images[patch == 0] for images, _, patch in calls])
+        assert torch.equal(shown[0], shown[1]) is alike
+        assert torch.equal(shown[0], shown[2]) is alike

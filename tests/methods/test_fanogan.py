@@ -44,7 +44,7 @@ def taught(net: FAnoGAN) -> set[str]:
 
 def encoding(net: FAnoGAN) -> FAnoGAN:
     """The same detector in its second phase."""
-    net.encoding.fill_(True)
+    net.encoding.set(1)
     return net
 
 
@@ -114,6 +114,21 @@ def test_published_shapes(make: Make) -> None:
     assert nn.BatchNorm2d in kinds["generator"] & kinds["encoder"] and nn.BatchNorm2d not in kinds["critic"]
 
 
+def test_codes_end_in_tanh_as_published_or_are_not_bounded(make: Make, blobs: Blobs) -> None:
+    bounded = make(FAnoGAN).eval()
+    free = make(FAnoGAN, {"fanogan.code_activation": "none"}).eval()
+    for net in (bounded, free):
+        with torch.no_grad():
+            net.encoder.dense.weight.mul_(50)
+    free.load_state_dict(bounded.state_dict())
+    signed = 2 * blobs(4, 0).image - 1
+    codes = free.encode(signed)
+    assert codes.abs().max() > 1
+    torch.testing.assert_close(bounded.encode(signed), torch.tanh(codes))
+    image = (bounded.generator(torch.tanh(codes)) + 1) / 2  # what a slice is rebuilt from
+    torch.testing.assert_close(bounded(blobs(4, 0).image), image)
+
+
 def test_layer_norm_is_over_channels_and_pixels() -> None:
     x = torch.randn(3, 4, 5, 5) * 3 + 2
     expected = F.layer_norm(x, x.shape[1:])
@@ -158,7 +173,7 @@ def test_five_critic_steps_then_one_of_the_generator(make: Make, blobs: Blobs) -
         net.training_step(blobs(2, step), step).backward()
         turns.append(taught(net))
     assert turns == ([{"critic"}] * 5 + [{"generator"}]) * 2
-    assert int(net.steps) == 12
+    assert net.steps.value == int(net.steps.saved) == 12
 
 
 @pytest.mark.parametrize(
@@ -173,9 +188,9 @@ def test_a_step_moves_one_network_and_no_buffer_of_another(
         net.training_step(blobs(4, step), step).backward()
         encoding(net).training_step(blobs(4, step), step).backward()
         optimizer.step()
-        net.encoding.fill_(False)
-    net.encoding.fill_(phase)
-    net.steps.fill_(steps)
+        net.encoding.set(0)
+    net.encoding.set(phase)
+    net.steps.set(steps)
     before = {name: state(getattr(net, name)) for name in NETWORKS}
     optimizer.zero_grad()
     net.training_step(blobs(4, 50), 0).backward()
@@ -212,7 +227,7 @@ def test_critic_loss_by_hand(make: Make, blobs: Blobs) -> None:
     expected = net.critic(fake).mean() - net.critic(real).mean()
     torch.testing.assert_close(net.training_step(batch, 0), expected)
     with_penalty = make(FAnoGAN)
-    with_penalty.load_state_dict(net.state_dict() | {"steps": torch.tensor(0)})
+    with_penalty.load_state_dict(net.state_dict() | {"steps.saved": torch.tensor(0)})
     extra = with_penalty.training_step(batch, 0) - expected
     assert extra.item() >= 0
     assert extra.item() != pytest.approx(0, abs=1e-3)
@@ -236,7 +251,7 @@ def test_encoder_learns_under_a_generator_in_evaluation(make: Make, blobs: Blobs
     batch, net = blobs(4, 4), make(FAnoGAN, {"fanogan.kappa": 0.0})
     net.generator(torch.randn(8, 16))  # so that running and batch statistics differ
     real = 2 * batch.image - 1
-    codes = net.encoder(real)
+    codes = net.encoder(real).tanh()
     expected = (net.generator.eval()(codes) - real).square().mean()
     net.train()
     torch.testing.assert_close(encoding(net).training_step(batch, 0), expected)
@@ -300,7 +315,7 @@ def test_both_phases_resume_bitwise(make: Make, blobs: Blobs, tmp_path: Path) ->
 
     straight, watch = fit(tmp_path / "straight", None)
     assert watch.selectable == [False, False, True, True]
-    assert int(straight.steps) == 2 * 4
+    assert straight.steps.value == 2 * 4
     for epoch in range(3):  # within the GAN's phase, at its end, within the encoder's
         resumed, _ = fit(tmp_path / str(epoch), tmp_path / "straight" / f"{epoch}.ckpt")
         assert same(straight.state_dict(), resumed.state_dict())
@@ -338,7 +353,7 @@ def test_learns_and_reconstructs(make: Make, blobs: Blobs, scan_of: Callable[...
 
     before = error()
     for step in range(200):
-        net.train().encoding.fill_(step >= 130)
+        net.train().encoding.set(step >= 130)
         optimizer.zero_grad()
         net.training_step(batches[step % 10], step).backward()
         optimizer.step()

@@ -131,15 +131,15 @@ def test_the_network_sees_masks_and_must_return_the_slice(make: Make, blobs: Blo
     training, validation = net.training_step(batch, 0), net.validation_step(batch, 0)
     spoiled = masked(batch.image, batch.brain_mask, batch.seed, SETTINGS)
     corner = net.patches.masks[calls[0][2]].unsqueeze(1)
-    assert torch.equal(calls[0][0][~corner], spoiled[~corner])
+    assert torch.equal(calls[0][0][~corner], 2 * spoiled[~corner] - 1)
     assert not torch.equal(spoiled[~corner], batch.image[~corner])
-    assert torch.equal(calls[1][0][~corner], batch.image[~corner])  # none in validation
-    target = torch.stack([batch.image[b][corner[b]].mean() for b in range(12)]).mean()
-    assert training.item() == pytest.approx(target.item(), rel=1e-5)  # the answer is zero: |0 - x0| in the patch
+    assert torch.equal(calls[1][0][~corner], 2 * batch.image[~corner] - 1)  # none in validation
+    target = torch.stack([(0.5 - batch.image[b][corner[b]]).abs().mean() for b in range(12)]).mean()
+    assert training.item() == pytest.approx(target.item(), rel=1e-5)  # 0 in [-1, 1] is 0.5: |0.5 - x0| in the patch
     assert torch.equal(training, validation)
-    alpha_bar = net.schedule.alpha_bar[calls[0][1]][:, None, None, None].sqrt()
+    alpha_bar = net.diffusion.schedule.alpha_bar[calls[0][1]][:, None, None, None].sqrt()
     difference = (calls[0][0] - calls[1][0]) / alpha_bar  # the noise is the same
-    torch.testing.assert_close(difference[corner], (spoiled - batch.image)[corner], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(difference[corner], 2 * (spoiled - batch.image)[corner], rtol=1e-3, atol=2e-3)
 
 
 def test_masks_belong_to_the_image_not_to_the_batch(blobs: Blobs) -> None:

@@ -64,8 +64,9 @@ def test_the_loss_is_the_quality_of_the_slice_with_the_patch_pasted_in(make: Mak
     for b in range(6):
         inside = net.patches.masks[patch[b]].numpy()
         seen = shown[b, 0].numpy()
-        np.testing.assert_array_equal(seen[~inside], clean[b][~inside])
-        expected.append(quality(np.where(inside, 0.7 * seen + 0.1, clean[b]), clean[b]).mean())
+        np.testing.assert_array_equal(seen[~inside], 2 * clean[b][~inside] - 1)  # the diffusion lives in [-1, 1]
+        estimate = (0.7 * seen + 0.1 + 1) / 2  # and qualities are compared in [0, 1]
+        expected.append(quality(np.where(inside, estimate, clean[b]), clean[b]).mean())
     assert loss.item() == pytest.approx(np.mean(expected), rel=1e-4)
 
 
@@ -106,7 +107,7 @@ def test_reconstruction_has_the_volumes_own_scale(
 ) -> None:
     """A network that gives back the clean image it is shown must give back the volume, reversed within or not."""
     net, batch = make(PDDPMIQA, overrides), blobs(3, 1)
-    net.schedule.q_sample = lambda x0, t, noise: x0
+    net.diffusion.schedule.q_sample = lambda x0, t, noise: x0
     net.estimate = lambda noised, t, patch: noised
     torch.testing.assert_close(net.reconstruct(batch.image, scan_of(batch)), batch.image)
 
@@ -139,7 +140,7 @@ def test_learns(make: Make, blobs: Blobs) -> None:
     net, fixed = make(PDDPMIQA, {"diffusion.t_train_max": 300}), blobs(2, 99)
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(80):
         losses.append(net.training_step(fixed, 0))
         optimizer.zero_grad()
         losses[-1].backward()

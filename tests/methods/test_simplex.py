@@ -6,7 +6,7 @@ import torch
 
 from uadbench.methods.parts.simplex import FractalSimplex, NoiseSettings
 
-PAPER = NoiseSettings(frequency=2**-6, octaves=6, decay=0.8)
+PAPER = NoiseSettings(frequency=2**-6, octaves=6, decay=0.8, share="slice")
 SEEDS = [0, 1, -1, 42, 2**62 + 12345, -(2**63), 2**63 - 1]
 
 
@@ -37,13 +37,13 @@ def test_equals_opensimplex_at_the_paper_settings(paper_noise: FractalSimplex) -
 
 @pytest.mark.parametrize("frequency", [0.013, 0.37, 1.9])
 def test_equals_opensimplex_at_odd_frequencies_on_an_oblong(frequency: float) -> None:
-    settings = NoiseSettings(frequency=frequency, octaves=2, decay=0.5)
+    settings = NoiseSettings(frequency=frequency, octaves=2, decay=0.5, share="slice")
     image = FractalSimplex(settings, 23, 41)(torch.tensor([5]))[0, 0]
     np.testing.assert_allclose(image.numpy(), reference(settings, 5, 23, 41), atol=2e-6)
 
 
 def test_rows_are_y() -> None:
-    settings = NoiseSettings(frequency=0.21, octaves=1, decay=1.0)
+    settings = NoiseSettings(frequency=0.21, octaves=1, decay=1.0, share="slice")
     opensimplex = pytest.importorskip("opensimplex")
     image = FractalSimplex(settings, 8, 9)(torch.tensor([3]))[0, 0]
     assert image[2, 7].item() == pytest.approx(opensimplex.OpenSimplex(3).noise2(x=7 * 0.21, y=2 * 0.21), abs=1e-6)

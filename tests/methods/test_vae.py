@@ -84,5 +84,6 @@ def test_learns_without_collapse_and_reconstructs(make: Make, blobs: Blobs, scan
     assert divergence.min() > 1
     means, truths = (x.mean(dim=(1, 2, 3)) for x in (whole, fixed.image))
     assert torch.corrcoef(torch.stack([means, truths]))[0, 1] > 0.9
-    apart = (whole[:, None] - whole[None]).abs().mean(dim=(2, 3, 4))
-    assert apart[~torch.eye(8, dtype=torch.bool)].min() > 0.005
+    pairs = ~torch.eye(8, dtype=torch.bool)
+    apart, truth = ((x[:, None] - x[None]).abs().mean(dim=(2, 3, 4))[pairs] for x in (whole, fixed.image))
+    assert torch.corrcoef(torch.stack([apart, truth]))[0, 1] > 0.6

@@ -300,8 +300,8 @@ def _announce(
     console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
     if not open_jobs:
         return
-    for job in open_jobs:
-        check_lesions(job)
+    for note in dict.fromkeys(note for job in open_jobs for note in check_lesions(job)):
+        console.print(f"  note: {note}", markup=False, highlight=False)
     recipes = {job.cell.recipe.id: job for job in open_jobs}
     found = estimates(recipes, runs, device, workers)
     for key, job in recipes.items():
@@ -520,9 +520,14 @@ AtlasOption = Annotated[
     str,
     typer.Option(
         "--atlas",
-        help="sri24, which the published preparation used (fetched once and verified); mni152; a stripped image, 0 "
-        "outside the brain; or auto: that of the scans already there, else sri24 if it can be had, else mni152.",
+        help="sri24, the T1 that the published preparation used, or sri24-t2, the T2 beside it (each fetched once and "
+        "verified); mni152; a stripped image, 0 outside the brain; or auto: that of the scans already there, else "
+        "sri24 if it can be had, else mni152.",
     ),
+]
+AtlasModalityOption = Annotated[
+    str,
+    typer.Option("--atlas-modality", help="t1 or t2: what --atlas FILE is, where its name does not say so."),
 ]
 PrepareJobsOption = Annotated[
     int,
@@ -556,12 +561,13 @@ def prepare_ixi(
     out: PreparedOption,
     skull_strip: StripOption = "hd-bet",
     atlas: AtlasOption = "auto",
+    atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of IXI: IXI-T2.tar or its folder, with IXI.xls beside the scans for ages."""
-    _prepare_download("ixi", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
+    _prepare_download("ixi", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("brats21")
@@ -570,12 +576,13 @@ def prepare_brats21(
     out: PreparedOption,
     skull_strip: StripOption = "none",
     atlas: AtlasOption = "auto",
+    atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of BraTS21: the training set's .tar or folder."""
-    _prepare_download("brats21", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
+    _prepare_download("brats21", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
 
 
 @prepare_app.command("mslub")
@@ -584,12 +591,13 @@ def prepare_mslub(
     out: PreparedOption,
     skull_strip: StripOption = "mask-file",
     atlas: AtlasOption = "auto",
+    atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Prepare the download of MSLUB: the folder of the patients."""
-    _prepare_download("mslub", raw, out, skull_strip, atlas, n4_levels, jobs, max_voxels)
+    _prepare_download("mslub", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
 
 
 def _prepare_download(
@@ -597,15 +605,15 @@ def _prepare_download(
     raw: Path,
     out: Path,
     skull_strip: str,
-    atlas: str,
+    atlas: tuple[str, str],
     n4_levels: int,
     jobs: int,
     max_voxels: int | None,
 ) -> None:
-    """Prepare a set, say what happened, and leave with 1 if a scan failed."""
+    """Prepare a set, say what happened, and leave with 1 if a scan failed; `atlas` is the atlas and its modality."""
     from dataclasses import replace
 
-    from ..datasets.atlases import choose_atlas
+    from ..datasets.atlases import choose_atlas, require_modality
     from ..datasets.disk import DATA_SETS
     from ..datasets.prepare import Recipe, atlases_in, prepare_set
     from ..datasets.raw_layouts import find_raw
@@ -619,7 +627,9 @@ def _prepare_download(
     found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
     settings = ScanSettings()
     settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
-    choice = choose_atlas(atlas, atlases_in(out))
+    word, modality = atlas
+    choice = choose_atlas(word, atlases_in(out), modality)
+    require_modality(choice.atlas)
     console = _console()
     for note in choice.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from ..datasets.cohort import Cohort, Data, Role
+from ..datasets.errors import shorten
 from ..methods import Detector
 from ..metrics import dice, l1_error
 from .arithmetic import arithmetic
@@ -47,7 +49,17 @@ from .record_files import (
     write_arrays,
 )
 from .reuse import find_donor, take_over
-from .scoring import Reader, binarise, find_thresholds, lesion_mask, score_healthy, score_lesions, score_of
+from .scoring import (
+    Reader,
+    binarise,
+    find_thresholds,
+    lesion_free_scans,
+    lesion_mask,
+    score_healthy,
+    score_lesions,
+    score_of,
+    scored_scans,
+)
 from .slices import Slab
 from .suite import SuiteRow
 from .training import restore_history, train
@@ -83,6 +95,12 @@ class Job:
     def slab(self) -> Slab:
         """The slices that take part."""
         return Slab.central(self.data.healthy.store.shape[0], self.plan.data.slices)
+
+    def test_scans(self, role: Role) -> tuple[str, ...]:
+        """The scans of a test set that are scored, see `scored_scans`."""
+        splits = self.data.splits
+        whole = splits.healthy_test if role is Role.HEALTHY else splits.lesion[role].test
+        return scored_scans(whole, self.plan.score.test_volumes)
 
     @property
     def fold_seed(self) -> int:
@@ -152,16 +170,29 @@ def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, 
     return list(jobs.values())
 
 
-def check_lesions(job: Job) -> None:
-    """Look at every lesion mask before anything is trained.
+def check_lesions(job: Job) -> tuple[str, ...]:
+    """Look at every lesion mask before anything is trained; sentences about scans without a lesion in view.
 
     Raises:
-        UserError: an unhealthy scan without a lesion voxel in the slices that take part.
+        UserError: an unhealthy scan has no lesion voxel in the slices that take part, and `score.lesion_free` is
+            "refuse"; or no validation or test scan of a set has one.
     """
+    settings = job.plan.score
+    notes = []
     for role, cohort in job.data.lesions.items():
-        part = job.data.splits.lesion[role]
-        for subject in (*part.val, *part.test):
-            lesion_mask(cohort, subject, job.slab)
+        val, test = job.data.splits.lesion[role].val, job.test_scans(role)
+        free = lesion_free_scans(cohort, val, job.slab, settings, "validation")
+        if free:
+            notes.append(f"{_without(cohort, free, val, 'validation', job.slab)}; the threshold's pool keeps them")
+        free = lesion_free_scans(cohort, test, job.slab, settings, "test")
+        if free:
+            notes.append(f"{_without(cohort, free, test, 'test', job.slab)}; score.lesion_free={settings.lesion_free}")
+    return tuple(notes)
+
+
+def _without(cohort: Cohort, free: tuple[str, ...], scans: tuple[str, ...], part: str, slab: Slab) -> str:
+    place = f"without a lesion in slices {slab.start} to {slab.stop - 1}"
+    return f"{cohort.title}: {len(free)} of {len(set(scans))} {part} scans {place}: {shorten(free)}"
 
 
 def run_job(job: Job, runs: Path, device: str, reporter: Reporter) -> RunRecord:
@@ -279,10 +310,9 @@ def _measure_untrained(
     wanted = job.plan.score.untrained_control and job.entry.method.trainable
     if not wanted or record.untrained:
         return
-    reader = replace(
-        _reader(job, detector, device, halving), score=None
-    )  # it has learnt nothing yet, and l1 needs none
-    subjects = job.data.splits.healthy_test
+    # the score has learnt nothing yet, and l1 needs none
+    reader = replace(_reader(job, detector, device, halving), score=None)
+    subjects = job.test_scans(Role.HEALTHY)
     with reporter.bar(f"untrained control {job.cell.label}", len(subjects)) as bar:
         scores = []
         for subject in subjects:
@@ -311,12 +341,13 @@ def _learn(job: Job, detector: Detector, record: RunRecord, device: str, reporte
 
 
 def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter) -> dict[str, ThresholdPair]:
-    """Thresholds of every lesion set, each from its validation volumes alone."""
+    """Thresholds of every lesion set, each from its validation volumes alone, those without a lesion in view too."""
     found = record.thresholds
     for role, cohort in job.data.lesions.items():
         if role.value in found:
             continue
         subjects = job.data.splits.lesion[role].val
+        lesion_free_scans(cohort, subjects, job.slab, job.plan.score, "validation")
         maps, truths = [], []
         with reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
             for subject in subjects:
@@ -343,6 +374,8 @@ def _scores(
     job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, ThresholdPair], reporter: Reporter
 ) -> tuple[VolumeScore, ...]:
     """Scores of every test volume; each is on disk before the next is begun."""
+    for role, cohort in job.data.lesions.items():
+        lesion_free_scans(cohort, job.test_scans(role), job.slab, job.plan.score, "test")
     scores = list(record.scores())
     known = {(score.cohort, score.subject) for score in scores}
     work = list(dict.fromkeys(_test_volumes(job)))
@@ -379,18 +412,33 @@ def _metrics(
     for cohort in (job.data.healthy, *job.data.lesions.values()):
         own = [score for score in tested if score.cohort == cohort.name]
         names = ("l1", "l1_brain") if cohort.role is Role.HEALTHY else ("dice", "dice_exact", "auprc")
-        result |= {f"{cohort.name}/{name}": _mean(getattr(score, name) for score in own) for name in names}
+        result |= {f"{cohort.name}/{name}": _mean_of(own, name) for name in names}
+        result |= {f"{cohort.name}/{name}": float(count) for name, count in _counts(job, cohort, own).items()}
     return result
 
 
-def _test_volumes(job: Job) -> list[tuple[Cohort, str]]:
+def _counts(job: Job, cohort: Cohort, scores: Sequence[VolumeScore]) -> dict[str, int]:
+    """How many scans stand behind a set's numbers, how many its test list has, and how many show no lesion."""
     splits = job.data.splits
-    volumes = [(job.data.healthy, subject) for subject in splits.healthy_test]
-    return volumes + [(cohort, s) for role, cohort in job.data.lesions.items() for s in splits.lesion[role].test]
+    healthy = cohort.role is Role.HEALTHY
+    whole = splits.healthy_test if healthy else splits.lesion[cohort.role].test
+    counts = {"scans_scored": len({score.subject for score in scores}), "scans_in_test": len(set(whole))}
+    return counts if healthy else {**counts, "scans_lesion_free": len({s.subject for s in scores if not s.lesion_ml})}
+
+
+def _test_volumes(job: Job) -> list[tuple[Cohort, str]]:
+    cohorts = (job.data.healthy, *job.data.lesions.values())
+    return [(cohort, subject) for cohort in cohorts for subject in job.test_scans(cohort.role)]
 
 
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
+
+
+def _mean_of(scores: Sequence[VolumeScore], name: str) -> float:
+    """Mean of the scores that there are: a volume without a lesion may have none."""
+    values = [getattr(score, name) for score in scores]
+    return _mean(value for value in values if value is not None)
 
 
 def _draw(job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, ThresholdPair]) -> None:
@@ -402,11 +450,14 @@ def _draw(job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, Thr
 
 
 def figure_samples(job: Job, reader: Reader, thresholds: dict[str, ThresholdPair]) -> list[Sample]:
-    """What figures show: the first test volume of each set, chosen by no score."""
-    splits = job.data.splits
-    chosen = [(cohort, splits.lesion[role].test[0]) for role, cohort in job.data.lesions.items()]
-    chosen.append((job.data.healthy, splits.healthy_test[0]))
+    """What figures show: the first test volume of each set that shows a lesion, chosen by no score."""
+    chosen = [(cohort, _first_with_lesion(job, cohort)) for cohort in job.data.lesions.values()]
+    chosen.append((job.data.healthy, job.test_scans(Role.HEALTHY)[0]))
     return [_sample(job, reader, cohort, subject, thresholds) for cohort, subject in chosen]
+
+
+def _first_with_lesion(job: Job, cohort: Cohort) -> str:
+    return next(s for s in job.test_scans(cohort.role) if lesion_mask(cohort, s, job.slab).any())
 
 
 def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: dict[str, ThresholdPair]) -> Sample:

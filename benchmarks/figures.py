@@ -20,7 +20,6 @@ from ..datasets.cohort import Cohort, Data, Role
 from ..metrics import remove_small_components
 from .drawing import FOUND, TRUE, axes_grid, colour_bar, fill, grey, heat, outline, save
 from .errors import UserError
-from .scoring import VOXEL_ML
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -191,7 +190,7 @@ def _draw_subject(row: Sequence[Axes], cohort: Cohort, subject: str) -> None:
 def _subject_title(cohort: Cohort, subject: str, lesion: Mask | None) -> str:
     person = next(known for known in cohort.store.subjects if known.id == subject)
     age = "" if person.age is None else f"{person.age:.0f} years"
-    load = "" if lesion is None else f"{lesion.sum() * VOXEL_ML:.1f} ml"
+    load = "" if lesion is None else f"{lesion.sum() * cohort.store.voxel_ml:.1f} ml"
     return ", ".join(word for word in (subject, person.site or "", age, load) if word)
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..datasets.preparation import PreparationSettings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _ENGINE_SECTIONS = ("data", "preparation", "train", "score")
 _HEADER = ("name", "summary", "departures")
 #: Read once for all methods, before any of them: a method or a row cannot have numbers of its own here.
-_COMMON = ("preparation", "data.phantom")
+_COMMON = ("preparation", "data.phantom", "score.lesion_free", "score.test_volumes")
 _LONGEST_VALUE = 80
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
@@ -148,6 +148,12 @@ class ScoreSettings(Frozen):
         threshold_steps: halvings of the greedy threshold search.
         batch_size: images a forward pass; does not change the numbers.
         untrained_control: also measure the healthy l1 of the network before training.
+        lesion_free: what becomes of an unhealthy scan without a lesion voxel in the slices that take part. "exclude": a
+            test scan has neither Dice nor AUPRC and is left out of both means. "zero", as the published code has it
+            (see `scoring.score_lesions`). "refuse": nothing is run. Such a validation scan stays in the pool that the
+            threshold is chosen on, unless refused: its false alarms count there as those of any other scan do.
+        test_volumes: how many scans of each test set are scored, the first by hash of their names (see
+            `scoring.scored_scans`); "all" is the whole set.
     """
 
     erosion: int = Field(ge=0)
@@ -156,6 +162,15 @@ class ScoreSettings(Frozen):
     threshold_steps: int = Field(ge=1, le=1000)
     batch_size: int = Field(ge=1, le=100_000)
     untrained_control: bool
+    lesion_free: Literal["exclude", "zero", "refuse"]
+    test_volumes: Literal["all"] | int
+
+    @field_validator("test_volumes", mode="before")
+    @classmethod
+    def _all_or_some(cls, value: object) -> object:
+        if value != "all" and (type(value) is not int or value < 1):
+            raise ValueError(f'score.test_volumes must be "all" or a whole number of at least 1, got {_shown(value)}')
+        return value
 
     @model_validator(mode="after")
     def _centred(self) -> Self:

@@ -11,7 +11,7 @@ import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -43,6 +43,7 @@ class PreparedConfig(_Recorded):
     atlas: str
     atlas_sha256: str | None
     n4_levels: int
+    atlas_modality: str | None = None
 
 
 class CohortConfig(_Recorded):
@@ -149,13 +150,14 @@ class VolumeScore:
         cohort: name of the data set.
         role: "healthy", "tumours" or "ms".
         subject: id of the subject.
-        dice: Dice at the greedy threshold; None for a healthy volume.
-        dice_exact: Dice at the exact optimum of the validation set; None for a healthy volume.
-        auprc: average precision; None for a healthy volume.
+        dice: Dice at the greedy threshold; None for a healthy volume, and for what `note` leaves out of the mean.
+        dice_exact: Dice at the exact optimum of the validation set; None as above.
+        auprc: average precision; None as above.
         l1: mean |x - x_rec| over all voxels.
         l1_brain: the same inside the brain mask.
         lesion_ml: lesion volume in the scored slices, millilitres; None for a healthy volume.
         seconds: time of the reconstruction.
+        note: why a score of an unhealthy volume is missing or 0 by convention: it has no lesion in view.
     """
 
     cohort: str
@@ -168,6 +170,7 @@ class VolumeScore:
     l1_brain: float
     lesion_ml: float | None
     seconds: float
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -231,9 +234,11 @@ def read_lines(path: Path, kind: type[LineT]) -> tuple[LineT, ...]:
     except UnicodeDecodeError as error:
         raise RecordError(f"{path} is damaged: it is no text in UTF-8") from error
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    wanted = [field.name for field in fields(kind)]
+    there = rows.fieldnames or ()
+    wanted = [field.name for field in fields(kind) if field.name in there]
     try:
-        missing = [name for name in wanted if name not in (rows.fieldnames or ())]
+        # A column with a default came with a later version, so an older file may lack it.
+        missing = [one.name for one in fields(kind) if one.name not in there and one.default is MISSING]
         if missing:
             raise RecordError(f"{path} is damaged: it has no column {missing[0]}")
         adapter = TypeAdapter(kind)

@@ -81,10 +81,16 @@ def take_over(record: RunRecord, donor: RunRecord) -> None:
     """Give a record the weights, history and untrained control of another; repeating it after a kill is harmless."""
     write_with(record.best_checkpoint, lambda partial: _link_or_copy(donor.best_checkpoint, partial))
     record.save_history(donor.history())
-    if donor.untrained:
+    if donor.untrained and _same_test_volumes(donor, record):
         record.save_untrained(donor.untrained)
     origin = donor.state.weights_from or donor.folder.name
     record.set_state("training", trained=True, seconds_train=donor.state.seconds_train, weights_from=origin)
+
+
+def _same_test_volumes(donor: RunRecord, record: RunRecord) -> bool:
+    """Whether both score the same healthy test scans, on which the untrained control is measured."""
+    counts = [one.config.content.get("score", {}).get("test_volumes") for one in (donor, record)]
+    return bool(counts[0] == counts[1])
 
 
 def _same_training(config: CellConfig, cell: Cell, wanted: Mapping[str, Any]) -> bool:

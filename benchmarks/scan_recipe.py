@@ -55,4 +55,4 @@ def recipe_for(run: TrainedRun, atlas: str, levels: int | None) -> ScanRecipe:
 
 
 def _known_atlas(known: Provenance) -> KnownAtlas:
-    return KnownAtlas("the run's scans", known.atlas, known.atlas_sha256)
+    return KnownAtlas("the run's scans", known.atlas, known.atlas_sha256, known.atlas_modality)

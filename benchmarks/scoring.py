@@ -6,11 +6,13 @@ components. A method only reconstructs; it never sees a lesion mask.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -26,9 +28,6 @@ from .out_of_memory import Halving
 from .preset import Plan, ScoreSettings
 from .record_files import ThresholdPair, VolumeScore
 from .slices import Slab
-
-#: One voxel of a prepared volume is 2 mm × 2 mm × 2 mm.
-VOXEL_ML = 0.008
 
 
 @dataclass(frozen=True)
@@ -205,19 +204,68 @@ def _checked_map(score: Score, original: np.ndarray, reconstructions: np.ndarray
     return array
 
 
+def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str, ...]:
+    """The scans of a test list that are scored, in the list's order: all, or `count` of them.
+
+    Those are the first by the SHA-256 of their names, whatever the list's order, the fold and the seed. A scan that
+    stands twice in a published list counts as one of them and keeps both its places.
+    """
+    if count == "all":
+        return tuple(scans)
+    first = set(sorted(set(scans), key=lambda scan: hashlib.sha256(scan.encode()).hexdigest())[:count])
+    return tuple(scan for scan in scans if scan in first)
+
+
 def lesion_mask(cohort: Cohort, subject: str, slab: Slab) -> np.ndarray:
-    """The lesions of a volume within the slab, bool [D, H, W].
+    """The lesions of a volume within the slab, bool [D, H, W]; it may hold none."""
+    return np.array(slab.of(cohort.store.lesion_mask(subject)), dtype=bool)
+
+
+def lesion_free_scans(
+    cohort: Cohort, subjects: Sequence[str], slab: Slab, settings: ScoreSettings, part: Literal["validation", "test"]
+) -> tuple[str, ...]:
+    """Those scans of an unhealthy set's validation or test part that have no lesion voxel within the slab.
 
     Raises:
-        UserError: there is no lesion voxel, so that neither Dice nor average precision means anything.
+        UserError: there are some and `score.lesion_free` refuses them; or no scan of the part has a lesion, so that
+            there is nothing to choose a threshold on, or no score.
     """
-    truth = np.array(slab.of(cohort.store.lesion_mask(subject)), dtype=bool)
-    if not truth.any():
+    free = tuple(s for s in dict.fromkeys(subjects) if not lesion_mask(cohort, s, slab).any())
+    if free and settings.lesion_free == "refuse":
+        raise UserError(_refusal(cohort, free, slab))
+    if len(free) == len(set(subjects)):
+        missing = "threshold" if part == "validation" else "score"
+        scored = "" if part == "validation" or settings.test_volumes == "all" else " that are scored"
         raise UserError(
-            f"{cohort.title}, {subject}: no lesion voxel in slices {slab.start} to {slab.stop - 1}, hence no score; "
-            "use more slices (--set data.slices=50) or take the scan out of the split"
+            f"{cohort.title}: none of the {len(free)} {part} scans{scored} has a lesion voxel in {_slices(slab)}, "
+            f"hence no {missing}; {_more_slices(cohort, free)}{_more_scans(scored)}correct the segmentations or take "
+            "the set out of the data"
         )
-    return truth
+    return free
+
+
+def _refusal(cohort: Cohort, free: Sequence[str], slab: Slab) -> str:
+    others = f" and {len(free) - 1} more" if len(free) > 1 else ""
+    return (
+        f"{cohort.title}, {free[0]}{others}: no lesion voxel in {_slices(slab)}, hence no score; "
+        f"{_more_slices(cohort, free)}let score.lesion_free say what becomes of it "
+        "(--set score.lesion_free=exclude) or take it out of the split"
+    )
+
+
+def _slices(slab: Slab) -> str:
+    return f"slices {slab.start} to {slab.stop - 1}"
+
+
+def _more_slices(cohort: Cohort, free: Sequence[str]) -> str:
+    """Advice to use all slices, where that shows a lesion: scans that show one already are not among these."""
+    if not any(cohort.store.lesion_mask(subject).any() for subject in free):
+        return ""
+    return f"use more slices (--set data.slices={cohort.store.shape[0]}), "
+
+
+def _more_scans(scored: str) -> str:
+    return "score more of them (--set score.test_volumes=all), " if scored else ""
 
 
 def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
@@ -238,21 +286,47 @@ def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
 
 
 def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: ThresholdPair) -> VolumeScore:
-    """The detection scores of a volume with lesions, at thresholds found on the validation set."""
+    """The detection scores of an unhealthy volume, at thresholds found on the validation set.
+
+    Without a lesion in view neither Dice nor average precision means anything, and `score.lesion_free` chooses. "zero"
+    is the convention of the published code (Behrendt et al. 2023, commit da14cd0, src/utils/utils_eval.py): its Dice
+    divides by the marked and the lesion voxels, so it is 0 where anything is marked and no number where nothing is; its
+    average precision, by the scikit-learn 1.0.1 that it pins, divides by the lesion voxels and is no number; and its
+    means (nanmean in `_test_end`) leave out what is no number. So no such scan ever counts as 1.
+
+    Raises:
+        UserError: there is no lesion in view and `score.lesion_free` is "refuse".
+    """
     truth = lesion_mask(cohort, subject, reader.slab)
+    if not truth.any() and reader.settings.lesion_free == "refuse":
+        raise UserError(_refusal(cohort, (subject,), reader.slab))
     reading = reader.read(cohort, subject)
+    dices = [
+        _dice(binarise(reading.score_map, threshold, reader.settings), truth, reader.settings)
+        for threshold in (thresholds.greedy, thresholds.exact)
+    ]
     return VolumeScore(
         cohort=cohort.name,
         role=cohort.role.value,
         subject=subject,
-        dice=metrics.dice(binarise(reading.score_map, thresholds.greedy, reader.settings), truth),
-        dice_exact=metrics.dice(binarise(reading.score_map, thresholds.exact, reader.settings), truth),
-        auprc=metrics.average_precision(reading.score_map, truth),
+        dice=dices[0],
+        dice_exact=dices[1],
+        auprc=metrics.average_precision(reading.score_map, truth) if truth.any() else None,
         l1=metrics.l1_error(reading.original, reading.reconstruction),
         l1_brain=metrics.l1_error(reading.original, reading.reconstruction, reading.brain_mask),
-        lesion_ml=float(truth.sum()) * VOXEL_ML,
+        lesion_ml=float(truth.sum()) * cohort.store.voxel_ml,
         seconds=reading.seconds,
+        note=None
+        if truth.any()
+        else f"no lesion in {_slices(reader.slab)} (score.lesion_free={reader.settings.lesion_free})",
     )
+
+
+def _dice(found: np.ndarray, truth: np.ndarray, settings: ScoreSettings) -> float | None:
+    """Dice, or what `score.lesion_free` makes of it where there is no lesion (see `score_lesions`)."""
+    if truth.any():
+        return metrics.dice(found, truth)
+    return 0.0 if settings.lesion_free == "zero" and found.any() else None
 
 
 def binarise(score_map: np.ndarray, threshold: float, settings: ScoreSettings) -> np.ndarray:

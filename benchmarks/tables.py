@@ -89,6 +89,14 @@ _BESIDE = {
     "ms/auprc": Column("ms", "dice_exact", "exact DICE", "%", 100, True),
     "healthy/l1": Column("healthy", "l1_brain", "brain l1", "1e-3", 1000, False),
 }
+#: What the means do with test scans that have no lesion in view, by `score.lesion_free`; no preset's word is "".
+_LESION_FREE = {
+    "exclude": ", left out of DICE and AUPRC (score.lesion_free=exclude)",
+    "zero": ", DICE 0 where anything is marked and else left out, left out of AUPRC, as in the code of Behrendt et al. "
+    "2023 (score.lesion_free=zero)",
+    "refuse": "",
+    "": "",
+}
 _BESIDE_NOTE = (
     "exact DICE: at the exact optimum of the validation set, where the greedy search may be trapped; "
     "brain l1: without the background."
@@ -387,7 +395,8 @@ def collect(
         lines += _lines_of(entry, folds[entry.row.name], columns, bool(controls), figures.get(entry.row.name))
     if elsewhere:
         lines += [_printed_line(line, columns, "elsewhere") for line in reported_elsewhere()]
-    notes = (*gathered.notes, *split_notes, *_data_notes(results, used), *_line_notes(lines), *_score_notes(entries))
+    notes = (*gathered.notes, *split_notes, *_data_notes(results, used), *_scan_notes(used, preset))
+    notes = (*notes, *_line_notes(lines), *_score_notes(entries))
     notes = (*notes, *fixed_notes, *_method_notes(entries), *_preset_notes(preset))
     notes = (*notes, *((_BESIDE_NOTE,) if beside else ()))
     notes = (*notes, *(f"{_MARK} {line.title}: {line.note}." for line in figures.values() if line.note))
@@ -401,7 +410,7 @@ def collect(
         seed=seed,
         columns=columns,
         lines=_ranked(lines, columns),
-        caption=f"Data: {source}; preset: {numbers}; seed: {seed}; {_folds_in_words(used)}.",
+        caption=f"Data: {source}; preset: {numbers}; seed: {seed}; {_part_in_words(preset)}{_folds_in_words(used)}.",
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -455,14 +464,19 @@ def _columns(used: Sequence[FoldResult], data: str, beside: bool) -> tuple[Colum
     titles = {role: f"phantom {title}" if data.startswith("phantom") else title for role, title in _TITLES.items()}
     for result in sorted(used, key=lambda result: result.started):
         for role, (name, title) in result.cohorts.items():
-            hidden = name.startswith("phantom") and "phantom" not in title.lower()
-            titles[role] = f"phantom {title}" if hidden else title
+            titles[role] = _set_title(name, title)
     columns: list[Column] = []
     for column in _PAPER_COLUMNS:
         columns.append(column)
         if beside and column.key in _BESIDE:
             columns.append(_BESIDE[column.key])
     return tuple(replace(column, group=titles[column.role]) for column in columns)
+
+
+def _set_title(name: str, title: str) -> str:
+    """A data set's title, which always says where it is the phantom."""
+    hidden = name.startswith("phantom") and "phantom" not in title.lower()
+    return f"phantom {title}" if hidden else title
 
 
 def _lines_of(
@@ -533,6 +547,28 @@ def _with_ranks(line: Line, ranks: Sequence[Sequence[float]]) -> Line:
 def _folds_in_words(used: Sequence[FoldResult]) -> str:
     total = max((result.folds for result in used), default=0)
     return f"mean ± standard deviation (n − 1) over {_count(total, 'fold')}" if total else "no finished run yet"
+
+
+def _part_in_words(preset: Preset) -> str:
+    """That only a part of each test set is scored, where it is so."""
+    count = preset.sections["score"].get("test_volumes", "all")
+    return "" if count == "all" else f"of each test set {_count(int(count), 'scan')} at most; "
+
+
+def _scan_notes(used: Sequence[FoldResult], preset: Preset) -> Iterator[str]:
+    """How many scans stand behind the numbers, where these are not whole test sets, and which count for nothing."""
+    words = ("scans_scored", "scans_in_test", "scans_lesion_free")
+    found: dict[str, tuple[int, ...]] = {}
+    for result in sorted(used, key=lambda result: result.started):
+        for name, title in result.cohorts.values():
+            found[_set_title(name, title)] = tuple(int(result.metrics.get(f"{name}/{word}", 0)) for word in words)
+    part = [f"{title} {scored} of {whole}" for title, (scored, whole, _) in found.items() if scored < whole]
+    if part:
+        yield f"Scored are the first scans by the SHA-256 of their names (score.test_volumes): {', '.join(part)}."
+    effect = _LESION_FREE[str(preset.sections["score"].get("lesion_free", ""))]
+    for title, (scored, _, free) in found.items():
+        if free:
+            yield f"{title}: {free} of {_count(scored, 'test scan')} without a lesion in the scored slices{effect}."
 
 
 def _data_notes(results: Sequence[FoldResult], used: Sequence[FoldResult]) -> Iterator[str]:

@@ -266,7 +266,7 @@ class _Report:
             note=_note(config),
             params=_params(config),
             points=(*_history(record, start, train), *_final(record, end)),
-            tags={**_tags(config, environment), **_origin(record)},
+            tags={**_tags(config, environment), **_origin(record), **_lesion_free(record)},
             texts={"preset.json": _preset_text(config)},
             files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
             start=start,
@@ -339,6 +339,12 @@ def _origin(record: RunRecord) -> dict[str, str]:
     """Whose training these weights come from, where they were taken over."""
     origin = record.state.weights_from
     return {"weights_from": origin} if origin else {}
+
+
+def _lesion_free(record: RunRecord) -> dict[str, str]:
+    """The test scans that have no lesion in view, by name, where there are any."""
+    names = [f"{score.cohort}: {score.subject}" for score in record.scores() if score.note]
+    return {"lesion_free": "; ".join(names)[:_TAG_LENGTH]} if names else {}
 
 
 def _phantom(config: CellConfig) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.atlases import MNI152
+from ..datasets.atlases import MNI152, MODALITIES
 from ..datasets.cohort import Provenance, Role
 from ..datasets.preparation import PreparationSettings
 from ..methods import Detector, methods
@@ -84,9 +84,8 @@ class TrainedRun:
     def provenance(self) -> Provenance | None:
         """How its healthy scans were brought to where they lie; None where the record does not say."""
         if self.is_phantom:
-            return Provenance(
-                MNI152, None, n4_levels=0
-            )  # its brains are grown in the atlas, each with its scanner's bias
+            # Its brains are grown in the atlas, each with its scanner's bias.
+            return Provenance(MNI152, None, n4_levels=0, atlas_modality=MODALITIES[MNI152])
         prepared = self._healthy.prepared
         return None if prepared is None else Provenance(**prepared.model_dump())
 

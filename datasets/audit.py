@@ -33,7 +33,6 @@ def audit(
     person_of: Mapping[Role, PersonOf],
     *,
     present: Mapping[Role, AbstractSet[str]] | None = None,
-    lesion_free: Mapping[Role, AbstractSet[str]] | None = None,
 ) -> tuple[Finding, ...]:
     """Everything that is wrong with a split.
 
@@ -41,10 +40,9 @@ def audit(
         splits: the split; parts may hold a scan twice.
         person_of: for each role, the person a scan shows; a role that is not given has one scan a person.
         present: for each role, the scans whose files are there; None leaves missing files unchecked.
-        lesion_free: for each role, the scans whose lesion mask holds no lesion.
 
     Returns:
-        Findings in a fixed order: leaks, duplicates, overlapping validation sets, missing files, empty lesion masks.
+        Findings in a fixed order: leaks, duplicates, overlapping validation sets, missing files.
     """
     parts = tuple(_parts(splits))
     leaks = [finding for a, b in _must_be_disjoint(parts) for finding in _leaks(a, b, person_of.get(a.role, str))]
@@ -52,8 +50,6 @@ def audit(
     if present is not None:
         absent = {role: _listed(parts, role) - present.get(role, frozenset()) for role in Role}
         findings += _within(parts, Problem.MISSING_FILE, absent)
-    if lesion_free is not None:
-        findings += _within(parts, Problem.EMPTY_LESION_MASK, lesion_free)
     return tuple(findings)
 
 

@@ -109,7 +109,7 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.FEW_VALUES: "the image holds few distinct values",
         Kind.UNLIKE: "grey values unlike the set's (median between the 1st and 99th percentile); is it a T2",
         Kind.NO_LESION: "the segmentation marks nothing; correct it or take the scan out",
-        Kind.LESION_OUT_OF_VIEW: "no lesion lies within the field of view; correct it or take the scan out",
+        Kind.LESION_OUT_OF_VIEW: "no lesion lies within the field of view; a run does as score.lesion_free says",
         Kind.LESION_OUTSIDE: "lesion voxels outside the brain mask, which no method can find (share)",
         Kind.LABEL_FRACTIONS: "segmentations with fractions, as a linear warp leaves them (largest label)",
         Kind.DUPLICATE: "the same voxels under two names; keep one",
@@ -319,7 +319,7 @@ def _lesion_rules(facts: ScanFacts, lesions: LesionFacts, limits: Limits) -> Ite
         yield Kind.NO_LESION, _ERROR, ""
         return  # the rest would say the same again
     if not lesions.kept_ml:
-        yield Kind.LESION_OUT_OF_VIEW, _ERROR, f"{lesions.ml:.2f} ml in all"
+        yield Kind.LESION_OUT_OF_VIEW, _REMARK, f"{lesions.ml:.2f} ml in all"
     remark, error = limits.lesion_outside
     if lesions.outside_share > remark:
         severity = _ERROR if lesions.outside_share > error else _REMARK

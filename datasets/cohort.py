@@ -47,14 +47,16 @@ class Provenance:
     """How the scans of a cohort were brought to where they lie, so that a new scan can be brought there, too.
 
     Attributes:
-        atlas: name of the atlas they were registered to, "mni152" or "sri24", or the name of its file.
+        atlas: name of the atlas they were registered to, "mni152", "sri24" or "sri24-t2", or the name of its file.
         atlas_sha256: what it was; None for whatever bears the name.
         n4_levels: resolutions of the bias field that was divided out; 0 where it was left in.
+        atlas_modality: what kind of image it was, "t1" or "t2"; None where that is not known.
     """
 
     atlas: str
     atlas_sha256: str | None
     n4_levels: int
+    atlas_modality: str | None = None
 
 
 @dataclass(frozen=True)

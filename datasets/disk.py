@@ -85,7 +85,6 @@ def load_disk(
         subjects = [sets[role].subject(scan, ages) for scan in scans_of(split, role)]
         cohort = _cohort(cache, sets[role], subjects, settings, jobs=jobs, progress=progress)
         cohorts[role] = replace(cohort, provenance=_provenance(directory, sets[role], cohort.store))
-    _refuse_lesion_free(sets, split, cohorts)
     healthy = cohorts.pop(Role.HEALTHY)
     title = ", ".join(cohort.title for cohort in (healthy, *cohorts.values()))
     return Data(_data_name(directory, sets), title, healthy, cohorts, split)
@@ -308,24 +307,6 @@ def _refuse_missing(directory: Path, sets: Mapping[Role, FoundSet], split: Split
         f"{directory} lacks files of scans that stand in {', '.join(dict.fromkeys(one.part_a for one in missing))}: "
         f"{shorten(paths)}; add them, or take these scans out (of {SPLITS_FOLDER}/*.csv, and their t2)"
     )
-
-
-def _refuse_lesion_free(sets: Mapping[Role, FoundSet], split: Splits, cohorts: Mapping[Role, Cohort]) -> None:
-    """Dice and AUPRC are undefined without a lesion, so such a scan is an error rather than a zero or a gap."""
-    free = {role: _lesion_free(cohorts[role].store) for role in split.lesion}
-    findings = audit(split, {}, lesion_free=free)
-    empty = [finding for finding in findings if finding.kind is Problem.EMPTY_LESION_MASK]
-    if not empty:
-        return
-    paths = tuple(str(sets[role].files[SEGMENTATION][scan]) for role, scans in free.items() for scan in sorted(scans))
-    raise DataError(
-        f"no lesion is marked within the field of view, in scans of {', '.join(one.part_a for one in empty)}: "
-        f"{shorten(paths)}; correct these files or take the scans out"
-    )
-
-
-def _lesion_free(store: VolumeStore) -> frozenset[str]:
-    return frozenset(scan for scan in store.ids if not store.lesion_mask(scan).any())
 
 
 # ---------------------------------------------------------------------------------------------------- its scans

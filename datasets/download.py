@@ -26,13 +26,13 @@ def own_cache(name: str) -> Path:
 
 
 def download(
-    url: str, sha256: str, path: Path, check: Callable[[bytes], None], remedy: str, *, timeout: float = TIMEOUT
+    url: str, sha256: str | None, path: Path, check: Callable[[bytes], None], remedy: str, *, timeout: float = TIMEOUT
 ) -> None:
     """Have a file at a path: it stays if its hash is right, otherwise it is fetched whole or not at all.
 
     Args:
         url: where it is.
-        sha256: what it must be.
+        sha256: what it must be; None where only `check` can tell.
         path: where it is kept; its folder is made.
         check: raises DataError, saying why, for content that is not what was meant.
         remedy: what the user can do about a network that fails.
@@ -49,11 +49,23 @@ def download(
         pooch.HTTPDownloader(timeout=timeout)(url, output, None)
         check(Path(output).read_bytes())  # before pooch does: our sentence, not its
 
+    known = None if sha256 is None else f"sha256:{sha256}"
+    if known is None:
+        _drop_unless(check, path)
     try:
         with _quiet(pooch.get_logger()):
-            pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=path.parent, downloader=fetch)
+            pooch.retrieve(url, known, fname=path.name, path=path.parent, downloader=fetch)
     except RequestException as error:  # an OSError too, so it must not pass as one
         raise DataError(f"{url} cannot be fetched: {_what_happened(url, error, timeout)}; {remedy}") from error
+
+
+def _drop_unless(check: Callable[[bytes], None], path: Path) -> None:
+    """Remove a file that is not what was meant, as pooch does where it knows the hash."""
+    try:
+        if path.is_file():
+            check(path.read_bytes())
+    except DataError:
+        path.unlink()
 
 
 def reason(error: OSError) -> str:

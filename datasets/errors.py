@@ -20,7 +20,6 @@ class Problem(StrEnum):
     DUPLICATE_ROWS = "duplicate-rows"
     VALIDATION_OVERLAP = "validation-overlap"
     MISSING_FILE = "missing-file"
-    EMPTY_LESION_MASK = "empty-lesion-mask"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ages import add_ages
-from .atlases import KnownAtlas
+from .atlases import MODALITIES, KnownAtlas
 from .atomic import locked, read_json, remove_partials, replacing, write_json
 from .cohort import Provenance
 from .errors import DataError, shorten
@@ -60,6 +60,7 @@ _FRACTION = 0.01  # what a stored label may be off a whole number
 _LIBRARIES = ("SimpleITK", "nibabel", "numpy", "scipy", "uadbench")
 OUTLIER = 3.5  # modified z-score, as Iglewicz and Hoaglin advise
 _FEWEST_TO_COMPARE = 5
+_ATLAS_FILE, _ATLAS_MODALITY = _TOLD_LATER = "atlas_file", "atlas_modality"
 _SMALLEST_SPREAD = 0.005  # of either figure: what alike scans differ by
 
 
@@ -93,6 +94,8 @@ class Recipe:
                     "metric": "Mattes mutual information",
                     "atlas": self.atlas.name,
                     "atlas_sha256": self.atlas.sha256,
+                    _ATLAS_FILE: self.atlas.file,
+                    _ATLAS_MODALITY: self.atlas.modality,
                     **{
                         name: list(value) if isinstance(value, tuple) else value for name, value in registration.items()
                     },
@@ -309,15 +312,21 @@ def provenance_of(out: Path, info: DataSetInfo, images: Mapping[str, str]) -> Pr
         row_provenance(rows[scan]) if scan in rows and _result_sha256(rows[scan]) == digest else None
         for scan, digest in images.items()
     }
+    ways = _told(ways)
     return ways.pop() if len(ways) == 1 else None
+
+
+def _told(ways: set[Provenance | None]) -> set[Provenance | None]:
+    """Ways without those that differ from another only in not saying the atlas's modality: older rows do not."""
+    return ways - {replace(way, atlas_modality=None) for way in ways if way is not None and way.atlas_modality}
 
 
 def atlases_in(out: Path) -> tuple[KnownAtlas, ...]:
     """The atlases to which the scans of a data directory were brought; one, unless somebody mixed them."""
     rows = [read_json(path) for path in (out / ROWS).glob("*/*.json") if path.name != SET_FILE]
-    ways = {row_provenance(row) for row in rows if row is not None}
-    found = {(way.atlas, way.atlas_sha256) for way in ways if way is not None}
-    return tuple(KnownAtlas(f"the scans in {out}", name, digest) for name, digest in sorted(found))
+    ways = _told({row_provenance(row) for row in rows if row is not None})
+    found = {(way.atlas, way.atlas_sha256 or "", way.atlas_modality or "") for way in ways if way is not None}
+    return tuple(KnownAtlas(f"the scans in {out}", name, sha, kind or None) for name, sha, kind in sorted(found))
 
 
 def row_provenance(row: Mapping[str, Any]) -> Provenance | None:
@@ -325,7 +334,9 @@ def row_provenance(row: Mapping[str, Any]) -> Provenance | None:
     try:
         steps = {step["step"]: step for step in row["recipe"]["steps"]}
         register, bias = steps[_REGISTER], steps[_BIAS]
-        return Provenance(str(register["atlas"]), str(register["atlas_sha256"]), len(bias["iterations"]))
+        name, modality = str(register["atlas"]), register.get(_ATLAS_MODALITY)
+        modality = MODALITIES.get(name) if modality is None else str(modality)
+        return Provenance(name, str(register["atlas_sha256"]), len(bias["iterations"]), modality)
     except (KeyError, TypeError):
         return None
 
@@ -404,7 +415,7 @@ class _Job:
     def is_current(self, scan: RawScan) -> bool:
         """Whether this scan was prepared from these sources by this recipe and its files are still there."""
         row = read_json(self.row_path(scan.id))
-        if row is None or row.get("recipe") != self.recipe.content():
+        if row is None or not _is_same_recipe(row.get("recipe"), self.recipe.content()):
             return False
         paths = self.results(scan.id)
         written = row.get("results", {})
@@ -436,6 +447,17 @@ class _Job:
         known = {scan.id for scan in raw.scans} | set(raw.incomplete)
         count = len(set(self.rows()) - known)
         return (f"{count} scans of an earlier download lie in {self.out / self.info.folder}, too",) if count else ()
+
+
+def _is_same_recipe(found: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether a row was made so; one of an older version names neither file nor modality of its atlas."""
+    try:
+        older = [{key: value for key, value in step.items() if key not in _TOLD_LATER} for step in wanted["steps"]]
+        pairs = zip(found["steps"], wanted["steps"], older, strict=True)
+        same = all(step in (now, before) for step, now, before in pairs)
+        return same and {**found, "steps": None} == {**wanted, "steps": None}
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _is_same(file: RawFile, source: Mapping[str, Any], scratch: Path) -> bool:

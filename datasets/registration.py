@@ -50,6 +50,8 @@ class Atlas:
         mask: its brain, bool [Z, Y, X].
         grid: where it lies.
         sha256: hash of what it was read from.
+        file: name of the file that its image is.
+        modality: what kind of image that is, "t1" or "t2"; None where nobody said.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Atlas:
     mask: NDArray[np.bool_]
     grid: Grid
     sha256: str
+    file: str = ""
+    modality: str | None = None
 
 
 @dataclass(frozen=True)

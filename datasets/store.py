@@ -122,6 +122,30 @@ class VolumeStore:
             )
         return store
 
+    @property
+    def voxel_mm(self) -> float:
+        """Edge of a voxel, mm: scans have 1 mm, and the preparation in the manifest says by how much it coarsened them.
+
+        Raises:
+            DataError: the manifest names no preparation.
+        """
+        try:
+            return float(self.manifest["recipe"]["manifest"]["preparation"]["factor"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{self.folder / MANIFEST} does not say how large a voxel is; delete {self.folder} and prepare the "
+                "data again"
+            ) from error
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, millilitres.
+
+        Raises:
+            DataError: as `voxel_mm`.
+        """
+        return self.voxel_mm**3 / 1000
+
     def volume(self, subject: str) -> NDArray[np.float32]:
         """Intensities of a subject in [0, 1], float32 [D, H, W], read-only.
 

@@ -54,7 +54,7 @@ def make_tiny_data(folder: Path, name: str = "tiny") -> Data:
             folder / role.value,
             subjects,
             partial(tiny_brain, role),
-            {"what": "tiny test brains"},
+            {"what": "tiny test brains", "preparation": {"factor": 2}},
             has_lesions=role is not Role.HEALTHY,
             jobs=1,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -63,6 +64,8 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "threshold_steps": 10,
         "batch_size": 64,
         "untrained_control": True,
+        "lesion_free": "exclude",
+        "test_volumes": "all",
     },
 }
 
@@ -164,6 +167,18 @@ def fill(record: RunRecord, entry: SuiteRow, fold: int, metrics: dict[str, float
     if entry.method.trainable:
         default |= {"val_loss": 0.5, "seconds_train": 30.0, "phantom-healthy/l1_untrained": 0.3}
     record.save_metrics(default if metrics is None else metrics)
+
+
+@pytest.fixture(scope="session")
+def write_scan() -> Callable[[Path, str, dict[str, np.ndarray]], None]:
+    """Writes the files of a scan of a data directory, `{"t2": array, …}`, into the folder of its set."""
+
+    def write(folder: Path, name: str, parts: dict[str, np.ndarray]) -> None:
+        for part, array in parts.items():
+            (folder / part).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), folder / part / f"{name}.nii.gz")
+
+    return write
 
 
 @pytest.fixture

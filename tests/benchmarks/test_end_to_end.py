@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
@@ -19,14 +18,8 @@ BENCH = Path(sys.executable).with_name("bench")
 TINY = Path(__file__).parents[1] / "tiny.toml"
 
 
-def write_scan(folder: Path, name: str, parts: dict[str, np.ndarray]) -> None:
-    for part, array in parts.items():
-        (folder / part).mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), folder / part / f"{name}.nii.gz")
-
-
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, write_scan: Callable[..., None]) -> Path:
     """A directory `clinic` with ten healthy and four MS scans, and no tumour set."""
     root = tmp_path_factory.mktemp("user")
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ import torch
 from sklearn.metrics import average_precision_score, f1_score
 
 from uadbench.benchmarks.checkpoint import save_weights
-from uadbench.benchmarks.engine import Job, check_lesions, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine import Job, jobs_for, reader_of, run_job
 from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.preset import Preset, load_preset
 from uadbench.benchmarks.progress import SilentReporter
@@ -184,18 +184,6 @@ def test_the_unet_of_table_2_is_the_cell_of_pddpm_s16(tiny_data: Data, tiny_pres
     assert len(jobs) == 12  # 10 + 4 rows, of which U-Net and U-Net + Att. + MAE are rows of Table 1 already
     assert job_of("unet", tiny_data, tiny_preset).cell.id == job_of("pddpm-s16", tiny_data, tiny_preset).cell.id
     assert job_of("unet-att-mae", tiny_data, tiny_preset).cell.id == job_of("maediff", tiny_data, tiny_preset).cell.id
-
-
-def test_an_unhealthy_volume_without_lesion_stops_before_training(tiny_data: Data) -> None:
-    """The tiny lesions end at slice 4 of 6; one central slice pair holds them, the empty slab is asked for by shape."""
-    preset = load_preset(str(TESTS / "tiny.toml"))
-    job = job_of("maediff", tiny_data, preset)
-    check_lesions(job)
-    from uadbench.benchmarks.slices import Slab
-
-    cohort = tiny_data.lesions[Role.MS]
-    with pytest.raises(UserError, match=r"no lesion voxel in slices 0 to 0"):
-        lesion_mask(cohort, cohort.store.ids[0], Slab(0, 1))
 
 
 def test_an_unknown_fold_is_one_sentence(tiny_data: Data, tiny_preset: Preset) -> None:

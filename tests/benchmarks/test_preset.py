@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,28 @@ def test_the_presets_are_a_ladder() -> None:
         assert demo.sections["score"][number] == paper.sections["score"][number]
     assert 12 <= demo.sections["data"]["slices"] <= 16
     assert demo.departures
+
+
+def test_quick_keeps_its_promise_of_a_quarter_of_an_hour() -> None:
+    """MAEDiff on IXI, BraTS21 and MSLUB: 358 training scans, 100 + 10 validation scans, 158, 1151 and 20 test scans.
+
+    A forward pass of an image has 200.1 GFLOP (protocol); a scan has 50 slices of 16 patches, and 1439 scans were
+    counted with 235 PFLOP. A training step is three passes, and one more where activations are recomputed.
+    """
+    quick, paper = (load_preset(name).sections for name in ("quick", "paper"))
+    passes = 3 + load_preset("quick").override["maediff"]["train"]["checkpoint_activations"]
+
+    def hours(score: dict[str, Any], train: dict[str, Any]) -> float:
+        wanted = [158, 1151, 20]
+        tested = wanted if score["test_volumes"] == "all" else [min(score["test_volumes"], count) for count in wanted]
+        scans = 110 + sum(tested) + tested[0] * score["untrained_control"]
+        images = train["epochs"] * (358 // train["batch_size"]) * train["batch_size"]
+        return (scans * 235e15 / 1439 + passes * images * 200.1e9) / 100e12 / 3600
+
+    assert hours(quick["score"], quick["train"]) == pytest.approx(0.25, abs=0.01)
+    assert hours({**quick["score"], "test_volumes": "all"}, quick["train"]) > 0.8
+    assert any("score.test_volumes is 50" in departure for departure in load_preset("quick").departures)
+    assert {paper["score"][key] for key in ("test_volumes", "lesion_free")} == {"all", "exclude"}
 
 
 def test_the_demo_names_its_t_test_if_it_departs() -> None:
@@ -236,8 +259,8 @@ def test_a_preparation_is_kept_as_it_is_written_because_ids_are_hashes_of_it() -
     def recipe(*changes: str) -> str:
         return Recipe.of(entry.method, plan_for(load_preset(TINY, changes), entry.method, entry.row), 0).id
 
-    # Both as they were before the section had a model.
-    assert recipe() == "41bd4e3764c1"
+    # As the numbers of tests/tiny.toml stand there; a conversion of one of them would be another id.
+    assert recipe() == "3e6d9a4e9e4f"
     assert recipe("preparation.lower_percentile=1") != recipe()
 
 

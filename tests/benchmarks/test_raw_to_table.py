@@ -32,7 +32,7 @@ HASTY = ScanSettings(
     bias=BiasSettings(shrink=8, iterations=(5, 5)),
 )
 
-ATLAS = ("--atlas", "atlas.nii.gz")
+ATLAS = ("--atlas", "atlas_t1.nii.gz")
 METHODS = ("--method", "thresh", "--method", "ae", "--folds", "0")
 SHORT = ("--set", "train.epochs=2", "--set", "train.validate_every=1", "--set", "data.slices=8")
 
@@ -62,7 +62,7 @@ def test_three_downloads_become_a_table(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(registration, "LEAST_DICE", 0.8)  # a single climb ends millimetres off, which is an error
     subprocess.run([sys.executable, str(SCRIPT), "raw"], check=True, capture_output=True)
 
-    write_atlas(Path("atlas.nii.gz"))
+    write_atlas(Path("atlas_t1.nii.gz"))
 
     said = bench("prepare", "ixi", "raw/IXI-T2.tar", "--out", "data", "--skull-strip", "none", *ATLAS)
     assert "6 prepared, 0 were prepared already, 0 failed" in said
@@ -97,5 +97,5 @@ def test_three_downloads_become_a_table(tmp_path: Path, monkeypatch: pytest.Monk
         app, ["predict", "data/Test/MSLUB/t2/patient01_t2.nii.gz", "--run", "ae", "--out", "maps"]
     )
     assert result.exit_code == 2
-    digest = hashlib.sha256(Path("atlas.nii.gz").read_bytes()).hexdigest()
-    assert f"atlas.nii.gz (sha256 {digest[:12]}" in result.output
+    digest = hashlib.sha256(Path("atlas_t1.nii.gz").read_bytes()).hexdigest()
+    assert f"atlas_t1.nii.gz (T1, sha256 {digest[:12]}" in result.output

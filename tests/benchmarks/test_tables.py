@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from uadbench.benchmarks import tables
 from uadbench.benchmarks.errors import UserError
 from uadbench.benchmarks.preset import Preset, load_preset
 from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.record import all_records
 from uadbench.benchmarks.suite import Suite, SuiteRow
 from uadbench.benchmarks.tables import (
     Gathered,
@@ -326,6 +328,49 @@ def test_caption_and_notes_name_the_conditions(bench: Bench) -> None:
         "Data: phantom (demo); preset: demo; seed: 0; mean ± standard deviation (n − 1) over 5 folds."
     )
     assert "Preset demo departs from the paper: t_test 250 instead of 500; a slab." in table.notes
+
+
+def counts(scored: int, whole: int, free: int = 0) -> dict[str, float]:
+    words = {"scans_scored": scored, "scans_in_test": whole, "scans_lesion_free": free}
+    return {f"phantom-tumours/{word}": float(number) for word, number in words.items()}
+
+
+@pytest.mark.parametrize(
+    ("choice", "effect"),
+    [
+        ("exclude", "left out of DICE and AUPRC (score.lesion_free=exclude)."),
+        ("zero", "DICE 0 where anything is marked and else left out, left out of AUPRC"),
+    ],
+)
+def test_scans_without_a_lesion_are_counted_in_a_note(choice: str, effect: str, bench: Bench) -> None:
+    bench.run(1, 0, {**words(0.03, 0.3), **counts(12, 12)})
+    assert not any("without a lesion" in note for note in bench.table().notes)
+    bench.run(1, 0, {**words(0.03, 0.3), **counts(12, 12, 2)})
+    sections = {**bench.preset.sections, "score": {**bench.preset.sections["score"], "lesion_free": choice}}
+    table = bench.table()
+    assert any(
+        note.startswith("phantom tumours: 2 of 12 test scans without a lesion in the scored") for note in table.notes
+    )
+    (note,) = tables._scan_notes(
+        [FoldResult.of_record(record) for record in all_records(bench.runs)],
+        bench.preset.model_copy(update={"sections": sections}),
+    )
+    assert effect in note
+
+
+def test_a_part_of_the_test_sets_is_told_in_caption_and_note(bench: Bench) -> None:
+    sections = {**bench.preset.sections, "score": {**bench.preset.sections["score"], "test_volumes": 5}}
+    bench.preset = bench.preset.model_copy(update={"sections": sections})
+    assert "; of each test set 5 scans at most; " in bench.table().caption
+    notes = list(tables._scan_notes([result_of(counts(5, 12))], bench.preset))
+    assert notes == [
+        "Scored are the first scans by the SHA-256 of their names (score.test_volumes): phantom tumours 5 of 12."
+    ]
+
+
+def result_of(metrics: dict[str, float]) -> FoldResult:
+    cohorts = {"tumours": ("phantom-tumours", "tumours")}
+    return FoldResult("c", "r", "phantom", "phantom", "own", "f", 0, 5, "2025", cohorts, metrics)
 
 
 def test_the_protocols_extra_columns_stand_beside(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -93,6 +94,19 @@ def test_a_fold_is_a_child_with_all_its_numbers(
         "reconstruction.png",
     }
     assert "t_test 250" in parent.data.tags["mlflow.note.content"]
+
+
+def test_scans_without_a_lesion_are_a_tag_and_the_choices_parameters(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    record = fake_record(tmp_path, entry, 3, data="free")
+    without = replace(record.scores()[1], subject="t2", dice=None, dice_exact=None, auprc=None, note="no lesion")
+    record.save_scores((*record.scores(), without))
+    record.finish(60.0)
+    assert sync_record(record, mlflow_uri)
+    (child,) = runs_of(mlflow_uri, "free", kind="fold")
+    assert child.data.tags["lesion_free"] == "phantom-tumours: t2"
+    assert (child.data.params["score.lesion_free"], child.data.params["score.test_volumes"]) == ("exclude", "all")
 
 
 def test_the_parent_carries_mean_and_standard_deviation(

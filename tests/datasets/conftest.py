@@ -162,7 +162,7 @@ def forget_orientation() -> Callable[[Path], None]:
 def atlas_file(tmp_path_factory, head, oriented, grid_points) -> Path:
     shape, affine = oriented("LAS", (4, 4, 4))
     points = grid_points(shape, affine)
-    path = tmp_path_factory.mktemp("atlas") / "synthetic.nii.gz"
+    path = tmp_path_factory.mktemp("atlas") / "synthetic_t1.nii.gz"
     brain = np.where(head.brain(points), head.sample(points, "t1", skull=False), 0)
     _save_raw(path, brain.astype(np.float32), affine)
     return path

@@ -17,15 +17,21 @@ import pytest
 from uadbench.datasets import atlases
 from uadbench.datasets.atlases import (
     SRI24_SHA256,
+    SRI24_T2_GIT_ID,
+    SRI24_T2_URL,
     SRI24_URL,
     KnownAtlas,
     choose_atlas,
     fetch_sri24,
+    fetch_sri24_t2,
+    git_id_of,
     load_atlas,
     load_mni152,
+    modality_in,
     read_atlas,
 )
 from uadbench.datasets.errors import DataError
+from uadbench.datasets.published_splits import COMMIT
 
 
 class Shelf:
@@ -211,3 +217,90 @@ def test_the_real_sri24_reads_as_an_atlas(shared_data):
     atlas = read_atlas(shared_data / "real" / "sri24" / "sri24_t1_stripped.nii.gz")
     assert atlas.grid.shape == (155, 240, 240)
     assert 1300 < atlas.mask.sum() * atlas.grid.voxel_ml < 1600
+
+
+# ------------------------------------------------------------------------------------------------------ T1 or T2
+
+
+def fetch_t2(shelf: Shelf, cache: Path) -> Path:
+    return fetch_sri24_t2(shelf.url, git_id_of(shelf.content), cache, timeout=0.5)
+
+
+def test_the_id_of_a_file_is_gits_own(tmp_path):
+    """`git hash-object` of an empty file and of "hello", as Git's book prints them."""
+    assert git_id_of(b"") == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+    assert git_id_of(b"test content\n") == "d670460b4b4aece5915caf5c68d12f560a9fe3e4"
+
+
+def test_the_t2_arrives_verified_and_is_kept(shelf, tmp_path):
+    path = fetch_t2(shelf, tmp_path / "cache")
+    assert path.read_bytes() == shelf.content
+    assert fetch_t2(shelf, tmp_path / "cache") == path
+    assert shelf.asked == 1
+    path.write_bytes(b"half a file")
+    assert fetch_t2(shelf, tmp_path / "cache").read_bytes() == shelf.content
+    assert [one.name for one in (tmp_path / "cache").iterdir()] == [path.name]
+
+
+def test_another_t2_is_refused_with_both_ids(shelf, tmp_path):
+    with pytest.raises(DataError) as caught:
+        fetch_sri24_t2(shelf.url, cache=tmp_path)
+    for words in (SRI24_T2_GIT_ID, git_id_of(shelf.content), "--atlas FILE --atlas-modality t2"):
+        assert words in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_address_of_the_t2_is_the_publications_commit():
+    assert SRI24_T2_URL.split("/")[3:5] == ["FinnBehrendt", "patched-Diffusion-Models-UAD"]
+    commit = SRI24_T2_URL.split("/")[5]
+    assert len(commit) == 40 and commit.startswith(COMMIT)
+    assert SRI24_T2_URL.endswith("sri_atlas/templates/T2_brain.nii")
+    assert len(SRI24_T2_GIT_ID) == 40 and int(SRI24_T2_GIT_ID, 16)
+
+
+def test_sri24_is_the_t1_and_sri24_t2_the_t2(from_shelf, tmp_path, monkeypatch):
+    monkeypatch.setattr(atlases, "fetch_sri24_t2", lambda: fetch_t2(from_shelf, tmp_path / "t2"))
+    named = {name: load_atlas(name) for name in ("mni152", "sri24", "sri24-t2")}
+    assert [(atlas.name, atlas.modality) for atlas in named.values()] == [
+        ("mni152", "t1"),
+        ("sri24", "t1"),
+        ("sri24-t2", "t2"),
+    ]
+    assert (named["sri24"].file, named["sri24-t2"].file) == ("sri24_t1_stripped.nii", "sri24_t2_stripped.nii")
+    with pytest.raises(DataError, match="--atlas-modality t2: sri24 is a T1; leave it out, or name a T2 by --atlas"):
+        load_atlas("sri24", "t2")
+    t1 = KnownAtlas("the scans in DIR", "sri24", "0" * 64, "t1")
+    assert "lie in another atlas, sri24 " in choose_atlas("sri24-t2", [t1]).notes[0]
+    known = KnownAtlas("the scans in DIR", "sri24-t2", named["sri24-t2"].sha256, "t2")
+    assert choose_atlas("auto", [known]).atlas.modality == "t2"
+
+
+@pytest.mark.parametrize(
+    ("name", "modality"),
+    [
+        ("sri24_t1_stripped.nii.gz", "t1"),
+        ("T2_brain.nii", "t2"),
+        ("MNI152-T2w.nii.gz", "t2"),
+        ("atlas.nii", None),
+        ("t1_to_t2.nii", None),
+        ("at1las.nii", None),
+        ("patient12_t12.nii", None),
+    ],
+)
+def test_a_files_name_may_say_its_modality(name, modality):
+    assert modality_in(name) == modality
+
+
+def test_a_file_by_path_is_what_the_user_says(brain_file, tmp_path):
+    path = tmp_path / "T1_brain.nii"
+    path.write_bytes(brain_file)
+    assert load_atlas(str(path)).modality == "t1"
+    assert load_atlas(str(path), "t2").modality == "t2"
+    known = KnownAtlas("the scans in DIR", path.name, hashlib.sha256(brain_file).hexdigest(), "t1")
+    assert choose_atlas(str(path), [known]).notes == ()
+    plain = path.rename(tmp_path / "plain.nii")
+    assert load_atlas(str(plain)).modality is None
+    assert choose_atlas(str(plain), [known]).atlas.modality == "t1", "said once, it need not be said again"
+    path = plain.rename(path)
+    (note,) = choose_atlas(str(path), [known], "t2").notes
+    assert "lie in another atlas, T1_brain.nii (T1, sha256 " in note and "than T1_brain.nii (T2, sha256 " in note

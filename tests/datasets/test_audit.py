@@ -56,13 +56,12 @@ def test_training_on_another_folds_validation_is_no_leak():
     assert audit(splits(folds=folds), PEOPLE) == ()
 
 
-def test_missing_files_and_empty_lesion_masks():
+def test_missing_files():
     split = splits(lesion={Role.MS: Part(("p",), ("q", "r"))})
     present = {Role.HEALTHY: frozenset("abcdefg"), Role.MS: frozenset("pr")}
-    assert audit(split, PEOPLE, present=present, lesion_free={Role.MS: frozenset("r")}) == (
+    assert audit(split, PEOPLE, present=present) == (
         Finding(Problem.MISSING_FILE, "test", None, None, ("h",)),
         Finding(Problem.MISSING_FILE, "ms test", None, None, ("q",)),
-        Finding(Problem.EMPTY_LESION_MASK, "ms test", None, None, ("r",)),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -409,12 +410,46 @@ def test_the_atlas_of_a_directory_is_kept(copies, bench, tmp_path, atlas_file):
     assert bench("mslub", raw, out)[0] == 0
     code, output = bench("mslub", raw, out, "--atlas", "auto")
     assert code == 2
-    assert f"lie in the atlas {atlas_file.name} (sha256" in " ".join(output.split())
+    assert f"lie in the atlas {atlas_file.name} (T1, sha256" in " ".join(output.split())
     assert "give that file by --atlas FILE" in " ".join(output.split())
-    other = tmp_path / "other.nii.gz"
+    other = tmp_path / "other_t1.nii.gz"
     other.write_bytes(gzip.compress(gzip.decompress(atlas_file.read_bytes()), 1))
     _, output = bench("mslub", raw, out, "--atlas", str(other))
     assert f"lie in another atlas, {atlas_file.name}" in " ".join(output.split())
+
+
+def test_the_modality_of_an_atlas_is_named_in_the_manifest(copies, bench, tmp_path, atlas_file):
+    raw, out, plain = copies(1), tmp_path / "out", tmp_path / "plain.nii.gz"
+    shutil.copy(atlas_file, plain)
+    code, output = bench("mslub", raw, out, "--atlas", str(plain))
+    assert (code, output.count("\n")) == (2, 1)
+    assert "the atlas plain.nii.gz does not say whether it is a T1 or a T2; say it by --atlas-modality t1" in output
+    code, output = bench("mslub", raw, out, "--atlas", str(plain), "--atlas-modality", "pd")
+    assert (code, "--atlas-modality pd: choose t1 or t2" in output) == (2, True)
+    assert bench("mslub", raw, out, "--atlas", str(plain), "--atlas-modality", "t2")[0] == 0
+    (scan,) = json.loads((out / "manifest.json").read_text())["sets"][0]["scans"]
+    step = next(step for step in scan["recipe"]["steps"] if step["step"] == "register")
+    digest = hashlib.sha256(plain.read_bytes()).hexdigest()
+    assert (step["atlas_file"], step["atlas_sha256"], step["atlas_modality"]) == ("plain.nii.gz", digest, "t2")
+    output = bench("mslub", raw, out, "--atlas", str(plain), "--atlas-modality", "t1")[1]
+    assert "lie in another atlas, plain.nii.gz (T2, sha256" in " ".join(output.split())
+
+
+def test_a_row_of_a_version_that_named_no_modality_is_not_made_anew(copies, bench, tmp_path, atlas_file):
+    raw, out = copies(1), tmp_path / "out"
+    assert bench("mslub", raw, out)[0] == 0
+    row = out / "prepared/mslub/patient01.json"
+    content = json.loads(row.read_text())
+    for step in content["recipe"]["steps"]:
+        step.pop("atlas_modality", None)
+        step.pop("atlas_file", None)
+    row.write_text(json.dumps(content))
+    code, output = bench("mslub", raw, out)
+    assert (code, "0 prepared, 1 were prepared already" in output) == (0, True)
+    assert "another atlas" not in output
+    content["recipe"]["steps"][2]["atlas_sha256"] = "0" * 64
+    row.write_text(json.dumps(content))
+    assert "1 prepared, 0 were prepared already" in bench("mslub", raw, out)[1]
 
 
 def test_an_orientation_that_had_to_be_assumed_is_said(copies, bench, tmp_path, forget_orientation):
@@ -582,7 +617,7 @@ def open_folder(atlas_file) -> Iterator[Path]:
     """A folder that everybody may enter, which pytest's own is not, with the atlas in it."""
     folder = Path(tempfile.mkdtemp(prefix="uadbench-test-", dir="/tmp"))
     folder.chmod(0o755)
-    shutil.copy(atlas_file, folder / "atlas.nii.gz")
+    shutil.copy(atlas_file, folder / "atlas_t1.nii.gz")
     yield folder
     for place in (folder, *folder.rglob("*")):
         if place.is_dir():
@@ -599,7 +634,7 @@ def test_what_must_not_be_read_is_said(copies, bench, open_folder):
     (raw / "patient03_seg.nii.gz").chmod(0)
     (raw / "closed").chmod(0)
     with as_nobody():
-        code, output = bench("mslub", raw, out, "--atlas", str(open_folder / "atlas.nii.gz"))
+        code, output = bench("mslub", raw, out, "--atlas", str(open_folder / "atlas_t1.nii.gz"))
     assert code == 1
     assert "1 prepared, 0 were prepared already, 3 failed" in output
     reasons = failures(out)
@@ -613,7 +648,7 @@ def test_a_download_that_must_not_be_entered_is_refused(copies, bench, open_fold
     raw = copies(1, open_folder / "raw" / "inner")
     raw.parent.chmod(0)
     with as_nobody():
-        code, output = bench("mslub", raw, open_folder / "out", "--atlas", str(open_folder / "atlas.nii.gz"))
+        code, output = bench("mslub", raw, open_folder / "out", "--atlas", str(open_folder / "atlas_t1.nii.gz"))
     assert (code, output.count("\n")) == (2, 1)
     assert "cannot be read (Permission denied); check its permissions" in output
 
@@ -622,7 +657,7 @@ def test_a_data_directory_that_must_not_be_written_is_refused(copies, bench, ope
     raw = copies(1, open_folder / "raw")
     (open_folder / "out").mkdir(mode=0o555)
     with as_nobody():
-        code, output = bench("mslub", raw, open_folder / "out", "--atlas", str(open_folder / "atlas.nii.gz"))
+        code, output = bench("mslub", raw, open_folder / "out", "--atlas", str(open_folder / "atlas_t1.nii.gz"))
     assert (code, output.count("\n")) == (2, 1)
     assert re.search("error: .*/out/prepared cannot be written: Permission denied; .*choose another --out", output)
     assert not list((open_folder / "out").iterdir())

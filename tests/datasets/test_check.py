@@ -264,7 +264,7 @@ CASES = {
     "no lesion": (Kind.NO_LESION, ERROR, TUMOUR, lambda root, edit: edit(T, "seg", TUMOUR, np.zeros_like)),
     "lesion out of view": (
         Kind.LESION_OUT_OF_VIEW,
-        ERROR,
+        REMARK,
         TUMOUR,
         lambda root, edit: edit(T, "seg", TUMOUR, _one_corner),
     ),

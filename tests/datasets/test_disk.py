@@ -275,7 +275,6 @@ BROKEN = {
     "mask nan": ("mask", lambda path: edit(path, lambda a, f: poisoned(a.astype(np.float32), f)), "not-a-number"),
     "no mask": ("mask", lambda path: path.unlink(), "lacks files"),
     "no seg": ("seg", lambda path: path.unlink(), "lacks files"),
-    "lesion-free": ("seg", lambda path: edit(path, lambda a, f: (a * 0, f)), "no lesion is marked"),
 }
 
 
@@ -288,6 +287,12 @@ def test_broken_file_is_named_with_its_problem(load, directory, name):
         load()
     assert "patient19" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_scan_without_a_lesion_is_loaded_for_the_preset_to_judge(load, directory):
+    edit(scan_path(directory, mslub.INFO, "seg", "patient19"), lambda a, f: (a * 0, f))
+    store = load().lesions[Role.MS].store
+    assert "patient19" in store.ids and not store.lesion_mask("patient19").any()
 
 
 def test_mended_file_is_enough_to_go_on(load, directory, write_scan):

@@ -37,11 +37,12 @@ def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
-    filling = memory.fill_uninitialized_memory
+    filling = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
     allow_determinism()
     try:
         _set(train.tf32, train.tf32, False, train.deterministic)
-        memory.fill_uninitialized_memory = False  # finds reads of memory that nobody wrote, and costs a tenth of a step
+        # It would find reads of memory that nobody wrote, and costs a tenth of a step.
+        memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         yield
     except RuntimeError as error:
         if _NOT_DETERMINISTIC not in str(error):
@@ -52,7 +53,7 @@ def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
         ) from error
     finally:
         _set(*before)
-        memory.fill_uninitialized_memory = filling
+        memory.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
 
 
 def _set(matmul: bool, convolutions: bool, benchmark: bool, deterministic: bool) -> None:

@@ -26,7 +26,7 @@ from .timing import Stepper
 from .workload import Workload, batch_of, random_volume
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of the tensors that are alive, those made before it began included once they are used.
 
     Attributes:
@@ -35,7 +35,7 @@ class LiveBytes(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.most = 0
         self._alive: dict[int, weakref.finalize[Any, Any]] = {}
@@ -107,7 +107,8 @@ def count_step_bytes(workload: Workload, batch_size: int) -> int | None:
     train = workload.plan.train
     meta = torch.device("meta")
     fused = patch.object(F, "scaled_dot_product_attention", _fused_attention)
-    with torch.random.fork_rng(devices=[]), LiveBytes() as live, fused:
+    live = LiveBytes()
+    with torch.random.fork_rng(devices=[]), live, fused:
         try:
             with meta:
                 detector = workload.detector().to(meta).train()

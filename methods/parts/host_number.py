@@ -22,7 +22,7 @@ class HostNumber(nn.Module):
         super().__init__()
         self.value = 0
         self.register_buffer("saved", torch.tensor(0))
-        self.register_load_state_dict_post_hook(_recall)
+        self.register_load_state_dict_post_hook(_recall)  # type: ignore[no-untyped-call]
 
     def set(self, value: int) -> None:
         """Change the number."""

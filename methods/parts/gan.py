@@ -180,7 +180,10 @@ def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Ten
     with full_precision(real):
         start, end = fake.detach().float(), real.detach().float()
         mixed = torch.lerp(start, end, blend.float().view(-1, 1, 1, 1)).requires_grad_()
-        (slopes,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
+        # On a GPU the graph of this gradient would be made in a thread of its own, whose numbering of the graph's nodes
+        # depends on what the process has done before, and with it the order in which a weight's gradients are added.
+        with torch.autograd.set_multithreading_enabled(False):
+            (slopes,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
         # The tiny number keeps the second derivative finite where a slope vanishes.
         return ((slopes.square().flatten(1).sum(1) + 1e-12).sqrt() - 1).square().mean()
 

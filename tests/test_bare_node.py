@@ -30,6 +30,9 @@ def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
         sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
         from conftest import TINY_PRESET, make_tiny_data
+        import runpy
+        for name in ("conftest.py", "test_gpu.py", "test_out_of_memory.py"):  # what runs on a GPU node
+            runpy.run_path(str(Path({str(TESTS)!r}) / "benchmarks" / name))
         from uadbench.benchmarks.engine import jobs_for, run_job
         from uadbench.benchmarks.preset import load_preset
         from uadbench.benchmarks.progress import SilentReporter

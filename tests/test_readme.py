@@ -26,6 +26,17 @@ def test_methods_are_those_of_the_registry() -> None:
     assert between(f"methods: {command}", "end methods") == expected, f"run `{command}` and put its output into README"
 
 
+def test_speed_on_a_gpu_is_what_was_measured() -> None:
+    file = "results/speed/paper-h200.csv"
+    measured = read_measurements(ROOT / file)
+    assert between(f"speed: {file}", "end speed on a GPU") == as_markdown(measured), (
+        f"README does not show {file}: run the command above its table again with --markdown and put its output there"
+    )
+    for m in measured:
+        assert (m.batch_size, m.precision) == (32, "32-true")
+        assert m.note == "nothing to train" or (m.step_peak_mib or 0) < 20 * 1024, m.rows
+
+
 def test_speed_is_what_was_measured() -> None:
     """Every row of README's table of methods was built, counted and made a step on the CPU, and README says so."""
     file = "results/speed/paper-cpu.csv"

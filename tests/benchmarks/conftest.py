@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 
@@ -174,6 +173,8 @@ def write_scan() -> Callable[[Path, str, dict[str, np.ndarray]], None]:
     """Writes the files of a scan of a data directory, `{"t2": array, …}`, into the folder of its set."""
 
     def write(folder: Path, name: str, parts: dict[str, np.ndarray]) -> None:
+        import nibabel as nib  # not at the top: the GPU's tests run where it is not installed
+
         for part, array in parts.items():
             (folder / part).mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(array.astype(np.float32), np.eye(4)), folder / part / f"{name}.nii.gz")

@@ -79,8 +79,9 @@ def test_the_paper_preset_holds_the_numbers_of_the_paper() -> None:
     assert sections["optimizer"]["learning_rate"] == 0.0001
     assert sections["diffusion"] == {
         "timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "t_train_max": 1000, "t_test": 500,
+        "intensity_range": [-1.0, 1.0],
     }  # fmt: skip
-    assert sections["noise"] == {"frequency": 2**-6, "octaves": 6, "decay": 0.8}
+    assert sections["noise"] == {"frequency": 2**-6, "octaves": 6, "decay": 0.8, "share": "slice"}
     assert sections["patch"] == {"size": 48, "stride": 16, "grid": 16}
     assert sections["mae"] == {
         "enabled": True, "encoder_width": 384, "encoder_depth": 12, "encoder_heads": 6,
@@ -102,7 +103,7 @@ def test_one_number_is_changed_by_name() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("train.epoch=10", r"no number train.epoch; there is train.batch_size"),
+        ("train.epoch=10", r"no number train.epoch; there is train.accumulate, train.batch_size"),
         ("training.epochs=10", r"no number training.epochs"),
         ("epochs=10", r"write section.key=value"),
         ("train.epochs", r"write section.key=value"),

@@ -106,8 +106,8 @@ class _Norm(nn.GroupNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [B, C, h, w]; the result is in channels-last memory.
 
-        The kernel for channels-last is several times slower on a CPU, and absent on CUDA; the convolutions like it. Where
-        activations are kept, the copies make up an eighth of a step's memory; where they are recomputed, a fiftieth.
+        The kernel for channels-last is several times slower on a CPU, and absent on CUDA; the convolutions like it.
+        Where activations are kept, the copies are an eighth of a step's memory; where they are recomputed, a fiftieth.
         """
         return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
 

@@ -217,7 +217,7 @@ def test_figures_follow_from_time_flops_and_peak(
     assert m.peak_share == pytest.approx(8 / 121)
     assert (m.step_peak_mib, m.volume_peak_mib, m.volumes_per_second) == (3072, 1, 4)
     line = as_markdown([m]).splitlines()[2]
-    assert line == "| `twice` | 0.01 | 4000 | 0.500 | 32.0 | 8.00 | 6.6 % | 3.00 | 4.00 |"
+    assert line == "| `twice` | 0.01 | 4000 | 0.500 | 32.0 | 8.00 | 6.6 % | 0.00944 | 3.00 | 4.00 |"
 
 
 def test_a_gpu_that_is_too_small_is_a_note(

@@ -32,9 +32,8 @@ def test_workers_do_what_one_process_does(tiny_data: Data, tiny_preset: Preset, 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_cell_does_not_stop_the_others(workers: int, tiny_data: Data, tmp_path: Path) -> None:
-    preset = load_preset(
-        TINY, ["optimizer.learning_rate=1e30", "optimizer.gradient_clip=0.0"]
-    )  # every training diverges
+    # every training diverges
+    preset = load_preset(TINY, ["optimizer.learning_rate=1e30", "optimizer.gradient_clip=0.0"])
     jobs = jobs_for(select_rows(["pddpm-s48", "thresh"]), (0,), tiny_data, preset, 0)
     outcomes = {o.job.entry.row.name: o for o in run_jobs(jobs, tmp_path, "cpu", workers, SilentReporter())}
     failed = outcomes["pddpm-s48"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch.utils import deterministic as memory
@@ -12,8 +12,14 @@ from torch.utils import deterministic as memory
 from .errors import UserError
 from .preset import TrainSettings
 
+_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """What Lightning does about a precision by name while a network runs: mixed ones cast, "32-true" does not."""
+    return torch.autocast(device.type, dtype=_MIXED[precision]) if precision in _MIXED else nullcontext()
 
 
 def allow_determinism() -> None:

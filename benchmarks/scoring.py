@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -22,6 +21,7 @@ from ..datasets.cohort import Cohort, Role
 from ..methods import Detector, Scan
 from ..methods.parts.seeds import derive_seed
 from ..metrics.scores import HealthyScan, Score, scores
+from .arithmetic import autocast
 from .errors import UserError
 from .labels import labels_hidden
 from .out_of_memory import Halving
@@ -121,7 +121,7 @@ class Reader:
 
         def work(size: int) -> tuple[np.ndarray, np.ndarray]:
             volume, scan = self._scan(original, mask, subject, size)
-            with torch.inference_mode(), _autocast(volume.device, self.precision):
+            with torch.inference_mode(), autocast(volume.device, self.precision):
                 reconstruction = self.detector.reconstruct(volume, scan)
                 raw = self.detector.anomaly_score(volume, reconstruction, scan)
             return self._checked(reconstruction, volume, "reconstruct"), self._checked(raw, volume, "anomaly_score")
@@ -133,7 +133,7 @@ class Reader:
 
         def work(size: int, number: int) -> np.ndarray:
             volume, scan = self._scan(original, mask, subject, size, number)
-            with torch.inference_mode(), _autocast(volume.device, self.precision):
+            with torch.inference_mode(), autocast(volume.device, self.precision):
                 reconstruction = self.detector.reconstruct(volume, scan)
             return self._checked(reconstruction, volume, "reconstruct")
 
@@ -168,16 +168,6 @@ def score_of(plan: Plan) -> Score | None:
         return None
     cls = scores()[plan.score_by.name]
     return cls(cls.Settings.model_validate(plan.score_by.settings))
-
-
-@contextmanager
-def _autocast(device: torch.device, precision: str) -> Iterator[None]:
-    dtypes = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-    if precision not in dtypes:
-        yield
-        return
-    with torch.autocast(device.type, dtype=dtypes[precision]):
-        yield
 
 
 def _checked(result: torch.Tensor, volume: torch.Tensor, origin: str) -> np.ndarray:

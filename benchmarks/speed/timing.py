@@ -14,19 +14,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from ...methods import Batch, Detector, OptimizerSettings
+from ..arithmetic import autocast
 from ..errors import UserError
 from ..preset import TrainSettings
 from .counting import FlopCounter
 from .workload import batch_of, random_volume, scan_of
-
-_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def time_volume(detector: Detector, precision: str, batch_size: int, side: int, 
 
     def read(part: torch.Tensor) -> None:
         scan = scan_of(part, batch_size)
-        with torch.inference_mode(), _autocast(detector.device, precision):
+        with torch.inference_mode(), autocast(detector.device, precision):
             detector.anomaly_score(part, detector.reconstruct(part, scan), scan)
 
     # A GPU chooses its kernels by the size of a batch: there the whole volume goes through once before it is timed.
@@ -136,7 +134,7 @@ class Stepper:
         """Make step number `index`."""
         self._optimizer.zero_grad()
         for part in self._parts:
-            with _autocast(self._detector.device, self._precision):
+            with autocast(self._detector.device, self._precision):
                 loss = self._detector.training_step(part, index)
             torch.autograd.backward(self._scaler.scale(loss / len(self._parts)))
         if self._clip:
@@ -176,7 +174,3 @@ def _reset_peak(device: torch.device) -> None:
 
 def _peak(device: torch.device) -> int | None:
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-
-
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    return torch.autocast(device.type, dtype=_MIXED[precision]) if precision in _MIXED else nullcontext()

@@ -33,8 +33,8 @@ def row_of(method: str) -> str:
     return methods()[method].info.rows[0].name
 
 
-def taught(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    """The weights after a training by plain gradient descent: their change is the sum of the gradients."""
+def taught(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, Tensor], float]:
+    """What plain gradient descent adds to the weights, the sum of the gradients; and the mean loss on the way."""
 
     def descent(self: Detector, settings: OptimizerSettings) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1.0)
@@ -56,7 +56,8 @@ def taught(job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         device="cpu",
         reporter=SilentReporter(),
     )
-    return {name: value.detach() - start[name] for name, value in detector.named_parameters()}
+    added = {name: value.detach() - start[name] for name, value in detector.named_parameters()}
+    return added, record.history()[-1].train_loss
 
 
 @pytest.mark.parametrize("method", IN_PARTS)
@@ -65,11 +66,13 @@ def test_parts_of_a_batch_make_the_gradient_of_the_whole(
 ) -> None:
     """Six slices at once, or two at a time: noise and patches belong to the image."""
     row = row_of(method)
-    whole = taught(job_of(row, tiny_data, *ONE_STEP, *PLAIN), tmp_path / "whole", monkeypatch)
-    parts = taught(job_of(row, tiny_data, *ONE_STEP, *PLAIN, "train.accumulate=3"), tmp_path / "parts", monkeypatch)
+    in_parts = job_of(row, tiny_data, *ONE_STEP, *PLAIN, "train.accumulate=3")
+    whole, loss = taught(job_of(row, tiny_data, *ONE_STEP, *PLAIN), tmp_path / "whole", monkeypatch)
+    parts, loss_in_parts = taught(in_parts, tmp_path / "parts", monkeypatch)
     largest = max(change.abs().max().item() for change in whole.values())
     apart = max((whole[name] - parts[name]).abs().max().item() for name in whole)
     assert largest > 1e-3
+    assert loss_in_parts == pytest.approx(loss, rel=1e-4)
     # DAE sums the gradients of standardised filters over all pixels, which leaves more to the order of the additions
     assert apart < (5e-6 if method == "dae" else 1e-6) * max(1.0, largest)
 

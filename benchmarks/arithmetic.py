@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
-from torch.utils import deterministic as memory
+from torch.utils import deterministic
 
 from .errors import UserError
 from .preset import TrainSettings
@@ -43,12 +43,12 @@ def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
-    filling = memory.fill_uninitialized_memory  # type: ignore[attr-defined]
+    filling = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     allow_determinism()
     try:
         _set(train.tf32, train.tf32, False, train.deterministic)
         # It would find reads of memory that nobody wrote, and costs a tenth of a step.
-        memory.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         yield
     except RuntimeError as error:
         if _NOT_DETERMINISTIC not in str(error):
@@ -59,11 +59,11 @@ def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
         ) from error
     finally:
         _set(*before)
-        memory.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
+        deterministic.fill_uninitialized_memory = filling  # type: ignore[attr-defined]
 
 
-def _set(matmul: bool, convolutions: bool, benchmark: bool, deterministic: bool) -> None:
+def _set(matmul: bool, convolutions: bool, benchmark: bool, repeatable: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = matmul
     torch.backends.cudnn.allow_tf32 = convolutions
     torch.backends.cudnn.benchmark = benchmark
-    torch.use_deterministic_algorithms(deterministic)
+    torch.use_deterministic_algorithms(repeatable)

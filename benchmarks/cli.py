@@ -300,9 +300,10 @@ def _announce(
     console.print(f"Cells: {len(jobs)}, of which {len(jobs) - len(open_jobs)} are done.", highlight=False)
     if not open_jobs:
         return
-    for note in dict.fromkeys(note for job in open_jobs for note in check_lesions(job)):
-        console.print(f"  note: {note}", markup=False, highlight=False)
     recipes = {job.cell.recipe.id: job for job in open_jobs}
+    # Lesion sets are the same in every fold: one cell of a recipe speaks for all.
+    for note in dict.fromkeys(note for job in recipes.values() for note in check_lesions(job)):
+        console.print(f"  note: {note}", markup=False, highlight=False)
     found = estimates(recipes, runs, device, workers)
     for key, job in recipes.items():
         count = sum(other.cell.recipe.id == key for other in open_jobs)

@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 
 from ..methods import Detector
-from ..methods.parts.recomputed import Recomputing
+from ..methods.parts.recomputed import recomputing_networks
 from .errors import UserError
 from .preset import Plan, TrainSettings, has_batch_norm
 
@@ -154,7 +154,7 @@ def _allowed(method: type[Detector], plan: Plan) -> tuple[bool, bool]:
             detector = method(method.Settings.model_validate(plan.method))
     except Exception:  # noqa: BLE001  (a foreign constructor that looks at values; then neither is advised)
         return False, False
-    return any(isinstance(part, Recomputing) for part in detector.modules()), not has_batch_norm(detector)
+    return bool(recomputing_networks(detector)), not has_batch_norm(detector)
 
 
 def _precision(train: TrainSettings) -> tuple[str, ...]:

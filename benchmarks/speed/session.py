@@ -68,7 +68,8 @@ def measure_all(
         known = next((old for old in kept if old.same_work(blank)), None)
         if known is None or again or (conditions.volumes and known.volume_seconds is None):
             title = f"[{number}/{len(works)}] {work.rows[0].title}"
-            fresh = _measure(work, conditions, blank, title, reporter)
+            with arithmetic(work.plan.train, conditions.device):
+                fresh = _measure(work, conditions, blank, title, reporter)
             kept = [fresh if old is known else old for old in kept] if known else [*kept, fresh]
         else:
             fresh = known.model_copy(update={"rows": blank.rows, "title": blank.title})
@@ -81,8 +82,6 @@ def measure_all(
 def _blank(work: Workload, conditions: Conditions) -> Measurement:
     """Everything about a measurement that is known before anything is timed."""
     cost, environment = count_cost(work), describe_environment(conditions.device)
-    batch_size = conditions.batch_size or work.plan.train.batch_size
-    counted = count_step_bytes(work, batch_size)
     return Measurement(
         rows=work.name,
         title=work.rows[0].title,
@@ -92,9 +91,8 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
         passes=cost.passes,
         slice_gflop=cost.slice_flop / 1e9,
         precision=work.plan.train.precision,
-        batch_size=batch_size,
+        batch_size=conditions.batch_size or work.plan.train.batch_size,
         steps=conditions.steps,
-        step_counted_mib=None if counted is None else counted / _MIB,
         slices=work.plan.data.slices,
         score_batch_size=work.plan.score.batch_size,
         device=environment["device"],
@@ -110,16 +108,10 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
 
 def _measure(work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter) -> Measurement:
     """Time one workload; a card without room for it is a note, not the end."""
-    with arithmetic(work.plan.train, conditions.device):
-        return _measured(work, conditions, blank, title, reporter)
-
-
-def _measured(
-    work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter
-) -> Measurement:
     L.seed_everything(conditions.seed, verbose=False)
     detector = work.detector().to(conditions.device)
-    figures: dict[str, float | str] = {}
+    counted = count_step_bytes(work, blank.batch_size)
+    figures: dict[str, float | str] = {} if counted is None else {"step_counted_mib": counted / _MIB}
     total = (conditions.steps + 1 if detector.trainable else 0) + conditions.volumes
     with reporter.bar(title, total) as bar:
         try:

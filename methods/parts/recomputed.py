@@ -32,13 +32,18 @@ class Recomputing(nn.Module):
         return checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
+def recomputing_networks(module: nn.Module) -> list[Recomputing]:
+    """The networks in a module whose blocks can be computed twice."""
+    return [part for part in module.modules() if isinstance(part, Recomputing)]
+
+
 def recompute_activations(module: nn.Module) -> None:
     """Let every network in a module that can do so compute its blocks twice.
 
     Raises:
         ValueError: there is none.
     """
-    networks = [part for part in module.modules() if isinstance(part, Recomputing)]
+    networks = recomputing_networks(module)
     if not networks:
         raise ValueError(
             f"{type(module).__name__} has no network that train.checkpoint_activations applies to; set it to false"

@@ -1,0 +1,3 @@
+"""uadbench: the benchmark of unsupervised anomaly detection in brain MRI."""
+
+from __future__ import annotations

@@ -1,0 +1,15 @@
+"""Modality: with which contrast a scan was made; a run has one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Modality(StrEnum):
+    """The contrasts that are told apart, by the names of their folders below a data set's."""
+
+    T1 = "t1"
+    T1CE = "t1ce"
+    T2 = "t2"
+    FLAIR = "flair"
+    PD = "pd"

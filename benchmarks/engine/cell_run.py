@@ -26,6 +26,7 @@ from ...errors import UserError, shorten
 from ...files import replacing
 from ...methods import Detector
 from ...metrics import dice, l1_error
+from ...out_of_memory import memory_watched
 from ..contract.labels import labels_hidden
 from ..figures.figures import Sample, reconstruction_figure
 from ..plan.cell import Cell, Recipe
@@ -47,7 +48,7 @@ from ..records.record_files import (
 from ..records.reuse import find_donor, take_over
 from .arithmetic import arithmetic
 from .environment import describe_environment
-from .out_of_memory import Halving, memory_watched, scoring_stage, training_stage
+from .memory import Halving, scoring_stage, training_stage
 from .progress import Reporter
 from .scoring import (
     Reader,

@@ -26,7 +26,7 @@ from ..contract.labels import labels_hidden
 from ..plan.preset import Plan, ScoreSettings
 from ..records.record_files import ThresholdPair, VolumeScore
 from .arithmetic import autocast
-from .out_of_memory import Halving
+from .memory import Halving
 from .slices import Slab
 
 

@@ -23,19 +23,12 @@ from typing import Any, Literal
 
 from ...errors import DataError, UserError
 from ...files import write_text
+from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
 from ...stopping import raise_stop
 from ...workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
 from ..engine.cell_run import Job, run_job
 from ..engine.environment import threads_per_worker
-from ..engine.out_of_memory import (
-    Halving,
-    MemoryShortageError,
-    Stage,
-    free_memory,
-    is_out_of_memory,
-    scoring_stage,
-    training_stage,
-)
+from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.progress import Bar, Reporter
 from ..plan.own import OwnFile, explain, file_of, own_file_of, source_of
 from ..records.record import RunRecord, record_of

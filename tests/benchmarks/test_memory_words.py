@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from uadbench.benchmarks.contract.labels import LabelError
-from uadbench.benchmarks.engine.out_of_memory import is_out_of_memory
 from uadbench.errors import DataError, UserError
+from uadbench.out_of_memory import is_out_of_memory
 
 GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

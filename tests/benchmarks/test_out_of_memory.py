@@ -19,7 +19,7 @@ from uadbench.benchmarks.contract.checks import ContractError, check_detector
 from uadbench.benchmarks.engine import cell_run as engine
 from uadbench.benchmarks.engine import preflight
 from uadbench.benchmarks.engine.cell_run import Job, jobs_for
-from uadbench.benchmarks.engine.out_of_memory import Halving, MemoryShortageError, scoring_stage, training_stage
+from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors import processes as parallel
 from uadbench.benchmarks.executors.processes import run_jobs
@@ -32,6 +32,7 @@ from uadbench.datasets.cohort import Data
 from uadbench.methods import Batch, Detector, Scan
 from uadbench.methods.ae import AE
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
+from uadbench.out_of_memory import MemoryShortageError
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
 #: As PyTorch 2.13 words it on a GPU.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...datasets.cohort import Data
-    from ..engine.cell_run import Job
+    from ..engine.job import Job
     from ..plan.preset import Preset
     from ..plan.suite import SuiteRow
     from ..records.record import RunRecord
@@ -278,8 +278,8 @@ def _announce(
     jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, workers: int, console: Console
 ) -> None:
     """Say what will be done and how long that should take."""
-    from ..engine.cell_run import check_lesions
     from ..engine.environment import describe_environment
+    from ..engine.job import check_lesions
     from ..records.record import record_of
     from ..speed.estimate import estimates
 
@@ -469,7 +469,7 @@ def figure_cohort(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Draw a contact sheet of the cohort."""
-    from ..figures.figures import cohort_sheet
+    from ..figures.cohort import cohort_sheet
 
     console = _console()
     source = _open(data, _preset(preset, []), results, splits, console)
@@ -822,7 +822,7 @@ def _open(word: str, preset: Preset, results: Path, splits: str | None, console:
 def _jobs(
     entries: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
 ) -> list[Job]:
-    from ..engine.cell_run import jobs_for
+    from ..engine.job import jobs_for
 
     chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
     return jobs_for(entries, chosen, data, preset, seed)

@@ -13,8 +13,8 @@ from ...datasets.cohort import Role
 from ...methods import Detector
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, memory_watched
 from ..engine.arithmetic import arithmetic
-from ..engine.cell_run import Job
 from ..engine.environment import threads_per_worker
+from ..engine.job import Job
 from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.scoring import score_of
 from ..engine.slices import Batching

@@ -17,8 +17,10 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
@@ -77,7 +79,8 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
         from pathlib import Path
         import torch
         from conftest import TINY_PRESET, make_tiny_data
-        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.engine.cell_run import run_job
+        from uadbench.benchmarks.engine.job import jobs_for
         from uadbench.benchmarks.plan.preset import load_preset
         from uadbench.benchmarks.engine.progress import SilentReporter
         from uadbench.benchmarks.plan.suite import select_rows

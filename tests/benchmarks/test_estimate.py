@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.speed import timing

@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from uadbench.benchmarks.engine.arithmetic import allow_determinism, arithmetic
-from uadbench.benchmarks.engine.cell_run import jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import Preset, build_detector, load_preset, plan_for
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import RunRecord, record_of

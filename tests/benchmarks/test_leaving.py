@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from uadbench.benchmarks.commands import app as cli
 from uadbench.benchmarks.contract import checks as contract
 from uadbench.benchmarks.contract.labels import LabelError, labels_hidden
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.plan.own import load_detector

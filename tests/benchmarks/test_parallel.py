@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.benchmarks.engine.cell_run import jobs_for
+from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.plan.preset import Preset, load_preset

@@ -19,7 +19,8 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner, Result
 
 from uadbench.benchmarks.commands.app import app
-from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows

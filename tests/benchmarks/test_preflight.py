@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from uadbench.benchmarks.contract.checks import ContractError
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.preflight import preflight
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset

@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from uadbench.benchmarks.commands.listing import listing
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import Bar, SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows

@@ -12,8 +12,10 @@ import pytest
 
 from uadbench import metrics
 from uadbench.benchmarks.engine import cell_run as engine
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
 from uadbench.benchmarks.plan.cell import Cell, Recipe
 from uadbench.benchmarks.plan.preset import Preset, load_preset, plan_for

@@ -13,7 +13,8 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from uadbench.benchmarks.contract import checks as contract
-from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
@@ -106,7 +107,8 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
         from pathlib import Path
         from conftest import TINY_PRESET, make_tiny_data
         from uadbench.benchmarks.engine import training
-        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.engine.cell_run import run_job
+        from uadbench.benchmarks.engine.job import jobs_for
         from uadbench.benchmarks.plan.preset import load_preset
         from uadbench.benchmarks.engine.progress import SilentReporter
         from uadbench.benchmarks.plan.suite import select_rows

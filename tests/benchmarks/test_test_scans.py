@@ -16,11 +16,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from uadbench.benchmarks.commands.app import app
-from uadbench.benchmarks.engine.cell_run import Job, check_lesions, figure_samples, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, check_lesions, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.reading import reader_of
+from uadbench.benchmarks.engine.samples import figure_samples
 from uadbench.benchmarks.engine.scoring import Reading, find_thresholds, lesion_mask, score_lesions, scored_scans
 from uadbench.benchmarks.engine.slices import Slab
-from uadbench.benchmarks.figures.figures import _subject_title
+from uadbench.benchmarks.figures.reconstructions import _subject_title
 from uadbench.benchmarks.plan.preset import load_preset, plan_for
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import RunRecord

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.engine.cell_run import jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.prediction.trained import TrainedRun, find_run

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.training import train
 from uadbench.benchmarks.plan.preset import load_preset

@@ -803,7 +803,8 @@ def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = (), *, 
 
     `alone`: no other rows read it, so that a change that none of these reads is refused.
     """
-    from ..plan.preset import brought_sections, check_changes, load_preset, plan_for
+    from ..plan.plan import brought_sections, check_changes, plan_for
+    from ..plan.preset import load_preset
 
     preset = load_preset(name, changes, brought_sections(entry.method for entry in entries))
     check_changes(preset, entries, alone=alone)

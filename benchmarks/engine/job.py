@@ -11,7 +11,8 @@ from ...datasets.cohort import Cohort, Data, Role
 from ...errors import UserError, shorten
 from ...methods import Detector
 from ..plan.cell import Cell, Recipe
-from ..plan.preset import Plan, Preset, build_detector, plan_for
+from ..plan.plan import Plan, build_detector, plan_for
+from ..plan.preset import Preset
 from ..plan.suite import SuiteRow
 from ..records.record_files import CellConfig, CohortConfig, PreparedConfig
 from .scoring import lesion_free_scans, scored_scans

@@ -20,7 +20,7 @@ from ...methods import Detector, methods
 from ..engine.scoring import Reader, score_of
 from ..engine.slices import Slab
 from ..plan import own
-from ..plan.preset import Plan
+from ..plan.plan import Plan
 from ..records.checkpoint import load_weights
 from ..records.record import CONFIG, RunRecord, all_records, finished
 from ..records.record_files import CellConfig, CohortConfig, RecordError, ThresholdPair

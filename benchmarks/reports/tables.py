@@ -21,7 +21,8 @@ from ...errors import UserError
 from ...methods import Detector
 from ...metrics.scores import scores
 from ..plan.cell import Recipe
-from ..plan.preset import Preset, fixed_changes, has_sections, plan_for
+from ..plan.plan import fixed_changes, has_sections, plan_for
+from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suite_names, with_score
 from ..records.record import all_records, finished
 from ..tracking.tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds, store_uri

@@ -18,7 +18,7 @@ from ..engine.job import Job
 from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.scoring import score_of
 from ..engine.slices import Batching
-from ..plan.preset import TrainSettings
+from ..plan.settings import TrainSettings
 from ..records.record import all_records
 from ..records.record_files import RecordError
 from ..records.reuse import has_weights

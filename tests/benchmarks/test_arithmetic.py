@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from uadbench.benchmarks.engine.arithmetic import allow_determinism, arithmetic
-from uadbench.benchmarks.plan.preset import TrainSettings, load_preset
+from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.plan.settings import TrainSettings
 from uadbench.errors import UserError
 
 

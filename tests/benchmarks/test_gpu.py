@@ -18,7 +18,8 @@ from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.reading import reader_of
-from uadbench.benchmarks.plan.preset import Preset, build_detector, load_preset, plan_for
+from uadbench.benchmarks.plan.plan import build_detector, plan_for
+from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.speed.memory import count_step_bytes

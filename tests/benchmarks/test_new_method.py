@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from uadbench.benchmarks.contract.new_method import write_method
-from uadbench.benchmarks.plan.preset import Preset, brought_sections
+from uadbench.benchmarks.plan.plan import brought_sections
+from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import load_suite, select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError

@@ -24,7 +24,8 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors import processes as parallel
 from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.figures.drawing import axes_grid
-from uadbench.benchmarks.plan.preset import Plan, Preset, load_preset
+from uadbench.benchmarks.plan.plan import Plan
+from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.speed import session
 from uadbench.benchmarks.speed.measurement import Measurement

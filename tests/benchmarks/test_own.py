@@ -16,7 +16,8 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.plan.cell import Recipe
 from uadbench.benchmarks.plan.own import load_detector
-from uadbench.benchmarks.plan.preset import Preset, brought_sections, load_preset, plan_for
+from uadbench.benchmarks.plan.plan import brought_sections, plan_for
+from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from uadbench.benchmarks.plan.cell import Recipe
-from uadbench.benchmarks.plan.preset import Preset, plan_for
+from uadbench.benchmarks.plan.plan import plan_for
+from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.methods import methods, registry
 from uadbench.methods.registry import PluginWarning

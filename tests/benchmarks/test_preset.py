@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from uadbench.benchmarks.plan.cell import Recipe
-from uadbench.benchmarks.plan.preset import check_changes, load_preset, plan_for, preset_names
+from uadbench.benchmarks.plan.plan import check_changes, plan_for
+from uadbench.benchmarks.plan.preset import load_preset, preset_names
 from uadbench.benchmarks.plan.suite import load_suite, select_rows, suite_names
 from uadbench.errors import UserError
 from uadbench.methods import methods, rows

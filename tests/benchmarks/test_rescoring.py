@@ -18,7 +18,8 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
 from uadbench.benchmarks.plan.cell import Cell, Recipe
-from uadbench.benchmarks.plan.preset import Preset, load_preset, plan_for
+from uadbench.benchmarks.plan.plan import plan_for
+from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import Suite, select_rows, with_score
 from uadbench.benchmarks.records import reuse
 from uadbench.benchmarks.records.record import RunRecord, record_of

@@ -24,7 +24,8 @@ from uadbench.benchmarks.engine.samples import figure_samples
 from uadbench.benchmarks.engine.scoring import Reading, find_thresholds, lesion_mask, score_lesions, scored_scans
 from uadbench.benchmarks.engine.slices import Slab
 from uadbench.benchmarks.figures.reconstructions import _subject_title
-from uadbench.benchmarks.plan.preset import load_preset, plan_for
+from uadbench.benchmarks.plan.plan import plan_for
+from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import RunRecord
 from uadbench.datasets.cohort import Cohort, Data, Role, Subject

@@ -38,7 +38,8 @@ def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
         from uadbench.benchmarks.plan.preset import load_preset
         from uadbench.benchmarks.engine.progress import SilentReporter
         from uadbench.benchmarks.plan.suite import select_rows
-        from uadbench.benchmarks.tracking.tracking import TrackingError, store_uri, sync_record
+        from uadbench.benchmarks.tracking.database import TrackingError, store_uri
+        from uadbench.benchmarks.tracking.sync import sync_record
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
         for job in jobs_for(select_rows(["thresh", "maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0):

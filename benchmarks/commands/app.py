@@ -244,7 +244,8 @@ def _run_all(
     from ...errors import UserError
     from ..engine.progress import RichReporter
     from ..executors.processes import run_jobs
-    from ..tracking.tracking import TrackingError, store_uri, sync_record
+    from ..tracking.database import TrackingError, store_uri
+    from ..tracking.sync import sync_record
 
     reporter = RichReporter(console)
     tracked = True
@@ -435,7 +436,8 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with the run records; twice doubles nothing."""
     from ..engine.progress import RichReporter
-    from ..tracking.tracking import store_uri, sync_all
+    from ..tracking.database import store_uri
+    from ..tracking.sync import sync_all
 
     console = _console()
     uri = store_uri(results)
@@ -451,8 +453,9 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
+    from ..tracking.database import store_uri
     from ..tracking.interface import check_address, serve
-    from ..tracking.tracking import prepare_store, store_uri
+    from ..tracking.sync import prepare_store
 
     check_address(host, port)
     uri = store_uri(results)
@@ -690,7 +693,7 @@ def predict(
     from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
-    from ..tracking.tracking import store_uri
+    from ..tracking.database import store_uri
 
     console = _console()
     chosen = choose_device(device)

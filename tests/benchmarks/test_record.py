@@ -28,7 +28,7 @@ from uadbench.benchmarks.records.checkpoint import load_weights
 from uadbench.benchmarks.records.record import RecordWarning, RunRecord, all_records, finished, record_of
 from uadbench.benchmarks.records.record_files import RecordError, read_arrays
 from uadbench.benchmarks.reports.tables import gather
-from uadbench.benchmarks.tracking.tracking import fold_results, sync_all
+from uadbench.benchmarks.tracking.sync import fold_results, sync_all
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 

@@ -20,7 +20,8 @@ from uadbench.benchmarks.plan.suite import Suite, SuiteRow
 from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports import tables
 from uadbench.benchmarks.reports.tables import Gathered, Line, Table, collect, gather, print_tables, render, renderable
-from uadbench.benchmarks.tracking.tracking import FoldResult, sync_all
+from uadbench.benchmarks.tracking.fold_result import FoldResult
+from uadbench.benchmarks.tracking.sync import sync_all
 from uadbench.errors import UserError
 from uadbench.methods import methods
 

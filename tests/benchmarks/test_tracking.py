@@ -18,15 +18,10 @@ import pytest
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord
-from uadbench.benchmarks.tracking import tracking
-from uadbench.benchmarks.tracking.tracking import (
-    FoldResult,
-    TrackingError,
-    fold_results,
-    store_uri,
-    sync_all,
-    sync_record,
-)
+from uadbench.benchmarks.tracking import database, store
+from uadbench.benchmarks.tracking.database import TrackingError, store_uri
+from uadbench.benchmarks.tracking.fold_result import FoldResult
+from uadbench.benchmarks.tracking.sync import fold_results, sync_all, sync_record
 from uadbench.errors import UserError
 
 Make = Callable[..., Any]
@@ -269,14 +264,14 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypat
 
     database.parent.mkdir()
     with pytest.raises(Killed):
-        tracking._create_database(Client, f"sqlite:///{database}")
+        database.create_database(Client, f"sqlite:///{database}")
     assert not database.exists()
-    tracking._create_database(Client, f"sqlite:///{database}")
+    database.create_database(Client, f"sqlite:///{database}")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     assert tables == {"half", "whole"}
     assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
-    tracking._create_database(Client, f"sqlite:///{database}")
+    database.create_database(Client, f"sqlite:///{database}")
     assert len(asked) == 2
 
 
@@ -315,7 +310,7 @@ def test_without_mlflow_it_is_one_sentence(
 
 def test_the_users_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    with tracking._settings(tracking._PROBE):
+    with store._settings(store._PROBE):
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
@@ -369,7 +364,7 @@ def test_sqlalchemy_reads_the_file_that_is_meant(name: str, tmp_path: Path) -> N
     assert Path(url.database) == expected and not url.query and not url.host
     arguments, _ = url.get_dialect()().create_connect_args(url)
     assert Path(arguments[0]) == expected
-    assert tracking._database(uri) == expected
+    assert database.database_of(uri) == expected
 
 
 @pytest.mark.parametrize(
@@ -385,19 +380,19 @@ def test_sqlalchemy_reads_the_file_that_is_meant(name: str, tmp_path: Path) -> N
 )
 def test_an_address_of_the_users_own_is_read_as_sqlalchemy_reads_it(uri: str) -> None:
     engine = pytest.importorskip("sqlalchemy.engine")
-    assert tracking._database(uri) == Path(engine.make_url(uri).database)
+    assert database.database_of(uri) == Path(engine.make_url(uri).database)
 
 
 @pytest.mark.parametrize(
     "uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///", "http://host/a?b", "postgresql://h/d"]
 )
 def test_what_is_no_file_has_no_file(uri: str) -> None:
-    assert tracking._database(uri) is None
+    assert database.database_of(uri) is None
 
 
 def test_sqlites_own_addresses_are_unquoted_as_sqlite_does() -> None:
-    assert tracking._database("sqlite:///file:/a/b/mlflow.db?uri=true") == Path("/a/b/mlflow.db")
-    assert tracking._database("sqlite:///file:/a?mode=memory&uri=true") is None
+    assert database.database_of("sqlite:///file:/a/b/mlflow.db?uri=true") == Path("/a/b/mlflow.db")
+    assert database.database_of("sqlite:///file:/a?mode=memory&uri=true") is None
 
 
 def test_a_folder_of_any_name_holds_a_whole_store(tmp_path: Path, entry: SuiteRow, fake_record: Make) -> None:
@@ -436,5 +431,5 @@ def test_a_store_that_cannot_be_made_leaves_no_draft(tmp_path: Path) -> None:
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        tracking._create_database(broken, store_uri(tmp_path))
+        database.create_database(broken, store_uri(tmp_path))
     assert list(tmp_path.iterdir()) == []

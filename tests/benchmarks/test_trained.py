@@ -16,7 +16,7 @@ from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.prediction.trained import TrainedRun, find_run
 from uadbench.benchmarks.records.record import RunRecord
-from uadbench.benchmarks.tracking.tracking import sync_record
+from uadbench.benchmarks.tracking.sync import sync_record
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 

@@ -18,8 +18,8 @@ import pytest
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord
-from uadbench.benchmarks.tracking import database, store
-from uadbench.benchmarks.tracking.database import TrackingError, store_uri
+from uadbench.benchmarks.tracking import store
+from uadbench.benchmarks.tracking.database import TrackingError, create_database, database_of, store_uri
 from uadbench.benchmarks.tracking.fold_result import FoldResult
 from uadbench.benchmarks.tracking.sync import fold_results, sync_all, sync_record
 from uadbench.errors import UserError
@@ -264,14 +264,14 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypat
 
     database.parent.mkdir()
     with pytest.raises(Killed):
-        database.create_database(Client, f"sqlite:///{database}")
+        create_database(Client, f"sqlite:///{database}")
     assert not database.exists()
-    database.create_database(Client, f"sqlite:///{database}")
+    create_database(Client, f"sqlite:///{database}")
     with contextlib.closing(sqlite3.connect(database)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     assert tables == {"half", "whole"}
     assert [path.name for path in database.parent.iterdir()] == ["mlflow.db"]
-    database.create_database(Client, f"sqlite:///{database}")
+    create_database(Client, f"sqlite:///{database}")
     assert len(asked) == 2
 
 
@@ -364,7 +364,7 @@ def test_sqlalchemy_reads_the_file_that_is_meant(name: str, tmp_path: Path) -> N
     assert Path(url.database) == expected and not url.query and not url.host
     arguments, _ = url.get_dialect()().create_connect_args(url)
     assert Path(arguments[0]) == expected
-    assert database.database_of(uri) == expected
+    assert database_of(uri) == expected
 
 
 @pytest.mark.parametrize(
@@ -380,19 +380,19 @@ def test_sqlalchemy_reads_the_file_that_is_meant(name: str, tmp_path: Path) -> N
 )
 def test_an_address_of_the_users_own_is_read_as_sqlalchemy_reads_it(uri: str) -> None:
     engine = pytest.importorskip("sqlalchemy.engine")
-    assert database.database_of(uri) == Path(engine.make_url(uri).database)
+    assert database_of(uri) == Path(engine.make_url(uri).database)
 
 
 @pytest.mark.parametrize(
     "uri", ["sqlite://", "sqlite:///:memory:", "sqlite:///", "http://host/a?b", "postgresql://h/d"]
 )
 def test_what_is_no_file_has_no_file(uri: str) -> None:
-    assert database.database_of(uri) is None
+    assert database_of(uri) is None
 
 
 def test_sqlites_own_addresses_are_unquoted_as_sqlite_does() -> None:
-    assert database.database_of("sqlite:///file:/a/b/mlflow.db?uri=true") == Path("/a/b/mlflow.db")
-    assert database.database_of("sqlite:///file:/a?mode=memory&uri=true") is None
+    assert database_of("sqlite:///file:/a/b/mlflow.db?uri=true") == Path("/a/b/mlflow.db")
+    assert database_of("sqlite:///file:/a?mode=memory&uri=true") is None
 
 
 def test_a_folder_of_any_name_holds_a_whole_store(tmp_path: Path, entry: SuiteRow, fake_record: Make) -> None:
@@ -431,5 +431,5 @@ def test_a_store_that_cannot_be_made_leaves_no_draft(tmp_path: Path) -> None:
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        database.create_database(broken, store_uri(tmp_path))
+        create_database(broken, store_uri(tmp_path))
     assert list(tmp_path.iterdir()) == []

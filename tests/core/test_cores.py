@@ -11,6 +11,8 @@ import pytest
 
 from uadbench.cores import CoreFacts, cgroup_quota, usable_cores
 
+from cases import ROOT
+
 
 @pytest.mark.parametrize(
     ("affinity", "quota", "environment", "expected"),
@@ -98,7 +100,7 @@ def test_a_process_bound_to_one_core_has_one() -> None:
 
 
 def test_nobody_counts_the_cores_of_the_machine() -> None:
-    root = Path(__file__).parents[2]
+    root = ROOT
     files = [path for name in ("benchmarks", "datasets", "methods", "metrics") for path in (root / name).rglob("*.py")]
     assert files
     found = [path.name for path in files if "cpu_count" in path.read_text()]

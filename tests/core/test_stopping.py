@@ -19,8 +19,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cases import TINY
+
 BENCH = Path(sys.executable).with_name("bench")
-TINY = Path(__file__).parents[1] / "tiny.toml"
 
 
 @pytest.fixture(scope="module")

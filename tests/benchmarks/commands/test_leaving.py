@@ -23,7 +23,8 @@ from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
 from uadbench.stopping import Stop, exit_code, raise_stop, signals_stop
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
+
 LEAVER = """
     import asyncio, os, signal, sys, time
     from pathlib import Path
@@ -87,7 +88,7 @@ def test_the_check_before_a_run_says_so(end: str, write: Write) -> None:
     for place in ("training_step", "reconstruct"):
         cls = load_detector(str(write(PLACES[place].format(f"raise {end}"))))
         with signals_stop(), pytest.raises(contract.ContractError, match=r"Leaver.* failed: .*mine.py, line 11\)"):
-            contract.check_detector(cls, TINY)
+            contract.check_detector(cls, str(TINY))
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -177,7 +178,7 @@ def test_a_run_with_such_a_method_ends_with_2(
     monkeypatch.setattr("uadbench.benchmarks.sources.open_data", lambda *words: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.tracking.sync.sync_record", lambda *words, **more: None)
     path = write(PLACES["on_train_end"].format("raise SystemExit(0)"))
-    words = ["run", "--method", str(path), "--method", "thresh", "--preset", TINY, "--folds", "0", "--jobs", "1"]
+    words = ["run", "--method", str(path), "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]
     answer = CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results")])
     assert answer.exit_code == 2, answer.stderr
     assert "Leaver failed: SystemExit: 0" in answer.stderr and "mine.py, line 11)" in answer.stderr

@@ -17,8 +17,9 @@ from uadbench.benchmarks.plan.suite import load_suite, select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
+from cases import TINY
+
 BENCH = Path(sys.executable).with_name("bench")
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
 
 
 def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -45,7 +46,13 @@ def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, mo
     )
     assert tested.returncode == 0 and "2 passed" in tested.stdout, tested.stdout
 
-    options = {"data": "tiny", "preset": TINY, "change": ["net.width=4"], "seed": 0, "results": tmp_path / "results"}
+    options = {
+        "data": "tiny",
+        "preset": str(TINY),
+        "change": ["net.width=4"],
+        "seed": 0,
+        "results": tmp_path / "results",
+    }
     word = "my_detector.py:MyDetector"
     cli.run([word], folds="0,1", device="cpu", workers=2, **options)
     out = tmp_path / "table.md"

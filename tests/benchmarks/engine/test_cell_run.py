@@ -29,7 +29,7 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data, Role
 from uadbench.errors import UserError
 
-TESTS = Path(__file__).parents[1]
+from cases import TESTS
 
 
 def job_of(row: str, data: Data, preset: Preset, fold: int = 0, seed: int = 0) -> Job:
@@ -78,7 +78,8 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
         sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
         import torch
-        from conftest import TINY_PRESET, make_tiny_data
+        from cases import TINY
+        from conftest import make_tiny_data
         from uadbench.benchmarks.engine.cell_run import run_job
         from uadbench.benchmarks.engine.job import jobs_for
         from uadbench.benchmarks.plan.preset import load_preset
@@ -87,7 +88,7 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
         torch.set_num_threads({torch.get_num_threads()})
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
-        job = jobs_for(select_rows(["maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0)[0]
+        job = jobs_for(select_rows(["maediff"]), (0,), data, load_preset(str(TINY)), 0)[0]
         print(run_job(job, folder / "runs", "cpu", SilentReporter()).folder, flush=True)
     """)
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL)

@@ -35,7 +35,8 @@ from uadbench.methods.ae import AE
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 from uadbench.out_of_memory import MemoryShortageError
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
+
 #: As PyTorch 2.13 words it on a GPU.
 GPU = torch.OutOfMemoryError(
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.69 GiB of which 10.00 MiB is "
@@ -70,13 +71,13 @@ def fail(error: Exception) -> Callable[..., None]:
 
 
 def plan_of(row: str, data: Data) -> Plan:
-    (job,) = jobs_for(select_rows([row]), (0,), data, load_preset(TINY), 0)
+    (job,) = jobs_for(select_rows([row]), (0,), data, load_preset(str(TINY)), 0)
     return job.plan
 
 
 def test_the_sentence_proposes_what_is_not_in_force(tiny_data: Data) -> None:
     changes = ["train.batch_size=32", "train.precision=bf16-mixed"]
-    (job,) = jobs_for(select_rows(["maediff"]), (0,), tiny_data, load_preset(TINY, changes), 0)
+    (job,) = jobs_for(select_rows(["maediff"]), (0,), tiny_data, load_preset(str(TINY), changes), 0)
     method, plan = job.entry.method, job.plan
     told = training_stage("cell", "the training", method, plan).sentence(GPU)
     assert told == (
@@ -131,7 +132,7 @@ def test_a_cell_that_runs_out_of_memory_says_so_and_the_others_go_on(
 ) -> None:
     owner, name, stage, error, words = STAGES[case]
     control = "true" if case == "untrained" else "false"
-    preset = load_preset(TINY, [f"score.untrained_control={control}", "train.epochs=2"])
+    preset = load_preset(str(TINY), [f"score.untrained_control={control}", "train.epochs=2"])
     row = "ae+mahalanobis" if case == "learning" else "ae"
     jobs = jobs_for(select_rows([row, "thresh"]), (0,), tiny_data, preset, 0)
     jobs[0].cell.id  # noqa: B018  (computed before the class is broken)
@@ -320,7 +321,7 @@ def test_a_method_that_breaks_nothing_but_the_memory_passes_the_check_before_the
         pytest.raises(MemoryShortageError, match=r"AE.training_step failed: OutOfMem"),
     ):
         broken.setattr(AE, "training_step", fail(GPU))
-        check_detector(AE, TINY)
+        check_detector(AE, str(TINY))
     with monkeypatch.context() as broken, pytest.raises(ContractError, match="shapes"):
         broken.setattr(AE, "training_step", fail(RuntimeError("shapes cannot be multiplied")))
         preflight.preflight(jobs, tmp_path, "cpu", heard)
@@ -330,7 +331,7 @@ def test_a_method_that_breaks_nothing_but_the_memory_passes_the_check_before_the
 def bench_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     monkeypatch.setattr("uadbench.benchmarks.sources.open_data", lambda *words: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.tracking.sync.sync_record", lambda *words, **more: None)
-    words = ["run", "--method", "ae", "--method", "thresh", "--preset", TINY, "--folds", "0", "--jobs", "1"]
+    words = ["run", "--method", "ae", "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]
     return lambda *more: CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results"), *more])
 
 
@@ -418,8 +419,8 @@ def small_gpu() -> Iterator[None]:
 def test_a_full_gpu_fails_one_cell_and_not_the_next(small_gpu: None, tiny_data: Data, tmp_path: Path) -> None:
     """Training does not fit; scoring of the other cell fits after real failures, with 4 images of 50 MiB each."""
     jobs = [
-        *jobs_for(select_rows(["anoddpm"]), (0,), tiny_data, load_preset(TINY, ["unet.channels=256"]), 0),
-        *jobs_for(select_rows(["ae"]), (0,), tiny_data, load_preset(TINY), 0),
+        *jobs_for(select_rows(["anoddpm"]), (0,), tiny_data, load_preset(str(TINY), ["unet.channels=256"]), 0),
+        *jobs_for(select_rows(["ae"]), (0,), tiny_data, load_preset(str(TINY)), 0),
     ]
     whole, heard = AE.reconstruct, Heard()
 

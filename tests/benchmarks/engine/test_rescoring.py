@@ -30,7 +30,7 @@ from uadbench.datasets.cohort import Data, Role
 from uadbench.errors import UserError
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
 
 #: Recipe ids of tests/tiny.toml, seed 0, of cells with their own score: other scores and their settings leave them.
 IDS_BEFORE = {
@@ -107,7 +107,7 @@ def test_ids_of_cells_with_their_own_score_are_what_they_were(tiny_data: Data, t
 def test_a_score_is_another_cell_and_its_settings_too(tiny_data: Data, tiny_preset: Preset) -> None:
     ids = {job_of(row, tiny_data, tiny_preset).cell.id for row in ("ae", "ae+l2", "ae+ssim", "ae+mahalanobis")}
     assert len(ids) == 4
-    other = load_preset(TINY, ["ssim.windows=[1.0]"])
+    other = load_preset(str(TINY), ["ssim.windows=[1.0]"])
     assert job_of("ae+ssim", tiny_data, other).cell.id != job_of("ae+ssim", tiny_data, tiny_preset).cell.id
     assert job_of("ae", tiny_data, other).cell.id == job_of("ae", tiny_data, tiny_preset).cell.id
 
@@ -158,7 +158,7 @@ def test_other_post_processing_is_what_the_metrics_functions_say(
     runs: Path, tiny_data: Data, tiny_preset: Preset
 ) -> None:
     original = job_of("pddpm-s48", tiny_data, tiny_preset)
-    changed = load_preset(TINY, ["score.median=1", "score.erosion=0", "score.min_voxels=0"])
+    changed = load_preset(str(TINY), ["score.median=1", "score.erosion=0", "score.min_voxels=0"])
     job = job_of("pddpm-s48", tiny_data, changed)
     record = run_job(job, runs, "cpu", SilentReporter())
     own = record_of(runs, original.cell)
@@ -191,7 +191,7 @@ def test_only_the_same_training_counts(runs: Path, tiny_data: Data, tiny_preset:
     own = record_of(runs, job_of("pddpm-s48", tiny_data, tiny_preset).cell)
 
     def donor(*changes: str, row: str = "pddpm-s48+ssim", fold: int = 0) -> RunRecord | None:
-        return find_donor(runs, job_of(row, tiny_data, load_preset(TINY, changes), fold).cell)
+        return find_donor(runs, job_of(row, tiny_data, load_preset(str(TINY), changes), fold).cell)
 
     def name(found: RunRecord | None) -> str:
         return "" if found is None else found.folder.name

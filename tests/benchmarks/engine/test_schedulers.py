@@ -22,7 +22,8 @@ from uadbench.benchmarks.records.record import RunRecord
 from uadbench.datasets.cohort import Data
 from uadbench.methods.ae import AE
 
-TESTS = Path(__file__).parents[1]
+from cases import TESTS
+
 RANKS = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "3"}
 SCHEDULERS = {
     "slurm": {
@@ -105,7 +106,8 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
         import signal, sys
         sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
-        from conftest import TINY_PRESET, make_tiny_data
+        from cases import TINY
+        from conftest import make_tiny_data
         from uadbench.benchmarks.engine import training
         from uadbench.benchmarks.engine.cell_run import run_job
         from uadbench.benchmarks.engine.job import jobs_for
@@ -119,7 +121,7 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
             advance(self, *words)
         training.Diary.on_train_batch_end = watched
         folder = Path({str(tmp_path)!r})
-        job = jobs_for(select_rows(["ae"]), (0,), make_tiny_data(folder), load_preset(str(TINY_PRESET)), 0)[0]
+        job = jobs_for(select_rows(["ae"]), (0,), make_tiny_data(folder), load_preset(str(TINY)), 0)[0]
         assert run_job(job, folder / "runs", "cpu", SilentReporter()).done
         assert seen == {{signal.SIG_DFL}}, seen
     """)

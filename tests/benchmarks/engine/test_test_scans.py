@@ -36,7 +36,7 @@ from uadbench.datasets.store.store import VolumeStore, build_store
 from uadbench.errors import DataError, UserError
 from uadbench.methods import Row
 
-TINY_PRESET = Path(__file__).parents[1] / "tiny.toml"
+from cases import TINY
 
 
 def hidden_brain(store: VolumeStore, place: int | None, hidden: frozenset[str], subject: Subject) -> PreparedVolume:
@@ -60,7 +60,7 @@ def hiding(data: Data, folder: Path, *hidden: str, place: int | None = 0) -> Dat
 
 
 def job_of(data: Data, *changes: str, row: str = "thresh") -> Job:
-    return jobs_for(select_rows([row]), (0,), data, load_preset(str(TINY_PRESET), changes), 0)[0]
+    return jobs_for(select_rows([row]), (0,), data, load_preset(str(TINY), changes), 0)[0]
 
 
 def run(job: Job, runs: Path) -> RunRecord:
@@ -179,7 +179,7 @@ def test_each_choice_is_a_cell_of_its_own_and_the_same_for_all_methods(tiny_data
     jobs = [job_of(tiny_data, f"score.lesion_free={word}") for word in ("exclude", "zero", "refuse")]
     assert len({job.cell.id for job in jobs}) == 3
     own = tmp_path / "own.toml"
-    own.write_text(f'{TINY_PRESET.read_text()}\n[override.thresh.score]\nlesion_free = "zero"\n')
+    own.write_text(f'{TINY.read_text()}\n[override.thresh.score]\nlesion_free = "zero"\n')
     (entry,) = select_rows(["thresh"])
     with pytest.raises(UserError, match=r"score.lesion_free is the same for all methods"):
         plan_for(load_preset(str(own)), entry.method, entry.row)
@@ -254,7 +254,7 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
     cohort = Cohort("t", "T", Role.TUMOURS, store)
     maps = np.array(store.volume("t"))
     reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
-    score_settings = plan_for(load_preset(str(TINY_PRESET)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
+    score_settings = plan_for(load_preset(str(TINY)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
     reader = SimpleNamespace(slab=Slab(0, 99), settings=score_settings, read=lambda cohort, subject: reading)
     score = score_lesions(reader, cohort, "t", find_thresholds([maps], [store.lesion_mask("t")], 10))  # type: ignore[arg-type]
     assert score.lesion_ml == pytest.approx(2.048)
@@ -287,7 +287,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, write_scan: Callable[..., No
         lesion = (np.hypot(x - 15 - number, y - 25) < 6) & (z > 2) & (z < 11)
         parts = {"t2": np.where(lesion, 520, t2), "mask": mask, "seg": lesion}
         write_scan(root / "clinic/Test/MSLUB", f"patient{number:02d}", parts)
-    text = TINY_PRESET.read_text().replace("depth = 100", "depth = 12").replace("side = 192", "side = 64")
+    text = TINY.read_text().replace("depth = 100", "depth = 12").replace("side = 192", "side = 64")
     (root / "small.toml").write_text(text.replace("side = 96", "side = 32"))
     settings = PreparationSettings(depth=12, side=64)
     splits = load_disk(root / "clinic", root / "cache", splits="own", jobs=1, settings=settings).splits

@@ -19,7 +19,8 @@ from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
+
 BATCH_NORM = {"ae", "vae", "svae", "fanogan"}
 IN_PARTS = sorted(name for name, cls in methods().items() if cls.trainable and name not in BATCH_NORM)
 ONE_STEP = ["train.epochs=1", "train.validate_every=1", "train.checkpoint_every=1", "train.batch_size=6"]
@@ -27,7 +28,7 @@ PLAIN = ["optimizer.gradient_clip=0.0", "optimizer.warmup_steps=0", 'optimizer.d
 
 
 def job_of(row: str, data: Data, *changes: str) -> Job:
-    return jobs_for(select_rows([row]), (0,), data, load_preset(TINY, changes), 0)[0]
+    return jobs_for(select_rows([row]), (0,), data, load_preset(str(TINY), changes), 0)[0]
 
 
 def row_of(method: str) -> str:

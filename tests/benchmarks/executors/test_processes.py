@@ -13,7 +13,7 @@ from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.datasets.cohort import Data
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
 
 
 @pytest.mark.slow
@@ -33,7 +33,7 @@ def test_workers_do_what_one_process_does(tiny_data: Data, tiny_preset: Preset, 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_cell_does_not_stop_the_others(workers: int, tiny_data: Data, tmp_path: Path) -> None:
     # every training diverges
-    preset = load_preset(TINY, ["optimizer.learning_rate=1e30", "optimizer.gradient_clip=0.0"])
+    preset = load_preset(str(TINY), ["optimizer.learning_rate=1e30", "optimizer.gradient_clip=0.0"])
     jobs = jobs_for(select_rows(["pddpm-s48", "thresh"]), (0,), tiny_data, preset, 0)
     outcomes = {o.job.entry.row.name: o for o in run_jobs(jobs, tmp_path, "cpu", workers, SilentReporter())}
     failed = outcomes["pddpm-s48"]

@@ -22,7 +22,7 @@ from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
 
 HEAD = """
     import os, signal, torch
@@ -216,22 +216,22 @@ def test_own_sections_land_in_the_plan_and_can_be_changed(write: Write, tmp_path
     def level(preset: Preset) -> float:
         return float(plan_for(preset, entry.method, entry.row).method["fill"]["level"])
 
-    plain = load_preset(TINY)
-    changed = load_preset(TINY, ["fill.level=0.5"], brought)
+    plain = load_preset(str(TINY))
+    changed = load_preset(str(TINY), ["fill.level=0.5"], brought)
     own_preset = tmp_path / "own.toml"
-    own_preset.write_text(Path(TINY).read_text() + "\n[fill]\nlevel = 0.75\n")
+    own_preset.write_text(Path(str(TINY)).read_text() + "\n[fill]\nlevel = 0.75\n")
     assert [level(p) for p in (plain, changed, load_preset(str(own_preset)))] == [0.25, 0.5, 0.75]
     assert recipe_of(entry, plain).id != recipe_of(entry, changed).id
     with pytest.raises(UserError, match="the preset has no number fill.level"):
-        load_preset(TINY, ["fill.level=0.5"])
+        load_preset(str(TINY), ["fill.level=0.5"])
     with pytest.raises(UserError, match=r"no number fill.depth; there is fill.level"):
-        load_preset(TINY, ["fill.depth=1"], brought)
+        load_preset(str(TINY), ["fill.depth=1"], brought)
 
 
 def test_a_change_of_one_number_keeps_the_section_s_others(write: Write) -> None:
     block = HEAD.replace("level: float = 0.0", "level: float; other: int").replace("level=0.25", "level=0.25, other=3")
     (entry,) = select_rows([str(write(block))])
-    preset = load_preset(TINY, ["fill.level=0.5"], brought_sections([entry.method]))
+    preset = load_preset(str(TINY), ["fill.level=0.5"], brought_sections([entry.method]))
     assert plan_for(preset, entry.method, entry.row).method["fill"] == {"level": 0.5, "other": 3}
 
 

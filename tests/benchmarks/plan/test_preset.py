@@ -16,7 +16,7 @@ from uadbench.errors import UserError
 from uadbench.methods import methods, rows
 from uadbench.metrics.scores import scores
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import ROOT, TINY
 
 
 @pytest.mark.parametrize("name", ["paper", "quick", "demo"])
@@ -125,7 +125,7 @@ def test_a_number_out_of_range_is_one_sentence(change: str) -> None:
 
 
 def test_a_method_may_have_numbers_of_its_own(tmp_path: Path) -> None:
-    text = Path(TINY).read_text() + "\n[override.ae.optimizer]\nlearning_rate = 0.5\n"
+    text = Path(str(TINY)).read_text() + "\n[override.ae.optimizer]\nlearning_rate = 0.5\n"
     path = tmp_path / "own.toml"
     path.write_text(text)
     ae, maediff = select_rows(["ae", "maediff"])
@@ -173,7 +173,7 @@ def test_demo_and_paper_are_valid_toml_with_no_unread_section() -> None:
     for cls in (*methods().values(), *scores().values()):
         read |= set(cls.Settings.model_fields)
     for name in preset_names():
-        path = Path(__file__).parents[2] / "benchmarks" / "plan" / "presets" / f"{name}.toml"
+        path = ROOT / "benchmarks" / "plan" / "presets" / f"{name}.toml"
         sections = {key for key, value in tomllib.loads(path.read_text()).items() if isinstance(value, dict)}
         assert sections - {"override"} <= read
 
@@ -216,7 +216,7 @@ def test_demo_and_paper_are_valid_toml_with_no_unread_section() -> None:
 def test_nonsense_is_one_sentence_with_key_value_and_range(row: str, change: str, sentence: str) -> None:
     entry = select_rows([row])[0]
     with pytest.raises(UserError, match=f"^preset tiny(, row {row})?: .*{sentence}"):
-        plan_for(load_preset(TINY, [change]), entry.method, entry.row)
+        plan_for(load_preset(str(TINY), [change]), entry.method, entry.row)
 
 
 _HOSTILE = ("-1", "1000000000", "nan", "inf", "true", "abc", "[]", "[[1]]", "1" + 30 * "0", "0.5", "0", '"1"')
@@ -226,14 +226,14 @@ _HOSTILE = ("-1", "1000000000", "nan", "inf", "true", "abc", "[]", "[[1]]", "1" 
 def test_no_hostile_value_of_any_number_is_a_traceback(name: str) -> None:
     """Refused in one sentence, or taken for what it is: never as another type, never as a number that is none."""
     cls = methods()[name]
-    preset = load_preset(TINY)
+    preset = load_preset(str(TINY))
     row = cls.info.rows[0]
     sections = ["data", "preparation", "train", "score", *cls.Settings.model_fields]
     for section in sections:
         for key, good in preset.sections[section].items():
             for value in _HOSTILE:
                 try:
-                    plan = plan_for(load_preset(TINY, [f"{section}.{key}={value}"]), cls, row)
+                    plan = plan_for(load_preset(str(TINY), [f"{section}.{key}={value}"]), cls, row)
                 except UserError as error:
                     assert key in str(error) or "×" in str(error), error
                     continue
@@ -250,7 +250,7 @@ def test_no_hostile_value_of_any_number_is_a_traceback(name: str) -> None:
 
 def test_a_whole_number_will_do_where_a_fraction_may_stand() -> None:
     entry = select_rows(["vae"])[0]
-    changed = load_preset(TINY, ["vae.kl_weight=1", "optimizer.learning_rate=1"])
+    changed = load_preset(str(TINY), ["vae.kl_weight=1", "optimizer.learning_rate=1"])
     plan = plan_for(changed, entry.method, entry.row)
     assert (plan.method["vae"], plan.method["optimizer"]["learning_rate"]) == ({"kl_weight": 1.0}, 1.0)
 
@@ -259,7 +259,7 @@ def test_a_preparation_is_kept_as_it_is_written_because_ids_are_hashes_of_it() -
     entry = select_rows(["ae"])[0]
 
     def recipe(*changes: str) -> str:
-        return Recipe.of(entry.method, plan_for(load_preset(TINY, changes), entry.method, entry.row), 0).id
+        return Recipe.of(entry.method, plan_for(load_preset(str(TINY), changes), entry.method, entry.row), 0).id
 
     # As the numbers of tests/tiny.toml stand there; a conversion of one of them would be another id.
     assert recipe() == "3e6d9a4e9e4f"
@@ -267,7 +267,7 @@ def test_a_preparation_is_kept_as_it_is_written_because_ids_are_hashes_of_it() -
 
 
 def _own(tmp_path: Path, *replace: tuple[str, str]) -> str:
-    text = Path(TINY).read_text()
+    text = Path(str(TINY)).read_text()
     for old, new in replace:
         assert old in text
         text = text.replace(old, new, 1)
@@ -336,7 +336,7 @@ def test_a_file_that_is_no_text_or_a_folder_is_one_sentence(tmp_path: Path) -> N
 
 
 def test_a_change_of_a_number_that_a_row_fixes_is_refused_with_the_rows() -> None:
-    preset = load_preset(TINY, ["patch.stride=8"])
+    preset = load_preset(str(TINY), ["patch.stride=8"])
     rows_ = select_rows(["table1"])
     with pytest.raises(UserError) as caught:
         check_changes(preset, rows_)
@@ -344,8 +344,8 @@ def test_a_change_of_a_number_that_a_row_fixes_is_refused_with_the_rows() -> Non
     assert len(fixing) > 1 and all(f"the row {name} fixes patch.stride at" in str(caught.value) for name in fixing)
     entry = select_rows(["pddpm-s48"])[0]
     with pytest.raises(UserError, match=r"row pddpm-s48: it fixes patch.stride at 48; leave out --set patch.stride=16"):
-        plan_for(load_preset(TINY, ["patch.stride=16"]), entry.method, entry.row)
-    same = load_preset(TINY, ["patch.stride=48"])  # what the row says anyhow
+        plan_for(load_preset(str(TINY), ["patch.stride=16"]), entry.method, entry.row)
+    same = load_preset(str(TINY), ["patch.stride=48"])  # what the row says anyhow
     check_changes(same, [entry])
     assert plan_for(same, entry.method, entry.row).method["patch"]["stride"] == 48
 
@@ -354,19 +354,19 @@ def test_a_change_that_no_chosen_row_reads_is_refused() -> None:
     thresh, ae = select_rows(["thresh", "ae"])
     for change in ("unet.channels=16", "train.epochs=2", "ssim.windows=[1.0]"):
         with pytest.raises(UserError, match=f"--set {change.split('=')[0]}.*nothing that thresh does depends on it"):
-            check_changes(load_preset(TINY, [change]), [thresh])
-    check_changes(load_preset(TINY, ["train.epochs=2"]), [thresh, ae])  # one reads it
-    check_changes(load_preset(TINY, ["unet.channels=16"]), [thresh], alone=False)
+            check_changes(load_preset(str(TINY), [change]), [thresh])
+    check_changes(load_preset(str(TINY), ["train.epochs=2"]), [thresh, ae])  # one reads it
+    check_changes(load_preset(str(TINY), ["unet.channels=16"]), [thresh], alone=False)
 
 
 def test_one_number_is_changed_once() -> None:
     with pytest.raises(UserError, match="train.epochs is given 2 times"):
-        load_preset(TINY, ["train.epochs=2", " train.epochs =3"])
+        load_preset(str(TINY), ["train.epochs=2", " train.epochs =3"])
 
 
 def test_a_change_sets_one_number_and_no_more() -> None:
     with pytest.raises(UserError, match="is no number, word or list"):
-        load_preset(TINY, ["train.epochs=2\nother=3"])
+        load_preset(str(TINY), ["train.epochs=2\nother=3"])
 
 
 def test_a_row_has_one_score() -> None:

@@ -19,7 +19,8 @@ from uadbench.benchmarks.reports.console import in_ascii, make_console
 from uadbench.benchmarks.reports.tables import Column, Entry, Line, renderable
 from uadbench.benchmarks.reports.tables import Table as ResultTable
 
-ROOT = Path(__file__).parents[2]
+from cases import ROOT
+
 BENCH = Path(sys.executable).with_name("bench")
 #: Each breaks a console that reads markup: one by an error, one by vanishing, one by becoming a picture.
 HOSTILE = ("[/red]", "[bold]x[/bold]", ":smile:", "[link=http://x]y", "a[1]", "\\[red]")

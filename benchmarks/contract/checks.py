@@ -27,9 +27,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...errors import DataError, UserError
 from ...methods import Batch, Detector, OptimizerSettings, Scan
+from ...own_files import explain, file_of
 from ...stopping import raise_stop
 from ..engine.out_of_memory import MemoryShortageError, is_out_of_memory
-from ..plan.own import checked_class, explain, file_of
+from ..plan.own import checked_class
 from ..plan.preset import Plan, brought_sections, build_detector, load_preset, plan_for
 from .labels import labels_hidden
 from .trainer import fit, make_trainer

@@ -26,10 +26,10 @@ from ...errors import UserError, shorten
 from ...files import replacing
 from ...methods import Detector
 from ...metrics import dice, l1_error
+from ...own_files import own_file_of
 from ..contract.labels import labels_hidden
 from ..figures.figures import Sample, reconstruction_figure
 from ..plan.cell import Cell, Recipe
-from ..plan.own import own_file_of
 from ..plan.preset import Plan, Preset, build_detector, plan_for
 from ..plan.suite import SuiteRow
 from ..records.checkpoint import load_weights, save_weights

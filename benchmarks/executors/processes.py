@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from ...errors import DataError, UserError
 from ...files import write_text
+from ...own_files import OwnFile, explain, file_of, own_file_of
 from ...stopping import raise_stop
 from ...workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
 from ..engine.cell_run import Job, run_job
@@ -37,7 +38,7 @@ from ..engine.out_of_memory import (
     training_stage,
 )
 from ..engine.progress import Bar, Reporter
-from ..plan.own import OwnFile, explain, file_of, own_file_of, source_of
+from ..plan.own import source_of
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError
 

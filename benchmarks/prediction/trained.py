@@ -221,7 +221,7 @@ def _class_of(record: RunRecord) -> type[Detector]:
 
 
 def _class_in_file(path: Path, name: str, source: str) -> type[Detector]:
-    file = own.OwnFile.read(path)
+    file = own.read_file(path)
     if own.FILE_SOURCE + file.digest != source:
         raise UserError(
             f"{path} is not the file that the cell was run with (sha256), so it is not run; bring that one back"

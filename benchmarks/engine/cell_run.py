@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...datasets.cohort import Cohort, Role
+from ...datasets.cohort import HEALTHY, Cohort
 from ...files import replacing
 from ...methods import Detector
 from ...out_of_memory import memory_watched
+from ...own_files import own_file_of
 from ..contract.labels import labels_hidden
-from ..plan.own import own_file_of
 from ..records.checkpoint import load_weights, save_weights
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError, ThresholdPair, VolumeScore, read_arrays, write_arrays
@@ -148,7 +148,7 @@ class CellRun:
             return
         # the score has learnt nothing yet, and l1 needs none
         reader = replace(make_reader(self.job, detector, self.device, self.halving), score=None)
-        subjects = self.job.test_scans(Role.HEALTHY)
+        subjects = self.job.test_scans(HEALTHY)
         with self.reporter.bar(f"untrained control {self.job.cell.label}", len(subjects)) as bar:
             scores = []
             for subject in subjects:
@@ -200,10 +200,10 @@ class CellRun:
     def _thresholds(self, reader: Reader) -> dict[str, ThresholdPair]:
         """Thresholds of every lesion set, each from its validation volumes alone, lesion-free ones included."""
         job, found = self.job, self.record.thresholds
-        for role, cohort in job.data.lesions.items():
-            if role.value in found:
+        for key, cohort in job.data.lesions.items():
+            if key in found:
                 continue
-            subjects = job.data.splits.lesion[role].val
+            subjects = job.data.splits.lesion[key].val
             lesion_free_scans(cohort, subjects, job.slab, job.plan.score, "validation")
             maps, truths = [], []
             with self.reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
@@ -211,7 +211,7 @@ class CellRun:
                     maps.append(self._kept_map(reader, cohort, subject))
                     truths.append(lesion_mask(cohort, subject, job.slab))
                     bar.advance()
-            found[role.value] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
+            found[key] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
             self.record.save_thresholds(found)
         shutil.rmtree(self.record.folder / "maps", ignore_errors=True)
         return found
@@ -228,18 +228,18 @@ class CellRun:
     def _scores(self, reader: Reader, thresholds: Mapping[str, ThresholdPair]) -> tuple[VolumeScore, ...]:
         """Scores of every test volume; each is on disk before the next is begun."""
         job = self.job
-        for role, cohort in job.data.lesions.items():
-            lesion_free_scans(cohort, job.test_scans(role), job.slab, job.plan.score, "test")
+        for key, cohort in job.data.lesions.items():
+            lesion_free_scans(cohort, job.test_scans(key), job.slab, job.plan.score, "test")
         scores = list(self.record.scores())
         known = {(score.cohort, score.subject) for score in scores}
         work = list(dict.fromkeys(tested_volumes(job)))
         missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
         with self.reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar:
             for cohort, subject in missing:
-                if cohort.role is Role.HEALTHY:
+                if cohort.is_healthy:
                     scores.append(score_healthy(reader, cohort, subject))
                 else:
-                    scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.role.value]))
+                    scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.key]))
                 self.record.save_scores(tuple(scores))
                 bar.advance()
         return tuple(scores)

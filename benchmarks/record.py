@@ -28,13 +28,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from ..datasets.atomic import lock_holder, locked, remove, remove_partials
-from .cell import Cell, cell_id
+from .cell_id import cell_id
 from .errors import UserError
 from .files import write_json
 from .record_files import (
@@ -54,6 +54,9 @@ from .record_files import (
     write_arrays,
     write_lines,
 )
+
+if TYPE_CHECKING:
+    from .cell import Cell
 
 #: Name of the number of scans among the arrays of a score; no attribute of a class is called so.
 _SCANS = "number of scans"

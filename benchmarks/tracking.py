@@ -58,6 +58,8 @@ _FORBIDDEN = re.compile(r"[^/\w.\- ]")
 _HISTORY = ("train_loss", "val_loss", "learning_rate")
 _KIND, _CELL, _RECIPE, _DATA, _SPLITS = (f"uadbench.{word}" for word in ("kind", "cell", "recipe", "data", "splits"))
 _COMPLETE, _CHECKPOINT, _RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
+#: What a person reads of a cell; its tags have the same names.
+_SHOWN = ("row", "title", "method", "preset")
 _PARENT_ID = "mlflow.parentRunId"
 
 
@@ -88,6 +90,12 @@ class FoldResult:
         started: when the cell was run, ISO 8601.
         cohorts: role to (name, title) of each data set that was there.
         metrics: the cell's numbers, e.g. "brats21/dice".
+        row: name of the table row it was run for; "" where MLflow was told by an early version.
+        title: its title.
+        method: registry name.
+        preset: name of the preset.
+        changes: the `key=value` words on top of it.
+        seed: the user's seed.
     """
 
     cell: str
@@ -101,6 +109,12 @@ class FoldResult:
     started: str
     cohorts: Mapping[str, tuple[str, str]]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    row: str = ""
+    title: str = ""
+    method: str = ""
+    preset: str = ""
+    changes: str = ""
+    seed: int = 0
 
     @classmethod
     def of_record(cls, record: RunRecord) -> FoldResult:
@@ -109,7 +123,10 @@ class FoldResult:
         Raises:
             RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
-        return cls(**_identity(record.config, record.environment), metrics=record.metrics)
+        config = record.config
+        words = {word: getattr(config, word) for word in _SHOWN}
+        identity = _identity(config, record.environment)
+        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed), seed=config.seed)
 
     @property
     def family(self) -> tuple[str, str, str]:
@@ -601,7 +618,9 @@ class _Store:
             if _COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[_RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                yield FoldResult(**identity, metrics=dict(run.data.metrics))
+                tags = run.data.tags
+                words = {**{word: tags.get(word, "") for word in _SHOWN}, "changes": tags.get("changed", "")}
+                yield FoldResult(**identity, **words, metrics=dict(run.data.metrics), seed=int(tags.get("seed", 0)))
 
     def tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run; none where there is no such run."""

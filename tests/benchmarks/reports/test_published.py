@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from uadbench.benchmarks.reports.published import published, reported_elsewhere
 from uadbench.benchmarks.suite import load_suite
-from uadbench.benchmarks.tables import published, reported_elsewhere
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 COLUMNS = ["tumours/dice", "tumours/auprc", "ms/dice", "ms/auprc", "healthy/l1"]
 NUMBER = r"\d+\.\d+(?:±plus-or-minus\\pm\d+\.\d+(?:×10\d+\w+\\times \d+\^\{\d\})?)?"
 

@@ -1,0 +1,1 @@
+"""What the finished cells say: a frame of cells, the tables made of it, one file per renderer."""

@@ -1,0 +1,170 @@
+"""`bench table`: read the finished cells, make the tables, print them.
+
+Cells come from MLflow, and from the run records what MLflow does not hold; `Results.table` takes the run records alone.
+Both make their tables by `tables_of`, of a frame of cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+from ..preset import Preset
+from ..record import all_records, finished
+from ..suite import Suite, SuiteRow, load_suite, suite_names
+from ..tracking import FoldResult, TrackingError, fold_results, store_uri
+from .cells import cells_of_results
+from .renderers import csv, html, latex, markdown
+from .renderers.terminal import renderable
+from .selection import counted
+from .table import PLAIN, Table, TableOptions, make_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+_RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "markdown": markdown.render,
+    "latex": latex.render,
+    "csv": csv.render,
+    "html": html.render,
+}
+FORMATS = ("rich", *_RENDERERS)
+
+
+def print_tables(
+    which: str,
+    form: str,
+    preset: Preset,
+    data: str,
+    *,
+    seed: int,
+    results: Path,
+    console: Console,
+    options: TableOptions = PLAIN,
+    more: Sequence[SuiteRow] = (),
+) -> None:
+    """Print tables as `bench table` does.
+
+    Args:
+        which: "1", "2", "frontier" or "all".
+        form: one of `FORMATS`.
+        preset: the numbers the rows were run with.
+        data: what `--data` took: "phantom" or a directory.
+        seed: the seed of the runs.
+        results: the results folder.
+        console: where to.
+        options: what else stands in the tables.
+        more: rows to show below those of each table, e.g. of a method of the user's own.
+
+    Raises:
+        UserError: there is no such table or format, or the preset does not fit a row.
+    """
+    suites = suites_of(which)
+    if form not in FORMATS:
+        raise UserError(f"--format {form}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
+    tables = tables_of(suites, cells, preset, data, seed=seed, options=options, more=more, notes=notes)
+    if form == "rich":
+        for table in tables:
+            console.print(renderable(table, ascii_only=console.options.ascii_only), soft_wrap=False)
+    else:
+        console.file.write(render(tables, form))
+
+
+def render(tables: Sequence[Table], form: str) -> str:
+    """Write tables as text: "markdown", "latex" (booktabs), "html" or "csv" (one number per line, unrounded)."""
+    return _RENDERERS[form](tables)
+
+
+def tables_of(
+    suites: Sequence[Suite],
+    cells: pd.DataFrame,
+    preset: Preset,
+    data: str,
+    *,
+    seed: int,
+    options: TableOptions = PLAIN,
+    more: Sequence[SuiteRow] = (),
+    notes: Sequence[str] = (),
+) -> tuple[Table, ...]:
+    """The tables of some suites.
+
+    Args:
+        suites: see `suites_of`.
+        cells: the frame of finished cells.
+        preset: the numbers the rows were run with.
+        data: "phantom" or a directory; of several names that its runs may have, that of the newest counts.
+        seed: the seed of the runs.
+        options: what else stands in the tables.
+        more: rows to show below those of each table.
+        notes: what is to be said of the source of the cells.
+
+    Raises:
+        UserError: the preset does not fit a row.
+    """
+    names = data_names(data)
+    own = cells[cells["data"].isin(names)].sort_values("started")
+    name = str(own["data"].iloc[-1]) if len(own) else names[0]
+    controls = load_suite("controls").rows if options.controls else ()
+    whole = [with_rows(suite, more) for suite in suites]
+    return tuple(
+        make_table(suite, own, preset, name, seed, controls=controls, options=options, notes=notes) for suite in whole
+    )
+
+
+def suites_of(which: str) -> tuple[Suite, ...]:
+    """The suites that a word of `bench table` names: one table, or all.
+
+    Raises:
+        UserError: there is no such table.
+    """
+    suites = sorted(suite_names(), key=lambda name: (not name.startswith("table"), name))
+    known = tuple(name for name in suites if name != "controls")
+    if which == "all":
+        return tuple(load_suite(name) for name in known)
+    for name in (which, f"table{which}"):
+        if name in known:
+            return (load_suite(name),)
+    words = ", ".join(name.removeprefix("table") for name in known)
+    raise UserError(f"there is no table {which}; choose {words} or all")
+
+
+def with_rows(suite: Suite, more: Sequence[SuiteRow]) -> Suite:
+    """A suite with more rows below its own; a row that it has already is not shown twice."""
+    known = {entry.row.name for entry in suite.rows}
+    return replace(suite, rows=(*suite.rows, *(entry for entry in more if entry.row.name not in known)))
+
+
+def data_names(word: str) -> tuple[str, ...]:
+    """The names that runs on `--data WORD` may have: a directory's own, or with its mark where it holds phantoms."""
+    if word == "phantom":
+        return (word,)
+    name = Path(word).resolve().name
+    return name, f"phantom-{name}", f"mixed-{name}"
+
+
+def gather(runs: Path, uri: str, *data: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read every finished cell of data sources: from MLflow, and what it does not hold from the run records.
+
+    Args:
+        runs: the folder of run records.
+        uri: the MLflow store.
+        data: names of data sources.
+
+    Returns:
+        The frame of cells, and notes on where they were read.
+    """
+    records = [FoldResult.of_record(record) for record in finished(all_records(runs))]
+    on_disk = [result for result in records if result.data in data]
+    try:
+        tracked = fold_results(uri, *data)
+    except TrackingError as error:
+        return cells_of_results(on_disk), (f"Read from the run records, not from MLflow: {error}.",)
+    known = {result.cell for result in tracked}
+    missing = [result for result in on_disk if result.cell not in known]
+    note = f"{counted(len(missing), 'fold')} not in MLflow yet, read from the run records; `bench sync` tells MLflow."
+    return cells_of_results([*tracked, *missing]), (note,) if missing else ()

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..record import DIGESTS, RecordWarning, RunRecord
-from ..record_files import CellConfig, CohortConfig, RecordError, VolumeScore
+from ..records.record import DIGESTS, RecordWarning, RunRecord
+from ..records.record_files import CellConfig, CohortConfig, RecordError, VolumeScore
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..tracking import FoldResult
+    from ..tracking.tracking import FoldResult
 
 _T = TypeVar("_T")
 

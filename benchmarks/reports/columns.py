@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..suite import Suite
+from ..plan.suite import Suite
 from .cells import sets_in
 
 if TYPE_CHECKING:

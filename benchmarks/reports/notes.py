@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...metrics.scores import scores
-from ..preset import Preset
-from ..suite import SuiteRow
+from ..plan.preset import Preset
+from ..plan.suite import SuiteRow
 from .cells import is_simulated, sets_in
-from .selection import counted
+from .console import counted
 
 if TYPE_CHECKING:
     import pandas as pd

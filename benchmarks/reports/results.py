@@ -12,16 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
-from ..record import RunRecord, all_records
-from ..record_files import CellConfig, CellState, Epoch, ThresholdPair
+from ...errors import UserError
+from ..records.record import RunRecord, all_records
+from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
 from .cells import cells_of_records, volumes_of_records
 
 if TYPE_CHECKING:
     import pandas as pd
     from pandas.io.formats.style import Styler
 
-    from ..preset import Preset
+    from ..plan.preset import Preset
     from .table import Table, TableOptions
 
 
@@ -104,7 +104,7 @@ class Results:
         changes: Sequence[str],
         options: TableOptions | None,
     ) -> Table:
-        from ..preset import load_preset
+        from ..plan.preset import load_preset
         from .table import PLAIN
         from .tables import suites_of, tables_of
 

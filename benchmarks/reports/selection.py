@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ...errors import UserError
 from ...metrics.scores import scores
-from ..cell import Recipe
-from ..errors import UserError
-from ..preset import Preset, fixed_changes, has_sections, plan_for
-from ..suite import SuiteRow, with_score
+from ..plan.cell import Recipe
+from ..plan.plan import fixed_changes, has_sections, plan_for
+from ..plan.preset import Preset
+from ..plan.suite import SuiteRow, with_score
+from .console import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,11 +95,6 @@ def select_cells(
         )
     chosen = tuple(replace(row, cells=newest[newest["recipe"] == row.recipe]) for row in rows)
     return Selection(chosen, tuple(notes))
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun, e.g. "1 fold" and "2 folds"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _free_of_changes(entries: Sequence[SuiteRow], preset: Preset) -> tuple[list[SuiteRow], list[str]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ...methods import Detector
-from ..preset import Preset
-from ..suite import Suite, SuiteRow
-from ..tracking import over_folds
+from ..plan.preset import Preset
+from ..plan.suite import Suite, SuiteRow
+from ..tracking.tracking import over_folds
 from .columns import BESIDE_NOTE, Column, columns_of, set_titles
 from .notes import DASH, MARK, UNREPORTED, caption_of, cell_notes, line_notes, preset_notes, preset_title, row_notes
 from .published import Published, as_numbers, published, reported_elsewhere

@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import UserError
-from ..preset import Preset
-from ..record import all_records, finished
-from ..suite import Suite, SuiteRow, load_suite, suite_names
-from ..tracking import FoldResult, TrackingError, fold_results, store_uri
+from ...errors import UserError
+from ..plan.preset import Preset
+from ..plan.suite import Suite, SuiteRow, load_suite, suite_names
+from ..records.record import all_records, finished
+from ..tracking.tracking import FoldResult, TrackingError, fold_results, store_uri
 from .cells import cells_of_results
+from .console import counted
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
-from .selection import counted
 from .table import PLAIN, Table, TableOptions, make_table
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import inspect
 
 from ...markdown import markdown_table
 from ...methods import rows
-from ..preset import Preset
-from ..suite import SuiteRow, load_suite, suite_names
+from ..plan.preset import Preset
+from ..plan.suite import SuiteRow, load_suite, suite_names
 from .counting import count_cost
 from .memory import count_step_bytes
 from .words import code, significant

@@ -13,10 +13,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ...errors import UserError
+from ...files import write_text
 from ...markdown import markdown_table
 from ...methods import Frozen
-from ..errors import UserError
-from ..files import write_text
 from .words import code, significant
 
 _DASH = "–"

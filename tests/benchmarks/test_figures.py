@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uadbench.benchmarks import figures
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.figures import Sample, cohort_sheet, comparison_figure, reconstruction_figure, spread_subjects
+from uadbench.benchmarks.engine.samples import Sample
+from uadbench.benchmarks.figures import cohort, reconstructions
+from uadbench.benchmarks.figures.cohort import cohort_sheet, spread_subjects
+from uadbench.benchmarks.figures.reconstructions import comparison_figure, reconstruction_figure
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed here")
 SHAPE = (10, 40, 40)
@@ -24,13 +26,14 @@ Make = Callable[..., Any]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that were drawn, as matplotlib objects; they are written as well."""
     kept: list[Any] = []
-    save = figures.save
+    save = reconstructions.save
 
     def keep(figure: Any, path: Path) -> None:
         kept.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(figures, "save", keep)
+    for module in (cohort, reconstructions):
+        monkeypatch.setattr(module, "save", keep)
     return kept
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.speed import session
 from uadbench.benchmarks.speed.counting import FlopCounter, count_cost
 from uadbench.benchmarks.speed.measurement import (
@@ -28,7 +28,7 @@ from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.timing import time_steps, time_volume
 from uadbench.benchmarks.speed.words import significant
 from uadbench.benchmarks.speed.workload import Workload, workloads
-from uadbench.benchmarks.suite import SuiteRow, select_rows
+from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
 
 SIDE = 96
@@ -246,7 +246,7 @@ def conditions(tiny_preset: Preset) -> Callable[..., Conditions]:
 
 @pytest.fixture
 def paper_preset() -> Preset:
-    from uadbench.benchmarks.preset import load_preset
+    from uadbench.benchmarks.plan.preset import load_preset
 
     return load_preset("paper")
 

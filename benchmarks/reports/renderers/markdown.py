@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ....errors import UserError
 from ....markdown import markdown_table
-from ...errors import UserError
 from ..notes import DASH, UNREPORTED
 from ..table import Table
 from .styled import words_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...errors import UserError
+from ....errors import UserError
 from ..table import Table
 
 if TYPE_CHECKING:

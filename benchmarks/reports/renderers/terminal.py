@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...console import in_ascii
 from ..columns import Column
+from ..console import in_ascii
 from ..table import Table
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from uadbench.benchmarks.plan.suite import load_suite
 from uadbench.benchmarks.reports.published import published, reported_elsewhere
-from uadbench.benchmarks.suite import load_suite
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 COLUMNS = ["tumours/dice", "tumours/auprc", "ms/dice", "ms/auprc", "healthy/l1"]

@@ -16,17 +16,17 @@ import pytest
 from pandas.testing import assert_frame_equal
 from rich.console import Console
 
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import all_records
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset, load_preset
+from uadbench.benchmarks.plan.suite import Suite, SuiteRow
+from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.cells import cells_of_results
 from uadbench.benchmarks.reports.notes import cell_notes
 from uadbench.benchmarks.reports.renderers.terminal import renderable
 from uadbench.benchmarks.reports.table import Table, TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather, print_tables, render
-from uadbench.benchmarks.suite import Suite, SuiteRow
-from uadbench.benchmarks.tracking import FoldResult, sync_all
+from uadbench.benchmarks.tracking.tracking import FoldResult, sync_all
+from uadbench.errors import UserError
 from uadbench.methods import methods
 
 Make = Callable[..., Any]

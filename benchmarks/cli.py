@@ -451,14 +451,19 @@ def ui(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Open MLflow's own interface on the store."""
-    from .interface import check_address, serve
+    from .interface import check_address, is_server, runs_link, serve
     from .progress import RichReporter
-    from .tracking import prepare_store, store_uri
+    from .tracking import prepare_store, store_uri, without_password
 
-    check_address(host, port)
+    say = RichReporter(_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
+    if is_server(uri):
+        say(
+            f"The store is a server, which has its own interface: {runs_link(without_password(uri), prepare_store(uri))}"
+        )
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))
 
 
 @figure_app.command("cohort")

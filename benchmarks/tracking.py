@@ -162,14 +162,17 @@ def sync_all(runs: Path, uri: str, reporter: Reporter, *, with_checkpoint: bool 
     return _sync(all_records(runs), uri, reporter, with_checkpoint)
 
 
-def prepare_store(uri: str) -> None:
+def prepare_store(uri: str) -> str:
     """Make the store and its experiment where there is none yet, so that MLflow's own UI finds them.
+
+    Returns:
+        The experiment's id.
 
     Raises:
         TrackingError: MLflow is absent or unreachable.
     """
-    with _open(uri):
-        pass
+    with _open(uri) as store:
+        return store.experiment
 
 
 def fold_results(uri: str, *data: str) -> tuple[FoldResult, ...]:
@@ -538,7 +541,7 @@ class _Store:
 
     def __init__(self, client: Any, uri: str) -> None:
         self._client = client
-        self._experiment = self._find_experiment(uri)
+        self.experiment = self._find_experiment(uri)
 
     def parent(self, report: _Report) -> str:
         """The id of the parent run, made where there is none; of two that a race made the older stays."""
@@ -627,7 +630,7 @@ class _Store:
         return run_id
 
     def _create(self, title: str, tags: Mapping[str, str], start: int) -> Any:
-        return self._client.create_run(self._experiment, start_time=start, tags=dict(tags), run_name=title)
+        return self._client.create_run(self.experiment, start_time=start, tags=dict(tags), run_name=title)
 
     def _log(
         self,
@@ -654,7 +657,7 @@ class _Store:
         words = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
         query, order, found, token = " and ".join(words), ["attributes.start_time ASC"], [], None
         while True:
-            page = self._client.search_runs([self._experiment], query, order_by=order, page_token=token)
+            page = self._client.search_runs([self.experiment], query, order_by=order, page_token=token)
             found += list(page)
             token = page.token
             if not token:

@@ -458,9 +458,8 @@ def ui(
     say = RichReporter(_console()).say
     uri = store_uri(results)
     if is_server(uri):
-        say(
-            f"The store is a server, which has its own interface: {runs_link(without_password(uri), prepare_store(uri))}"
-        )
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
         return
     check_address(host, port)
     raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))

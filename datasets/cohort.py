@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from .errors import Finding
+from .findings import Finding
 
 if TYPE_CHECKING:  # store.py imports Subject from here
-    from .store import VolumeStore
+    from .store.store import VolumeStore
 
 
 class Role(StrEnum):

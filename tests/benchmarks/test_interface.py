@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from uadbench.benchmarks import interface
-from uadbench.benchmarks.cli import app
-from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.commands.app import app
+from uadbench.benchmarks.tracking import interface
+from uadbench.errors import UserError
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
 MARK = "UADBENCH_TEST_MARK"
@@ -59,7 +59,7 @@ time.sleep(300)
 """
 PARENT = f"""
 import sys
-from uadbench.benchmarks import interface
+from uadbench.benchmarks.tracking import interface
 try:
     with interface._signals_raise():
         interface._run_group([sys.executable, "-c", {TREE!r}])
@@ -157,7 +157,7 @@ def test_mlflow_has_a_page_where_the_link_lands() -> None:
 def test_of_a_store_that_is_a_server_the_server_shows_the_runs(
     tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uadbench.benchmarks import tracking
+    from uadbench.benchmarks.tracking import tracking
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.invalid/mlflow/")
     monkeypatch.setattr(tracking, "prepare_store", lambda uri: "12")

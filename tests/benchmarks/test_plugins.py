@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.benchmarks.cell import Recipe
-from uadbench.benchmarks.preset import Preset, plan_for
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.plan.cell import Recipe
+from uadbench.benchmarks.plan.preset import Preset, plan_for
+from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.methods import methods, registry
 from uadbench.methods.registry import PluginWarning
 

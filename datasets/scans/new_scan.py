@@ -26,11 +26,9 @@ from .preparation import PreparationSettings, PreparedVolume, bounding_box, prep
 from .registration import Atlas, Registration, doubt_about, register_affine
 from .scan_header import HEADS, ReadLimits
 from .scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan, refuse_constant, refuse_not_finite
-from .skull_strip import MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
+from .skull_strip import AUTO, MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
 from .space import Affine, Grid, resample
 
-AUTO = "auto"
-_LEARNED = ("hd-bet", "deepbet", "synthstrip")  # in the order of preference; the first is the published one
 _IN_PLACE_MM = 2.0  # mean displacement in the brain below which a scan counts as registered
 _VOXEL_TOLERANCE = 0.02  # of 1 mm
 
@@ -76,22 +74,6 @@ class ReadyScan:
     def volume_factor(self) -> float:
         """Millilitres in the scan's world for each millilitre in atlas space."""
         return float(abs(np.linalg.det(self.to_scan[:3, :3])))
-
-
-def choose_stripper(choice: str) -> SkullStripper | None:
-    """The skull stripper to use on a scan that needs one; None if "auto" finds none installed.
-
-    Raises:
-        DataError: an unknown name, or a chosen one is not installed.
-    """
-    if choice != AUTO:
-        return make_stripper(choice)
-    for name in _LEARNED:
-        try:
-            return make_stripper(name)
-        except DataError:
-            continue
-    return None
 
 
 def ready_scan(
@@ -167,12 +149,10 @@ def _brain(
             return Stripped().brain_mask(image, grid), Stripped(), "skull strip: skipped, the scan is stripped"
         except DataError:
             pass  # a head with a skull, as most scans are
-    stripper = choose_stripper(choice)
-    if stripper is None:
-        raise DataError(
-            f"{path} is not stripped and no skull stripper is installed: pip install 'uadbench[deepbet]' "
-            "(or [hd-bet]), or give its brain mask with --mask"
-        )
+    try:
+        stripper = make_stripper(choice)
+    except DataError as error:
+        raise DataError(f"{path} needs its skull stripped: {error}, or give its brain mask with --mask") from error
     return None, stripper, f"skull strip: {stripper.name}"
 
 

@@ -11,10 +11,10 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.scans import new_scan
+from uadbench.datasets.scans import skull_strip
 from uadbench.datasets.scans.atlases import read_atlas
 from uadbench.datasets.scans.bias import BiasSettings
-from uadbench.datasets.scans.new_scan import choose_stripper, ready_scan
+from uadbench.datasets.scans.new_scan import ready_scan
 from uadbench.datasets.scans.nifti import read_volume
 from uadbench.datasets.scans.preparation import PreparationSettings, bounding_box, prepare_volume
 from uadbench.datasets.scans.registration import RegistrationSettings
@@ -113,26 +113,11 @@ def test_a_turned_scan_is_registered_and_its_lesion_found_where_it_is(tmp_path, 
 
 
 def test_a_head_without_a_stripper_is_told_what_to_do(tmp_path, head, oriented, grid_points, atlas, monkeypatch):
-    monkeypatch.setattr(new_scan, "_LEARNED", ())
+    monkeypatch.setattr(skull_strip, "LEARNED", ())
     shape, affine = oriented("RAS", (4, 4, 4))
     path = save(tmp_path / "head.nii.gz", head.sample(grid_points(shape, affine), "t2"), affine)
-    with pytest.raises(DataError, match=r"head\.nii\.gz is not stripped and no skull stripper .*--mask"):
+    with pytest.raises(DataError, match=r"head\.nii\.gz needs .*no skull stripper .*pip install deepbet, or .*--mask"):
         ready_scan(path, None, atlas, "auto", QUICK, LOAD)
-    assert choose_stripper("auto") is None
-
-
-def test_the_first_installed_stripper_is_taken(monkeypatch):
-    asked = []
-
-    def make(name: str) -> str:
-        asked.append(name)
-        if name != "deepbet":
-            raise DataError(f"{name} is not installed")
-        return "the stripper"
-
-    monkeypatch.setattr(new_scan, "make_stripper", make)
-    assert choose_stripper("auto") == "the stripper"
-    assert asked == ["hd-bet", "deepbet"]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ from ...methods import Batch, Detector, OptimizerSettings, Scan
 from ...out_of_memory import MemoryShortageError, is_out_of_memory
 from ...stopping import raise_stop
 from ..plan.own import checked_class, explain, file_of
-from ..plan.preset import Plan, brought_sections, build_detector, load_preset, plan_for
+from ..plan.plan import Plan, brought_sections, build_detector, plan_for
+from ..plan.preset import load_preset
 from .labels import labels_hidden
 from .trainer import fit, make_trainer
 

@@ -10,7 +10,8 @@ import torch
 from ...methods import Detector
 from ...methods.parts.recomputed import recomputing_networks
 from ...out_of_memory import Stage, free_memory, gpu_in_use, is_out_of_memory
-from ..plan.preset import Plan, TrainSettings, has_batch_norm
+from ..plan.plan import Plan, has_batch_norm
+from ..plan.settings import TrainSettings
 
 _ResultT = TypeVar("_ResultT")
 _ALONE = "one cell at a time (--jobs 1)"

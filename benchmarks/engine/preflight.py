@@ -25,7 +25,7 @@ from ...out_of_memory import MemoryShortageError, free_memory, memory_watched
 from ..contract.checks import ContractError, check_reconstruction, check_training, quiet, running
 from ..plan.own import checked_class, explain, file_of, own_file_of, shown
 from ..records.record import record_of
-from .cell_run import Job
+from .job import Job
 from .memory import preflight_stage
 from .progress import Reporter
 from .slices import SliceKey, SliceSet

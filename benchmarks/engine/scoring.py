@@ -23,7 +23,8 @@ from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...metrics.scores import HealthyScan, Score, scores
 from ..contract.labels import labels_hidden
-from ..plan.preset import Plan, ScoreSettings
+from ..plan.plan import Plan
+from ..plan.settings import ScoreSettings
 from ..records.record_files import ThresholdPair, VolumeScore
 from .arithmetic import autocast
 from .memory import Halving

@@ -461,14 +461,18 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
-    from ..tracking.database import store_uri
-    from ..tracking.interface import check_address, serve
+    from ..tracking.database import store_uri, without_password
+    from ..tracking.interface import check_address, is_server, runs_link, serve
     from ..tracking.sync import prepare_store
 
-    check_address(host, port)
+    say = RichReporter(_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
+    if is_server(uri):
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))
 
 
 @figure_app.command("cohort")
@@ -523,8 +527,8 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
-        "mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
+        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
     ),
 ]
 AtlasOption = Annotated[
@@ -570,7 +574,7 @@ N4LevelsOption = Annotated[
 def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "hd-bet",
+    skull_strip: StripOption = "auto",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,

@@ -119,7 +119,7 @@ class Store:
 
     def __init__(self, client: Any, uri: str) -> None:
         self._client = client
-        self._experiment = self._find_experiment(uri)
+        self.experiment = self._find_experiment(uri)
 
     def parent(self, report: Report) -> str:
         """The id of the parent run, made where there is none; of two that a race made the older stays."""
@@ -211,7 +211,7 @@ class Store:
         return run_id
 
     def _create(self, title: str, tags: Mapping[str, str], start: int) -> Any:
-        return self._client.create_run(self._experiment, start_time=start, tags=dict(tags), run_name=title)
+        return self._client.create_run(self.experiment, start_time=start, tags=dict(tags), run_name=title)
 
     def _log(
         self,
@@ -238,7 +238,7 @@ class Store:
         words = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
         query, order, found, token = " and ".join(words), ["attributes.start_time ASC"], [], None
         while True:
-            page = self._client.search_runs([self._experiment], query, order_by=order, page_token=token)
+            page = self._client.search_runs([self.experiment], query, order_by=order, page_token=token)
             found += list(page)
             token = page.token
             if not token:

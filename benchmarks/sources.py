@@ -24,6 +24,8 @@ def open_data(
     results: Path,
     splits: str | None,
     reporter: Reporter,
+    *,
+    jobs: int | None = None,
 ) -> Data:
     """Open what `--data` names, building volume stores where they are not built yet.
 
@@ -34,12 +36,13 @@ def open_data(
         results: the folder whose `data/` holds the stores.
         splits: "published", "deleaked", "own" or None for the source's own choice.
         reporter: where progress goes.
+        jobs: processes that prepare volumes; 1 is this one, None as many as there are cores.
 
     Raises:
         UserError: there is no such directory.
         DataError: the data cannot be used as they are.
     """
-    cache, jobs = results / "data", usable_cores()
+    cache, jobs = results / "data", jobs or usable_cores()
     with StoreProgress(reporter, "prepare volumes") as progress:
         if word == "phantom":
             if splits not in (None, "own"):

@@ -224,7 +224,7 @@ def _read_prediction(folder: Path, name: str, *, keeps_files: bool) -> Predictio
 
     account = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     paths = {file.removeprefix(f"{name}_").partition(".")[0]: folder / file for file in account["files"]}
-    images = {kind: nib.load(path) for kind, path in paths.items() if path.suffix == ".gz"}
+    images = {kind: nib.Nifti1Image.from_filename(path) for kind, path in paths.items() if path.suffix == ".gz"}
     arrays = {kind: np.asarray(image.dataobj, dtype=np.float32) for kind, image in images.items()}
     return Prediction(
         name=name,
@@ -249,15 +249,14 @@ def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Requ
 
     if on not in ("processes", "here"):
         raise UserError(f'on={on!r}: choose "processes" or "here"')
-    texts = {name: str(words.pop(name)) for name in ("data", "preset")}
-    folds, changes, results = words.pop("folds"), words.pop("changes"), Path(words.pop("results"))
     return Request(
         methods=tuple(_method_words(method)),
-        folds=_folds_word(folds),
-        changes=_change_words(changes),
-        results=results,
+        folds=_folds_word(words.pop("folds")),
+        data=str(words.pop("data")),
+        preset=str(words.pop("preset")),
+        changes=_change_words(words.pop("changes")),
+        results=Path(words.pop("results")),
         here=on == "here",
-        **texts,
         **words,
     )
 

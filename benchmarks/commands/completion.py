@@ -7,6 +7,8 @@ import tomllib
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
+from importlib.util import find_spec
+from pathlib import Path
 
 
 def complete_preset(incomplete: str) -> list[str]:
@@ -25,17 +27,18 @@ def _method_words() -> Iterator[str]:
         yield name
         for entry in tomllib.loads(file.read_text(encoding="utf-8"))["row"]:
             yield entry.get("name", entry["row"])
-    for file in resources.files("uadbench.methods").iterdir():
-        if file.name.endswith(".py"):
+    methods = find_spec("uadbench.methods")  # does not import it
+    for folder in (methods.submodule_search_locations or ()) if methods is not None else ():
+        for file in Path(folder).glob("*.py"):
             yield from _rows_in(ast.parse(file.read_text(encoding="utf-8")))
 
 
 def _rows_in(module: ast.Module) -> Iterator[str]:
     """The names of the rows that a method's file makes: what stands first in `Row("name", …)`."""
     for node in ast.walk(module):
-        is_row = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Row" and node.args
-        if is_row and isinstance(node.args[0], ast.Constant):
-            yield str(node.args[0].value)
+        match node:
+            case ast.Call(func=ast.Name(id="Row"), args=[ast.Constant(value=str(name)), *_]):
+                yield name
 
 
 def _documents(package: str) -> Iterator[tuple[str, Traversable]]:

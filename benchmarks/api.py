@@ -196,7 +196,7 @@ def predict(
     from .prediction.predict import Predictor, choose_threshold, predict_scans, scan_files
     from .prediction.scan_recipe import recipe_for
     from .prediction.trained import find_run
-    from .tracking.tracking import store_uri
+    from .tracking.database import store_uri
 
     folder = Path(results)
     chosen = choose_device(device)

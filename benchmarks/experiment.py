@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ..datasets.cohort import Data
 from ..errors import UserError
-from .engine.cell_run import Job, check_lesions, jobs_for
 from .engine.environment import choose_device, default_workers, keep_to_own_cores
+from .engine.job import Job, check_lesions, jobs_for
 from .engine.preflight import preflight
 from .engine.progress import Reporter
 from .executors.processes import Outcome, run_jobs
@@ -28,7 +28,8 @@ from .records.record import record_of
 from .records.reuse import require_weights
 from .reports.results_line import results_line
 from .sources import open_data
-from .tracking.tracking import TrackingError, store_uri, sync_record
+from .tracking.database import TrackingError, store_uri
+from .tracking.sync import sync_record
 
 
 @dataclass(frozen=True)

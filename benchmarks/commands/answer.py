@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from ..announcement import Forecast
-from ..engine.cell_run import Job
+from ..engine.job import Job
 from ..executors.processes import Outcome
 from ..experiment import Experiment
 from ..records.record import RunRecord, record_of

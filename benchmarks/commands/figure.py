@@ -33,7 +33,7 @@ def figure_cohort(
 ) -> None:
     """Draw a contact sheet of the cohort."""
     from ..engine.progress import RichReporter
-    from ..figures.figures import cohort_sheet
+    from ..figures.cohort import cohort_sheet
     from ..plan.request import requested_preset
     from ..sources import open_data
 

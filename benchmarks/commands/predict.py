@@ -58,7 +58,7 @@ def predict(
     from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
-    from ..tracking.tracking import store_uri
+    from ..tracking.database import store_uri
 
     console = make_console()
     chosen = choose_device(device)

@@ -58,7 +58,7 @@ def sentence_of(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
         return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
     if isinstance(error, MemoryError | OSError | RuntimeError | ImportError):  # else PyTorch is imported for nothing
-        from ..engine.out_of_memory import is_out_of_memory
+        from ...out_of_memory import is_out_of_memory
 
         if is_out_of_memory(error):
             words = " ".join(str(error).split())[:300]

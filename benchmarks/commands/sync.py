@@ -16,7 +16,8 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with the run records; twice doubles nothing."""
     from ..engine.progress import RichReporter
-    from ..tracking.tracking import store_uri, sync_all
+    from ..tracking.database import store_uri
+    from ..tracking.sync import sync_all
 
     console = make_console()
     uri = store_uri(results)

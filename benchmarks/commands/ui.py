@@ -17,8 +17,9 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
+    from ..tracking.database import store_uri
     from ..tracking.interface import check_address, serve
-    from ..tracking.tracking import prepare_store, store_uri
+    from ..tracking.sync import prepare_store
 
     check_address(host, port)
     uri = store_uri(results)

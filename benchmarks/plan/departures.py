@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from .preset import Preset, read_sections
+from .plan import read_sections
+from .preset import Preset
 from .suite import SuiteRow
 
 

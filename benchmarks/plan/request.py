@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UserError
-from .preset import Preset, brought_sections, check_changes, load_preset, plan_for
+from .plan import brought_sections, check_changes, plan_for
+from .preset import Preset, load_preset
 from .suite import SuiteRow, select_rows, with_score
 
 

@@ -9,8 +9,10 @@ from ...errors import UserError
 from ...methods import Detector
 from ...metrics.scores import score_named
 from ..engine.arithmetic import arithmetic
-from ..engine.cell_run import Job, figure_samples, reader_of
-from ..figures.figures import MethodMaps, comparison_figure
+from ..engine.job import Job
+from ..engine.reading import reader_of
+from ..engine.samples import figure_samples
+from ..figures.reconstructions import MethodMaps, comparison_figure
 from ..plan.own import word_of
 from ..plan.suite import SuiteRow
 from ..records.record import record_of

@@ -25,7 +25,9 @@ from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+import cases
+
+TINY = str(cases.TINY)
 
 
 class Heard(SilentReporter):

@@ -112,7 +112,7 @@ def test_a_notebook_has_a_running_loop_threads_and_handlers_of_its_own(
     on: str, in_thread: bool, tiny_run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kernel runs a cell inside its event loop; a widget calls from a thread."""
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    monkeypatch.setenv("MPLBACKEND", "svg")
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
 
@@ -124,7 +124,7 @@ def test_a_notebook_has_a_running_loop_threads_and_handlers_of_its_own(
 
     assert asyncio.run(cell())["done"].tolist() == [True, True]
     assert [signal.getsignal(number) for number in numbers] == before
-    assert os.environ["MPLBACKEND"] == "module://matplotlib_inline.backend_inline"
+    assert os.environ["MPLBACKEND"] == "svg"
 
 
 # -------------------------------------------------------------------------------------------------------- scripts

@@ -10,18 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uadbench.datasets import (
-    HEALTHY,
-    DataSet,
-    Modality,
-    NamePattern,
-    Role,
-    data_sets,
-    ixi,
-    mslub,
-    register,
-    registry,
-)
+from uadbench.datasets import HEALTHY, DataSet, Modality, NamePattern, Role, data_sets, ixi, mslub, register, registry
 from uadbench.datasets.check.check import check_directory
 from uadbench.datasets.check.rules import Kind, Limits
 from uadbench.datasets.cohort import Data

@@ -11,7 +11,7 @@ from ...errors import DataError, shorten
 from ...files import read_json
 from ..base import DataSet
 from ..cohort import HEALTHY, Splits
-from ..findings import Finding
+from ..findings import SplitFinding
 from ..found import FoundSet
 from ..layout import SPLITS_FOLDER, scan_path
 from ..modality import Modality
@@ -96,7 +96,7 @@ def split_defects(
     return split, defects
 
 
-def _audit_defects(findings: Sequence[Finding]) -> Iterator[Defect]:
+def _audit_defects(findings: Sequence[SplitFinding]) -> Iterator[Defect]:
     """Leaks one by one, lesser findings counted by kind."""
     for finding in findings:
         if finding.is_leak:

@@ -59,6 +59,7 @@ from .scoring import (
     score_lesions,
     score_of,
     scored_scans,
+    truth_of,
 )
 from .slices import Slab
 from .suite import SuiteRow
@@ -352,7 +353,7 @@ def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter)
         with reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
             for subject in subjects:
                 maps.append(_kept_map(reader, cohort, subject, record))
-                truths.append(lesion_mask(cohort, subject, job.slab))
+                truths.append(truth_of(cohort, subject, job.slab))
                 bar.advance()
         found[role.value] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
         record.save_thresholds(found)
@@ -463,17 +464,18 @@ def _first_with_lesion(job: Job, cohort: Cohort) -> str:
 def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: dict[str, ThresholdPair]) -> Sample:
     reading = reader.read(cohort, subject)
     pair = thresholds.get(cohort.role.value)
-    truth = None if cohort.role is Role.HEALTHY else lesion_mask(cohort, subject, job.slab)
+    truth = None if cohort.role is Role.HEALTHY else truth_of(cohort, subject, job.slab)
     if truth is None or pair is None:
         error = l1_error(reading.original, reading.reconstruction)
         words = f"l1 {error * 1e3:.1f}e-3"
     else:
-        words = f"Dice {dice(binarise(reading.score_map, pair.greedy, job.plan.score), truth) * 100:.1f} %"
+        found = binarise(reading.score_map, pair.greedy, job.plan.score)
+        words = f"Dice {dice(truth.counted(found), truth.counted(truth.lesions)) * 100:.1f} %"
     return Sample(
         title=f"{cohort.title}\n{subject}\n{words}",
         original=reading.original,
         reconstruction=reading.reconstruction,
         score_map=reading.score_map,
-        truth=truth,
+        truth=None if truth is None else truth.lesions,
         threshold=None if pair is None else pair.greedy,
     )

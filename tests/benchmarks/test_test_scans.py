@@ -22,7 +22,15 @@ from uadbench.benchmarks.figures import _subject_title
 from uadbench.benchmarks.preset import load_preset, plan_for
 from uadbench.benchmarks.progress import SilentReporter
 from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.scoring import Reading, find_thresholds, lesion_mask, score_lesions, scored_scans
+from uadbench.benchmarks.scoring import (
+    Reading,
+    Truth,
+    find_thresholds,
+    lesion_mask,
+    score_lesions,
+    scored_scans,
+    truth_of,
+)
 from uadbench.benchmarks.slices import Slab
 from uadbench.benchmarks.suite import select_rows
 from uadbench.datasets.cohort import Cohort, Data, Role, Subject
@@ -93,7 +101,7 @@ def test_zero_is_what_the_published_code_makes_of_it(marked: bool, tiny_data: Da
     score_map[1:3, 40:50, 40:50] = 0.9 if marked else 0.1
     reading = Reading(score_map, score_map, score_map, score_map > 0, 1.0)
     reader = SimpleNamespace(slab=job.slab, settings=job.plan.score, read=lambda cohort, subject: reading)
-    pair = find_thresholds([score_map], [score_map > 0], 10)
+    pair = find_thresholds([score_map], [Truth(score_map > 0)], 10)
     pair = replace(pair, greedy=0.5, exact=0.5)
     score = score_lesions(reader, cohort, "tumours-3", pair)  # type: ignore[arg-type]
 
@@ -144,7 +152,7 @@ def test_a_validation_scan_without_a_lesion_stays_in_the_pool(tiny_data: Data, t
     reader, cohort = reader_of(job, record, "cpu"), data.lesions[Role.TUMOURS]
     val = data.splits.lesion[Role.TUMOURS].val
     maps = [reader.read(cohort, subject).score_map for subject in val]
-    truths = [lesion_mask(cohort, subject, job.slab) for subject in val]
+    truths = [truth_of(cohort, subject, job.slab) for subject in val]
     assert record.thresholds["tumours"] == find_thresholds(maps, truths, 10)
     assert record.thresholds["tumours"] != find_thresholds(maps[:1], truths[:1], 10)
 
@@ -253,7 +261,7 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
     reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
     score_settings = plan_for(load_preset(str(TINY_PRESET)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
     reader = SimpleNamespace(slab=Slab(0, 99), settings=score_settings, read=lambda cohort, subject: reading)
-    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [store.lesion_mask("t")], 10))  # type: ignore[arg-type]
+    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [Truth(store.lesion_mask("t"))], 10))  # type: ignore[arg-type]
     assert score.lesion_ml == pytest.approx(2.048)
     assert _subject_title(cohort, "t", store.lesion_mask("t")) == "t, x, 40 years, 2.0 ml"
 

@@ -20,7 +20,7 @@ lint: $(READY)  ## ruff, mypy on the installed package, import contracts
 	$(BIN)/ruff format --check .
 	rm -rf .lint build && $(BIN)/pip install --quiet --no-deps --no-build-isolation --target .lint . && rm -rf build
 	cd .lint && $(abspath $(BIN))/mypy --config-file ../pyproject.toml -p uadbench
-	$(BIN)/lint-imports
+	cd .lint && PYTHONPATH=. $(abspath $(BIN))/lint-imports --config ../pyproject.toml
 
 clean:  ## remove the environment and everything generated (runs and volume stores under results/ stay)
 	rm -rf $(VENV) .lint build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

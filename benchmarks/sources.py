@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..cores import usable_cores
 from ..datasets.cohort import Data
-from ..datasets.cores import usable_cores
-from ..datasets.disk import load_disk
-from ..datasets.phantom import load_phantom, phantom_size
-from ..datasets.preparation import PreparationSettings
-from .errors import UserError
-from .progress import Reporter
+from ..datasets.load import load_disk
+from ..datasets.phantom.load import load_phantom, phantom_size
+from ..datasets.scans.preparation import PreparationSettings
+from ..errors import UserError
+from .engine.progress import Reporter
 
 #: Seed of the embedded cohort: one phantom for everybody, whatever the seed of a run.
 PHANTOM_SEED = 0

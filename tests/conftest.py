@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from uadbench.benchmarks.preset import Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.datasets.cohort import Cohort, Data, Fold, Part, Role, Splits, Subject
-from uadbench.datasets.preparation import PreparedVolume
-from uadbench.datasets.store import build_store
+from uadbench.datasets.scans.preparation import PreparedVolume
+from uadbench.datasets.store.store import build_store
 
 TINY_SHAPE = (6, 96, 96)
 TINY_PRESET = Path(__file__).parent / "tiny.toml"

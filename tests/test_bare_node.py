@@ -33,11 +33,11 @@ def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
         import runpy
         for name in ("conftest.py", "test_gpu.py", "test_out_of_memory.py"):  # what runs on a GPU node
             runpy.run_path(str(Path({str(TESTS)!r}) / "benchmarks" / name))
-        from uadbench.benchmarks.engine import jobs_for, run_job
-        from uadbench.benchmarks.preset import load_preset
-        from uadbench.benchmarks.progress import SilentReporter
-        from uadbench.benchmarks.suite import select_rows
-        from uadbench.benchmarks.tracking import TrackingError, store_uri, sync_record
+        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.plan.preset import load_preset
+        from uadbench.benchmarks.engine.progress import SilentReporter
+        from uadbench.benchmarks.plan.suite import select_rows
+        from uadbench.benchmarks.tracking.tracking import TrackingError, store_uri, sync_record
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
         for job in jobs_for(select_rows(["thresh", "maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0):

@@ -46,16 +46,15 @@ def test_the_wheel_holds_only_uadbench(wheel: Path) -> None:
 def test_presets_suites_and_paper_tables_travel(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, pattern, target in (
-        ("benchmarks/presets", "*.toml", "uadbench/benchmarks/presets"),
-        ("benchmarks/suites", "*.toml", "uadbench/benchmarks/suites"),
-        ("benchmarks/templates", "*.txt", "uadbench/benchmarks/templates"),
+        ("benchmarks/plan/presets", "*.toml", "uadbench/benchmarks/plan/presets"),
+        ("benchmarks/plan/suites", "*.toml", "uadbench/benchmarks/plan/suites"),
+        ("benchmarks/contract/templates", "*.txt", "uadbench/benchmarks/contract/templates"),
         ("results/paper", "*.csv", "uadbench/results/paper"),
     ):
         files = list((ROOT / folder).glob(pattern))
         assert files
         assert {f"{target}/{file.name}" for file in files} <= names
-    for part in ("benchmarks", "datasets", "methods", "metrics"):
-        assert f"uadbench/{part}/py.typed" in names
+    assert "uadbench/py.typed" in names
 
 
 def test_bench_works_from_the_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
@@ -66,7 +65,7 @@ import sys
 sys.path.insert(0, {str(site)!r})
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 sys.argv = ["bench", "list", "presets"]
-import uadbench.benchmarks.cli as cli
+import uadbench.benchmarks.commands.app as cli
 assert cli.__file__.startswith({str(site)!r}), cli.__file__
 cli.main()
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from uadbench.benchmarks.preset import load_preset
+from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.speed.catalogue import methods_markdown
 from uadbench.benchmarks.speed.measurement import as_markdown, read_measurements
 

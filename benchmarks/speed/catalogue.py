@@ -6,8 +6,8 @@ import inspect
 
 from ...methods import rows
 from ..markdown import code, markdown_table, significant
-from ..preset import Preset
-from ..suite import SuiteRow, load_suite, suite_names
+from ..plan.preset import Preset
+from ..plan.suite import SuiteRow, load_suite, suite_names
 from .counting import count_cost
 from .memory import count_step_bytes
 from .workload import Workload, workloads

@@ -13,9 +13,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from ...errors import UserError
+from ...files import write_text
 from ...methods import Frozen
-from ..errors import UserError
-from ..files import write_text
 from ..markdown import code, markdown_table, significant
 
 _DASH = "–"

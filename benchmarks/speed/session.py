@@ -9,13 +9,13 @@ import lightning as L
 import torch
 
 from ...methods import Detector
-from ..arithmetic import arithmetic
-from ..cell import Recipe
-from ..environment import describe_environment
-from ..out_of_memory import free_memory, is_out_of_memory
-from ..preset import Preset
-from ..progress import Bar, Reporter
-from ..suite import SuiteRow
+from ..engine.arithmetic import arithmetic
+from ..engine.environment import describe_environment
+from ..engine.out_of_memory import free_memory, is_out_of_memory
+from ..engine.progress import Bar, Reporter
+from ..plan.cell import Recipe
+from ..plan.preset import Preset
+from ..plan.suite import SuiteRow
 from .counting import count_cost
 from .measurement import Measurement, peak_tflops, read_measurements, write_measurements
 from .memory import count_step_bytes

@@ -19,10 +19,10 @@ from functools import partial
 
 import torch
 
+from ...errors import UserError
 from ...methods import Batch, Detector, OptimizerSettings
-from ..arithmetic import autocast
-from ..errors import UserError
-from ..preset import TrainSettings
+from ..engine.arithmetic import autocast
+from ..plan.preset import TrainSettings
 from .counting import FlopCounter
 from .workload import batch_of, random_volume, scan_of
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 
+from ...errors import UserError
 from ...methods import Batch, Detector, Row, Scan
-from ..cell import Recipe
-from ..errors import UserError
-from ..preset import Plan, Preset, build_detector, plan_for
-from ..suite import SuiteRow
+from ..plan.cell import Recipe
+from ..plan.preset import Plan, Preset, build_detector, plan_for
+from ..plan.suite import SuiteRow
 
 
 @dataclass(frozen=True)

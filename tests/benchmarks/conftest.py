@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.cell import Cell, Recipe
-from uadbench.benchmarks.preset import Plan
-from uadbench.benchmarks.record import RunRecord, record_of
-from uadbench.benchmarks.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore
-from uadbench.benchmarks.suite import SuiteRow
+from uadbench.benchmarks.plan.cell import Cell, Recipe
+from uadbench.benchmarks.plan.preset import Plan
+from uadbench.benchmarks.plan.suite import SuiteRow
+from uadbench.benchmarks.records.record import RunRecord, record_of
+from uadbench.benchmarks.records.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore
 from uadbench.methods import Detector, Frozen, MethodInfo, Row
 
 COHORTS = {

@@ -7,9 +7,9 @@ import os
 import pytest
 import torch
 
-from uadbench.benchmarks.arithmetic import allow_determinism, arithmetic
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import TrainSettings, load_preset
+from uadbench.benchmarks.engine.arithmetic import allow_determinism, arithmetic
+from uadbench.benchmarks.plan.preset import TrainSettings, load_preset
+from uadbench.errors import UserError
 
 
 def settings(*, tf32: bool, deterministic: bool) -> TrainSettings:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
-from uadbench.benchmarks.cli import app
+from uadbench.benchmarks.commands.app import app
 from uadbench.datasets import ixi, mslub
 from uadbench.datasets.layout import DataSetInfo, scan_path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.cli import app
+from uadbench.benchmarks.commands.app import app
 
 BENCH = Path(sys.executable).with_name("bench")
 
@@ -39,7 +39,7 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 def test_help_imports_no_heavy_library() -> None:
     heavy = ("torch", "pandas", "mlflow", "numpy")
-    probe = f"import sys, uadbench.benchmarks.cli; print([m for m in {heavy} if m in sys.modules])"
+    probe = f"import sys, uadbench.benchmarks.commands.app; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
 

@@ -13,11 +13,11 @@ import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.cli import app
-from uadbench.benchmarks.console import in_ascii, make_console
-from uadbench.benchmarks.progress import RichReporter
-from uadbench.benchmarks.tables import Column, Entry, Line, renderable
-from uadbench.benchmarks.tables import Table as ResultTable
+from uadbench.benchmarks.commands.app import app
+from uadbench.benchmarks.engine.progress import RichReporter
+from uadbench.benchmarks.reports.console import in_ascii, make_console
+from uadbench.benchmarks.reports.tables import Column, Entry, Line, renderable
+from uadbench.benchmarks.reports.tables import Table as ResultTable
 
 ROOT = Path(__file__).parents[2]
 BENCH = Path(sys.executable).with_name("bench")

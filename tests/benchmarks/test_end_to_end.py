@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from uadbench.benchmarks.cli import app
+from uadbench.benchmarks.commands.app import app
 
 BENCH = Path(sys.executable).with_name("bench")
 TINY = Path(__file__).parents[1] / "tiny.toml"

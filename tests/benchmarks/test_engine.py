@@ -17,15 +17,15 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, f1_score
 
-from uadbench.benchmarks.checkpoint import save_weights
-from uadbench.benchmarks.engine import Job, jobs_for, reader_of, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord, record_of
-from uadbench.benchmarks.scoring import binarise, lesion_mask
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
+from uadbench.benchmarks.plan.preset import Preset, load_preset
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.checkpoint import save_weights
+from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data, Role
+from uadbench.errors import UserError
 
 TESTS = Path(__file__).parents[1]
 
@@ -77,10 +77,10 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
         from pathlib import Path
         import torch
         from conftest import TINY_PRESET, make_tiny_data
-        from uadbench.benchmarks.engine import jobs_for, run_job
-        from uadbench.benchmarks.preset import load_preset
-        from uadbench.benchmarks.progress import SilentReporter
-        from uadbench.benchmarks.suite import select_rows
+        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.plan.preset import load_preset
+        from uadbench.benchmarks.engine.progress import SilentReporter
+        from uadbench.benchmarks.plan.suite import select_rows
         torch.set_num_threads({torch.get_num_threads()})
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
@@ -141,7 +141,7 @@ def test_the_threshold_never_sees_the_test_set(
     job = job_of("thresh", tiny_data, tiny_preset)
     original = run_job(job, tmp_path / "a", "cpu", SilentReporter()).thresholds
     asked: list[str] = []
-    from uadbench.benchmarks import scoring
+    from uadbench.benchmarks.engine import scoring
 
     true_read = scoring.Reader.read
 

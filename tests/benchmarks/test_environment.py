@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from uadbench.benchmarks import environment
-from uadbench.datasets.cores import CoreFacts
+from uadbench.benchmarks.engine import environment
+from uadbench.cores import CoreFacts
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench.benchmarks.engine import Job, jobs_for
-from uadbench.benchmarks.estimate import estimate_seconds
-from uadbench.benchmarks.preset import load_preset
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for
+from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.speed import timing
-from uadbench.benchmarks.suite import SuiteRow
+from uadbench.benchmarks.speed.estimate import estimate_seconds
 from uadbench.datasets.cohort import Data
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, methods
 

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uadbench.benchmarks import figures
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.figures import Sample, cohort_sheet, comparison_figure, reconstruction_figure, spread_subjects
+from uadbench.benchmarks.figures import figures
+from uadbench.benchmarks.figures.figures import (
+    Sample,
+    cohort_sheet,
+    comparison_figure,
+    reconstruction_figure,
+    spread_subjects,
+)
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed here")
 SHAPE = (10, 40, 40)

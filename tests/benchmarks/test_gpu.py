@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from uadbench.benchmarks.arithmetic import allow_determinism, arithmetic
-from uadbench.benchmarks.engine import jobs_for, reader_of, run_job
-from uadbench.benchmarks.preset import Preset, build_detector, load_preset, plan_for
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord, record_of
+from uadbench.benchmarks.engine.arithmetic import allow_determinism, arithmetic
+from uadbench.benchmarks.engine.cell_run import jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset, build_detector, load_preset, plan_for
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.speed.memory import count_step_bytes
 from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.workload import batch_of, random_volume, workloads
-from uadbench.benchmarks.suite import select_rows
 from uadbench.datasets.cohort import Data, Role
 from uadbench.methods import Detector, methods
 from uadbench.methods.parts.host_number import HostNumber

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from uadbench.benchmarks import interface
-from uadbench.benchmarks.cli import app
-from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.commands.app import app
+from uadbench.benchmarks.tracking import interface
+from uadbench.errors import UserError
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
 MARK = "UADBENCH_TEST_MARK"
@@ -59,7 +59,7 @@ time.sleep(300)
 """
 PARENT = f"""
 import sys
-from uadbench.benchmarks import interface
+from uadbench.benchmarks.tracking import interface
 try:
     with interface._signals_raise():
         interface._run_group([sys.executable, "-c", {TREE!r}])

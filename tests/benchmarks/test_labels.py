@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.labels import LabelError, labels_hidden
+from uadbench.benchmarks.contract.labels import LabelError, labels_hidden
 from uadbench.datasets.cohort import Data, Role
-from uadbench.datasets.store import VolumeStore
+from uadbench.datasets.store.store import VolumeStore
 
 
 def store_of(data: Data) -> VolumeStore:

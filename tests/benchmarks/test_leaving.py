@@ -9,18 +9,19 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from uadbench.benchmarks import cli, contract
-from uadbench.benchmarks.engine import Job, jobs_for
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.labels import LabelError, labels_hidden
-from uadbench.benchmarks.own import load_detector
-from uadbench.benchmarks.parallel import run_jobs
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.stopping import Stop, exit_code, raise_stop, signals_stop
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.commands import app as cli
+from uadbench.benchmarks.contract import checks as contract
+from uadbench.benchmarks.contract.labels import LabelError, labels_hidden
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.plan.own import load_detector
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
+from uadbench.stopping import Stop, exit_code, raise_stop, signals_stop
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
 LEAVER = """
@@ -164,7 +165,7 @@ def test_no_command_ends_in_silence(
     def fail(*words: object) -> None:
         raise error
 
-    monkeypatch.setattr("uadbench.benchmarks.listing.listing", fail)
+    monkeypatch.setattr("uadbench.benchmarks.commands.listing.listing", fail)
     answer = CliRunner().invoke(cli.app, ["list", "methods"])
     assert answer.exit_code == code
     assert said in answer.stderr and "Aborted" not in answer.stderr
@@ -174,7 +175,7 @@ def test_a_run_with_such_a_method_ends_with_2(
     write: Write, tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uadbench.benchmarks.sources.open_data", lambda *words: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.tracking.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.tracking.tracking.sync_record", lambda *words, **more: None)
     path = write(PLACES["on_train_end"].format("raise SystemExit(0)"))
     words = ["run", "--method", str(path), "--method", "thresh", "--preset", TINY, "--folds", "0", "--jobs", "1"]
     answer = CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results")])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from uadbench.benchmarks.preset import Preset, load_preset
+from uadbench.benchmarks.plan.preset import Preset, load_preset
+from uadbench.benchmarks.plan.suite import load_suite, select_rows
 from uadbench.benchmarks.speed.memory import LiveBytes, count_step_bytes
 from uadbench.benchmarks.speed.workload import Workload, batch_of, random_volume, workloads
-from uadbench.benchmarks.suite import load_suite, select_rows
 
 GIB = 2**30
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.labels import LabelError
-from uadbench.benchmarks.out_of_memory import is_out_of_memory
-from uadbench.datasets.errors import DataError
+from uadbench.benchmarks.contract.labels import LabelError
+from uadbench.benchmarks.engine.out_of_memory import is_out_of_memory
+from uadbench.errors import DataError, UserError
 
 GPU = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.new_method import write_method
-from uadbench.benchmarks.preset import Preset, brought_sections
-from uadbench.benchmarks.suite import load_suite, select_rows
+from uadbench.benchmarks.contract.new_method import write_method
+from uadbench.benchmarks.plan.preset import Preset, brought_sections
+from uadbench.benchmarks.plan.suite import load_suite, select_rows
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 BENCH = Path(sys.executable).with_name("bench")
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
@@ -28,7 +28,7 @@ def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's commands, on the tests' tiny data."""
-    from uadbench.benchmarks import cli
+    from uadbench.benchmarks.commands import app as cli
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "_open", lambda *words: tiny_data)
@@ -62,7 +62,7 @@ def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, mo
 
 
 def test_own_rows_stand_beside_the_others_once(tmp_path: Path, tiny_preset: Preset) -> None:
-    from uadbench.benchmarks.tables import _extended
+    from uadbench.benchmarks.reports.tables import _extended
 
     path, _ = write_method("my_detector", tmp_path)
     more = (*select_rows([str(path)]), *select_rows(["ae", "mean-brain"]))

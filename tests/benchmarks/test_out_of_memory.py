@@ -14,22 +14,20 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
-from uadbench.benchmarks import cli, engine, parallel, preflight
-from uadbench.benchmarks.contract import ContractError, check_detector
-from uadbench.benchmarks.drawing import axes_grid
-from uadbench.benchmarks.engine import Job, jobs_for
-from uadbench.benchmarks.out_of_memory import (
-    Halving,
-    MemoryShortageError,
-    scoring_stage,
-    training_stage,
-)
-from uadbench.benchmarks.parallel import run_jobs
-from uadbench.benchmarks.preset import Plan, Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.commands import app as cli
+from uadbench.benchmarks.contract.checks import ContractError, check_detector
+from uadbench.benchmarks.engine import cell_run as engine
+from uadbench.benchmarks.engine import preflight
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for
+from uadbench.benchmarks.engine.out_of_memory import Halving, MemoryShortageError, scoring_stage, training_stage
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.executors import processes as parallel
+from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.figures.drawing import axes_grid
+from uadbench.benchmarks.plan.preset import Plan, Preset, load_preset
+from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.speed import session
 from uadbench.benchmarks.speed.measurement import Measurement
-from uadbench.benchmarks.suite import select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.methods import Batch, Detector, Scan
 from uadbench.methods.ae import AE
@@ -177,7 +175,7 @@ def test_nothing_that_was_finished_is_lost(
     begun = torch.load(first.record.last_checkpoint, weights_only=True)["epoch"] + 1
     assert 0 < begun <= 3
     with monkeypatch.context() as broken:
-        broken.setattr("uadbench.benchmarks.checkpoint.torch.load", fail(CPU))
+        broken.setattr("uadbench.benchmarks.records.checkpoint.torch.load", fail(CPU))
         (second,) = run_jobs(jobs, tmp_path / "hard", "cpu", 1, SilentReporter())
     assert "ran out of memory" in second.problem
     assert not list(second.record.folder.rglob("*.broken"))  # a file that there was no memory for is whole
@@ -329,7 +327,7 @@ def test_a_method_that_breaks_nothing_but_the_memory_passes_the_check_before_the
 @pytest.fixture
 def bench_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     monkeypatch.setattr("uadbench.benchmarks.sources.open_data", lambda *words: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.tracking.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.tracking.tracking.sync_record", lambda *words, **more: None)
     words = ["run", "--method", "ae", "--method", "thresh", "--preset", TINY, "--folds", "0", "--jobs", "1"]
     return lambda *more: CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results"), *more])
 
@@ -367,7 +365,7 @@ def test_an_estimate_halves_its_batch_too(bench_run: Callable[..., object], monk
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), CPU])
 def test_any_command_says_it_in_a_sentence(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uadbench.benchmarks.listing.listing", fail(error))
+    monkeypatch.setattr("uadbench.benchmarks.commands.listing.listing", fail(error))
     answer = CliRunner().invoke(cli.app, ["list", "methods"])
     assert answer.exit_code == 2
     assert f"error: out of memory ({type(error).__name__}" in answer.stderr and "Traceback" not in answer.stderr

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from uadbench.benchmarks.cell import Recipe
-from uadbench.benchmarks.engine import jobs_for
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.own import load_detector
-from uadbench.benchmarks.parallel import run_jobs
-from uadbench.benchmarks.preset import Preset, brought_sections, load_preset, plan_for
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.suite import SuiteRow, select_rows
+from uadbench.benchmarks.engine.cell_run import jobs_for
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.plan.cell import Recipe
+from uadbench.benchmarks.plan.own import load_detector
+from uadbench.benchmarks.plan.preset import Preset, brought_sections, load_preset, plan_for
+from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
 
@@ -150,7 +150,7 @@ def test_what_cannot_be_a_method_is_one_sentence(block: str, name: str, sentence
 def test_the_command_line_gives_one_sentence_and_the_traceback_on_request(write: Write) -> None:
     from typer.testing import CliRunner
 
-    from uadbench.benchmarks.cli import app
+    from uadbench.benchmarks.commands.app import app
 
     path = write("x = 1\ny = x / 0\n")
     words = ["run", "--method", str(path)]

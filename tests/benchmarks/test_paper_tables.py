@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.benchmarks.suite import load_suite
-from uadbench.benchmarks.tables import published, reported_elsewhere
+from uadbench.benchmarks.plan.suite import load_suite
+from uadbench.benchmarks.reports.tables import published, reported_elsewhere
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 COLUMNS = ["tumours/dice", "tumours/auprc", "ms/dice", "ms/auprc", "healthy/l1"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.benchmarks.engine import jobs_for
-from uadbench.benchmarks.parallel import run_jobs
-from uadbench.benchmarks.preset import Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.engine.cell_run import jobs_for
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.plan.preset import Preset, load_preset
+from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.datasets.cohort import Data
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")

@@ -18,28 +18,22 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner, Result
 
-from uadbench.benchmarks import predict, scan_recipe
-from uadbench.benchmarks.cli import app
-from uadbench.benchmarks.engine import jobs_for, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.predict import (
-    Predictor,
-    ScanFile,
-    choose_threshold,
-    predict_scans,
-    scan_files,
-)
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.scan_recipe import ScanRecipe
-from uadbench.benchmarks.suite import select_rows
-from uadbench.benchmarks.trained import TrainedRun, find_run
-from uadbench.datasets.atlases import read_atlas
-from uadbench.datasets.bias import BiasSettings
+from uadbench.benchmarks.commands.app import app
+from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.prediction import predict, scan_recipe
+from uadbench.benchmarks.prediction.predict import Predictor, ScanFile, choose_threshold, predict_scans, scan_files
+from uadbench.benchmarks.prediction.scan_recipe import ScanRecipe
+from uadbench.benchmarks.prediction.trained import TrainedRun, find_run
 from uadbench.datasets.cohort import Data
-from uadbench.datasets.preparation import bounding_box, prepare_volume
-from uadbench.datasets.registration import RegistrationSettings
-from uadbench.datasets.scan_preparation import ScanSettings
+from uadbench.datasets.scans.atlases import read_atlas
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.scans.preparation import bounding_box, prepare_volume
+from uadbench.datasets.scans.registration import RegistrationSettings
+from uadbench.datasets.scans.scan_preparation import ScanSettings
+from uadbench.errors import UserError
 
 RADIUS = 10.0
 QUICK = ScanSettings(

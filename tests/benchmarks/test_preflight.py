@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench.benchmarks.contract import ContractError
-from uadbench.benchmarks.engine import Job, jobs_for, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preflight import preflight
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.suite import SuiteRow, select_rows
+from uadbench.benchmarks.contract.checks import ContractError
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.preflight import preflight
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.datasets.cohort import Data, Role
+from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
 
 

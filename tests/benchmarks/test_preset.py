@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from uadbench.benchmarks.cell import Recipe
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import check_changes, load_preset, plan_for, preset_names
-from uadbench.benchmarks.suite import load_suite, select_rows, suite_names
+from uadbench.benchmarks.plan.cell import Recipe
+from uadbench.benchmarks.plan.preset import check_changes, load_preset, plan_for, preset_names
+from uadbench.benchmarks.plan.suite import load_suite, select_rows, suite_names
+from uadbench.errors import UserError
 from uadbench.methods import methods, rows
 from uadbench.metrics.scores import scores
 
@@ -172,7 +172,7 @@ def test_demo_and_paper_are_valid_toml_with_no_unread_section() -> None:
     for cls in (*methods().values(), *scores().values()):
         read |= set(cls.Settings.model_fields)
     for name in preset_names():
-        path = Path(__file__).parents[2] / "benchmarks" / "presets" / f"{name}.toml"
+        path = Path(__file__).parents[2] / "benchmarks" / "plan" / "presets" / f"{name}.toml"
         sections = {key for key, value in tomllib.loads(path.read_text()).items() if isinstance(value, dict)}
         assert sections - {"override"} <= read
 

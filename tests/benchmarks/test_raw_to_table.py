@@ -15,13 +15,14 @@ import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.cli import app
-from uadbench.datasets import prepare, registration
-from uadbench.datasets.bias import BiasSettings
-from uadbench.datasets.prepare import Outcome, Recipe, prepare_set
-from uadbench.datasets.raw_layouts import RawSet
-from uadbench.datasets.registration import RegistrationSettings
-from uadbench.datasets.scan_preparation import ScanSettings
+from uadbench.benchmarks.commands.app import app
+from uadbench.datasets.downloads import prepare
+from uadbench.datasets.downloads.prepare import Outcome, Recipe, prepare_set
+from uadbench.datasets.downloads.raw_layouts import RawSet
+from uadbench.datasets.scans import registration
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.scans.registration import RegistrationSettings
+from uadbench.datasets.scans.scan_preparation import ScanSettings
 
 SCRIPT = Path(__file__).parents[1] / "trials" / "make_miniature.py"
 

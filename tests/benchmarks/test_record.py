@@ -17,19 +17,19 @@ import numpy as np
 import pytest
 import torch
 
-from uadbench.benchmarks.checkpoint import load_weights
-from uadbench.benchmarks.engine import Job, jobs_for, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.listing import listing
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import Bar, SilentReporter
-from uadbench.benchmarks.record import RecordWarning, RunRecord, all_records, finished, record_of
-from uadbench.benchmarks.record_files import RecordError, read_arrays
-from uadbench.benchmarks.suite import SuiteRow, select_rows
-from uadbench.benchmarks.tables import gather
-from uadbench.benchmarks.tracking import fold_results, sync_all
-from uadbench.benchmarks.trained import find_run
+from uadbench.benchmarks.commands.listing import listing
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.progress import Bar, SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
+from uadbench.benchmarks.prediction.trained import find_run
+from uadbench.benchmarks.records.checkpoint import load_weights
+from uadbench.benchmarks.records.record import RecordWarning, RunRecord, all_records, finished, record_of
+from uadbench.benchmarks.records.record_files import RecordError, read_arrays
+from uadbench.benchmarks.reports.tables import gather
+from uadbench.benchmarks.tracking.tracking import fold_results, sync_all
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 #: What may happen to a file, as a function of its bytes; None puts a folder in its place.
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {

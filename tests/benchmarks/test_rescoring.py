@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 
 from uadbench import metrics
-from uadbench.benchmarks import engine, reuse
-from uadbench.benchmarks.cell import Cell, Recipe
-from uadbench.benchmarks.engine import Job, jobs_for, reader_of, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.estimate import estimate_seconds
-from uadbench.benchmarks.preset import Preset, load_preset, plan_for
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord, record_of
-from uadbench.benchmarks.reuse import find_donor, require_weights
-from uadbench.benchmarks.scoring import binarise, lesion_mask
-from uadbench.benchmarks.suite import Suite, select_rows, with_score
-from uadbench.benchmarks.tables import collect, gather
+from uadbench.benchmarks.engine import cell_run as engine
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
+from uadbench.benchmarks.plan.cell import Cell, Recipe
+from uadbench.benchmarks.plan.preset import Preset, load_preset, plan_for
+from uadbench.benchmarks.plan.suite import Suite, select_rows, with_score
+from uadbench.benchmarks.records import reuse
+from uadbench.benchmarks.records.record import RunRecord, record_of
+from uadbench.benchmarks.records.reuse import find_donor, require_weights
+from uadbench.benchmarks.reports.tables import collect, gather
+from uadbench.benchmarks.speed.estimate import estimate_seconds
 from uadbench.datasets.cohort import Data, Role
+from uadbench.errors import UserError
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
@@ -302,7 +303,7 @@ def test_bench_run_trains_where_there_are_no_weights(tiny_data: Data, tiny_prese
 def test_the_estimate_counts_no_training_where_there_are_weights(
     runs: Path, tiny_data: Data, tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from uadbench.benchmarks import estimate
+    from uadbench.benchmarks.speed import estimate
 
     monkeypatch.setattr(estimate, "_step_seconds", lambda *words: 1e6)
     job = job_of("pddpm-s48+ssim", tiny_data, tiny_preset)

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from nilearn.datasets import load_mni152_brain_mask, load_mni152_template
 
-from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.record_files import CellConfig
-from uadbench.benchmarks.scan_recipe import recipe_for
-from uadbench.benchmarks.trained import TrainedRun
-from uadbench.datasets import atlases
-from uadbench.datasets.atlases import load_mni152
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.scan_preparation import ScanSettings
+from uadbench.benchmarks.prediction.scan_recipe import recipe_for
+from uadbench.benchmarks.prediction.trained import TrainedRun
+from uadbench.benchmarks.records.record import RunRecord
+from uadbench.benchmarks.records.record_files import CellConfig
+from uadbench.datasets.scans import atlases
+from uadbench.datasets.scans.atlases import load_mni152
+from uadbench.datasets.scans.scan_preparation import ScanSettings
+from uadbench.errors import DataError
 
 PROTOCOL = ScanSettings().bias.iterations
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from uadbench.benchmarks import contract
-from uadbench.benchmarks.engine import jobs_for, run_job
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.contract import checks as contract
+from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.record import RunRecord
 from uadbench.datasets.cohort import Data
 from uadbench.methods.ae import AE
 
@@ -105,11 +105,11 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
         sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
         from conftest import TINY_PRESET, make_tiny_data
-        from uadbench.benchmarks import training
-        from uadbench.benchmarks.engine import jobs_for, run_job
-        from uadbench.benchmarks.preset import load_preset
-        from uadbench.benchmarks.progress import SilentReporter
-        from uadbench.benchmarks.suite import select_rows
+        from uadbench.benchmarks.engine import training
+        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.plan.preset import load_preset
+        from uadbench.benchmarks.engine.progress import SilentReporter
+        from uadbench.benchmarks.plan.suite import select_rows
         seen = set()
         advance = training.Diary.on_train_batch_end
         def watched(self, *words):

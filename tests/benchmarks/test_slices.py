@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.slices import (
+from uadbench.benchmarks.engine.slices import (
     Batching,
     EpochSampler,
     Slab,
@@ -17,6 +16,7 @@ from uadbench.benchmarks.slices import (
     validation_loader,
 )
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 
 def test_the_slab_is_central() -> None:

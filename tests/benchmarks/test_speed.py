@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uadbench.benchmarks.errors import UserError
+from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.markdown import markdown_table, significant
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.speed import session
 from uadbench.benchmarks.speed.counting import FlopCounter, count_cost
 from uadbench.benchmarks.speed.measurement import (
@@ -28,7 +28,7 @@ from uadbench.benchmarks.speed.measurement import (
 from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.timing import time_steps, time_volume
 from uadbench.benchmarks.speed.workload import Workload, workloads
-from uadbench.benchmarks.suite import SuiteRow, select_rows
+from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
 
 SIDE = 96
@@ -246,7 +246,7 @@ def conditions(tiny_preset: Preset) -> Callable[..., Conditions]:
 
 @pytest.fixture
 def paper_preset() -> Preset:
-    from uadbench.benchmarks.preset import load_preset
+    from uadbench.benchmarks.plan.preset import load_preset
 
     return load_preset("paper")
 

@@ -14,23 +14,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from uadbench.benchmarks import tables
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import Preset, load_preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import all_records
-from uadbench.benchmarks.suite import Suite, SuiteRow
-from uadbench.benchmarks.tables import (
-    Gathered,
-    Line,
-    Table,
-    collect,
-    gather,
-    print_tables,
-    render,
-    renderable,
-)
-from uadbench.benchmarks.tracking import FoldResult, sync_all
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset, load_preset
+from uadbench.benchmarks.plan.suite import Suite, SuiteRow
+from uadbench.benchmarks.records.record import all_records
+from uadbench.benchmarks.reports import tables
+from uadbench.benchmarks.reports.tables import Gathered, Line, Table, collect, gather, print_tables, render, renderable
+from uadbench.benchmarks.tracking.tracking import FoldResult, sync_all
+from uadbench.errors import UserError
 from uadbench.methods import methods
 
 Make = Callable[..., Any]

@@ -15,14 +15,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from uadbench.benchmarks.cli import app
-from uadbench.benchmarks.engine import Job, check_lesions, figure_samples, jobs_for, reader_of, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.figures import _subject_title
-from uadbench.benchmarks.preset import load_preset, plan_for
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.scoring import (
+from uadbench.benchmarks.commands.app import app
+from uadbench.benchmarks.engine.cell_run import Job, check_lesions, figure_samples, jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.scoring import (
     Reading,
     Truth,
     find_thresholds,
@@ -31,14 +27,17 @@ from uadbench.benchmarks.scoring import (
     scored_scans,
     truth_of,
 )
-from uadbench.benchmarks.slices import Slab
-from uadbench.benchmarks.suite import select_rows
+from uadbench.benchmarks.engine.slices import Slab
+from uadbench.benchmarks.figures.figures import _subject_title
+from uadbench.benchmarks.plan.preset import load_preset, plan_for
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.record import RunRecord
 from uadbench.datasets.cohort import Cohort, Data, Role, Subject
-from uadbench.datasets.disk import load_disk
-from uadbench.datasets.errors import DataError
 from uadbench.datasets.layout import SEGMENTATION
-from uadbench.datasets.preparation import PreparationSettings, PreparedVolume, prepare_volume
-from uadbench.datasets.store import VolumeStore, build_store
+from uadbench.datasets.load import load_disk
+from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
+from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.errors import DataError, UserError
 from uadbench.methods import Row
 
 TINY_PRESET = Path(__file__).parents[1] / "tiny.toml"

@@ -15,12 +15,19 @@ from typing import Any
 
 import pytest
 
-from uadbench.benchmarks import tracking
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.suite import SuiteRow
-from uadbench.benchmarks.tracking import FoldResult, TrackingError, fold_results, store_uri, sync_all, sync_record
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.suite import SuiteRow
+from uadbench.benchmarks.records.record import RunRecord
+from uadbench.benchmarks.tracking import tracking
+from uadbench.benchmarks.tracking.tracking import (
+    FoldResult,
+    TrackingError,
+    fold_results,
+    store_uri,
+    sync_all,
+    sync_record,
+)
+from uadbench.errors import UserError
 
 Make = Callable[..., Any]
 

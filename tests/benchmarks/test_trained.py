@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.engine import jobs_for, reader_of, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import Preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord
-from uadbench.benchmarks.suite import select_rows
-from uadbench.benchmarks.tracking import sync_record
-from uadbench.benchmarks.trained import TrainedRun, find_run
+from uadbench.benchmarks.engine.cell_run import jobs_for, reader_of, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import Preset
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.prediction.trained import TrainedRun, find_run
+from uadbench.benchmarks.records.record import RunRecord
+from uadbench.benchmarks.tracking.tracking import sync_record
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 
 NOWHERE = "sqlite:////nowhere/at/all/mlflow.db"
 

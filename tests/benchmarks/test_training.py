@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from uadbench.benchmarks.engine import Job, jobs_for, run_job
-from uadbench.benchmarks.errors import UserError
-from uadbench.benchmarks.preset import load_preset
-from uadbench.benchmarks.progress import SilentReporter
-from uadbench.benchmarks.record import RunRecord, record_of
-from uadbench.benchmarks.suite import select_rows
-from uadbench.benchmarks.training import train
+from uadbench.benchmarks.engine.cell_run import Job, jobs_for, run_job
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.training import train
+from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
+from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")

@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.atlases import read_atlas
-from uadbench.datasets.bias import BiasSettings
+from uadbench.datasets.downloads.prepare import Recipe
 from uadbench.datasets.layout import DataSetInfo, scan_path
-from uadbench.datasets.preparation import PreparationSettings
-from uadbench.datasets.prepare import Recipe
-from uadbench.datasets.registration import RegistrationSettings
-from uadbench.datasets.scan_preparation import ScanSettings
-from uadbench.datasets.skull_strip import MaskFile, Stripped
+from uadbench.datasets.scans.atlases import read_atlas
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.scans.preparation import PreparationSettings
+from uadbench.datasets.scans.registration import RegistrationSettings
+from uadbench.datasets.scans.scan_preparation import ScanSettings
+from uadbench.datasets.scans.skull_strip import MaskFile, Stripped
 
 Brain = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 

@@ -14,8 +14,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from uadbench.datasets import atlases
-from uadbench.datasets.atlases import (
+from uadbench.datasets.scans import atlases
+from uadbench.datasets.scans.atlases import (
     SRI24_SHA256,
     SRI24_T2_GIT_ID,
     SRI24_T2_URL,
@@ -30,8 +30,8 @@ from uadbench.datasets.atlases import (
     modality_in,
     read_atlas,
 )
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.published_splits import COMMIT
+from uadbench.datasets.splits.published import COMMIT
+from uadbench.errors import DataError
 
 
 class Shelf:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.datasets import atomic
-from uadbench.datasets.atomic import LockTimeoutError, LockWarning, locked, replacing
+from uadbench import files as atomic
+from uadbench.files import LockTimeoutError, LockWarning, locked, replacing
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the lock `tmp_path/lock`."""
     script = textwrap.dedent(f"""
         from pathlib import Path
-        from uadbench.datasets.atomic import locked
+        from uadbench.files import locked
         with locked(Path({str(tmp_path / "lock")!r})):
             print("held", flush=True)
             input()

@@ -7,10 +7,11 @@ import pickle
 import pytest
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.audit import audit, deleak, leaks_among
 from uadbench.datasets.cohort import Fold, Part, Role, Splits
-from uadbench.datasets.errors import DataError, Finding, LeakError, Problem
-from uadbench.datasets.splits import read_available, read_healthy_splits, read_lesion_part
+from uadbench.datasets.findings import Finding, LeakError, Problem
+from uadbench.datasets.splits.audit import audit, deleak, leaks_among
+from uadbench.datasets.splits.own import read_available, read_healthy_splits, read_lesion_part
+from uadbench.errors import DataError
 
 PEOPLE = {Role.HEALTHY: ixi.person_of}
 

@@ -27,12 +27,13 @@ import pytest
 from scipy import ndimage
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.cli import app
-from uadbench.datasets import ages, mslub, prepare
-from uadbench.datasets.atomic import locked
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.prepare import Outcome, Recipe, prepare_set
-from uadbench.datasets.raw_layouts import RawSet, find_raw
+from uadbench.benchmarks.commands.app import app
+from uadbench.datasets import mslub
+from uadbench.datasets.downloads import ages, prepare
+from uadbench.datasets.downloads.prepare import Outcome, Recipe, prepare_set
+from uadbench.datasets.downloads.raw_layouts import RawSet, find_raw
+from uadbench.errors import DataError
+from uadbench.files import locked
 
 NOBODY = 65534
 KINDS = ("t2", "mask", "seg")
@@ -41,11 +42,11 @@ KINDS = ("t2", "mask", "seg")
 PROGRAM = """
 import sys
 from dataclasses import replace
-from uadbench.benchmarks.cli import app
-from uadbench.datasets import prepare
-from uadbench.datasets.bias import BiasSettings
-from uadbench.datasets.registration import RegistrationSettings
-from uadbench.datasets.scan_preparation import ScanSettings
+from uadbench.benchmarks.commands.app import app
+from uadbench.datasets.downloads import prepare
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.scans.registration import RegistrationSettings
+from uadbench.datasets.scans.scan_preparation import ScanSettings
 coarse = ScanSettings(
     voxel=4.0,
     registration=RegistrationSettings(voxels=(8.0,), iterations=20, turns=(0.0,), starts=1),
@@ -373,7 +374,7 @@ def test_a_sparse_tar_is_prepared_like_a_plain_one(copies, bench, tmp_path):
 
 def test_no_header_however_damaged_is_more_than_a_sentence(patient, tmp_path):
     """Bytes of header and gzip stream at random: readable, or a DataError; never another error, never a crash."""
-    from uadbench.datasets.nifti import read_volume
+    from uadbench.datasets.scans.nifti import read_volume
 
     content, packed = gzip.decompress(patient["seg"].read_bytes()), patient["seg"].read_bytes()
     rng = np.random.default_rng(0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uadbench.datasets.bias import BiasSettings, correct_bias
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.bias import BiasSettings, correct_bias
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
 
 SETTINGS = BiasSettings(shrink=2, iterations=(30, 30, 30))
 

@@ -14,13 +14,13 @@ import pytest
 from scipy import ndimage
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.check import check_directory
-from uadbench.datasets.check_rules import Kind, Limits, Severity
+from uadbench.datasets.check.check import check_directory
+from uadbench.datasets.check.rules import Kind, Limits, Severity
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.errors import DataError
 from uadbench.datasets.layout import scan_path
-from uadbench.datasets.pose import mask_shape, pose_of
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.pose import mask_shape, pose_of
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
 
 HEALTHY = [f"IXI{number:03d}-{site}-{1000 + number}" for number, site in enumerate(["Guys", "HH", "IOP"] * 4)]
 TUMOURS = [f"BraTS2021_{number:05d}" for number in range(3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.datasets.cores import CoreFacts, cgroup_quota, usable_cores
+from uadbench.cores import CoreFacts, cgroup_quota, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_process_bound_to_one_core_has_one() -> None:
         pytest.skip("one core is all there is")
     script = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "from uadbench.datasets.cores import usable_cores; print(usable_cores())"
+        "from uadbench.cores import usable_cores; print(usable_cores())"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "1"

@@ -13,11 +13,12 @@ from scipy import ndimage
 
 from uadbench.datasets import ixi, mslub
 from uadbench.datasets.cohort import Fold, Part, Role
-from uadbench.datasets.disk import load_disk
-from uadbench.datasets.errors import DataError, LeakError, Problem
+from uadbench.datasets.findings import LeakError, Problem
 from uadbench.datasets.layout import scan_path
-from uadbench.datasets.nifti import read_image
-from uadbench.datasets.preparation import PreparationSettings, prepare_volume
+from uadbench.datasets.load import load_disk
+from uadbench.datasets.scans.nifti import read_image
+from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
+from uadbench.errors import DataError
 
 HEALTHY = [f"IXI{number:03d}-{site}-{1000 + number}" for number, site in enumerate(["Guys", "HH", "IOP"] * 3)]
 PATIENTS = ["patient07", "patient19", "patient21"]

@@ -7,18 +7,18 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from uadbench.datasets.atlases import read_atlas
-from uadbench.datasets.bias import BiasSettings, correct_bias
-from uadbench.datasets.check_facts import ScanFiles, examine_scan
-from uadbench.datasets.check_rules import Limits, scan_defects
+from uadbench.datasets.check.facts import ScanFiles, examine_scan
+from uadbench.datasets.check.rules import Limits, scan_defects
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.intensities import canonical, canonical_head, common_value
-from uadbench.datasets.new_scan import ready_scan
-from uadbench.datasets.preparation import PreparationSettings, prepare_volume
-from uadbench.datasets.scan_preparation import RawVolumes, prepare_scan
-from uadbench.datasets.skull_strip import MaskFile, Stripped
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.atlases import read_atlas
+from uadbench.datasets.scans.bias import BiasSettings, correct_bias
+from uadbench.datasets.scans.intensities import canonical, canonical_head, common_value
+from uadbench.datasets.scans.new_scan import ready_scan
+from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
+from uadbench.datasets.scans.scan_preparation import RawVolumes, prepare_scan
+from uadbench.datasets.scans.skull_strip import MaskFile, Stripped
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
 
 SMALL = PreparationSettings(side=32, depth=16)
 BACKGROUNDS = (0.0, -1024.0, 200.0, -0.3, float("nan"))

@@ -8,9 +8,9 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.native import read_native, write_native
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.native import read_native, write_native
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
 
 NOTICE = "research software, no medical device"
 

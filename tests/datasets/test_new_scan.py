@@ -11,16 +11,16 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets import new_scan
-from uadbench.datasets.atlases import read_atlas
-from uadbench.datasets.bias import BiasSettings
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.new_scan import choose_stripper, ready_scan
-from uadbench.datasets.nifti import read_volume
-from uadbench.datasets.preparation import PreparationSettings, bounding_box, prepare_volume
-from uadbench.datasets.registration import RegistrationSettings
-from uadbench.datasets.scan_preparation import RawVolumes, ScanSettings, prepare_scan
-from uadbench.datasets.skull_strip import Stripped
+from uadbench.datasets.scans import new_scan
+from uadbench.datasets.scans.atlases import read_atlas
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.scans.new_scan import choose_stripper, ready_scan
+from uadbench.datasets.scans.nifti import read_volume
+from uadbench.datasets.scans.preparation import PreparationSettings, bounding_box, prepare_volume
+from uadbench.datasets.scans.registration import RegistrationSettings
+from uadbench.datasets.scans.scan_preparation import RawVolumes, ScanSettings, prepare_scan
+from uadbench.datasets.scans.skull_strip import Stripped
+from uadbench.errors import DataError
 
 RADIUS = 10.0
 QUICK = ScanSettings(

@@ -12,11 +12,12 @@ import pytest
 from scipy import ndimage, stats
 
 from uadbench.datasets.cohort import Role, Subject
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.phantom import DEMO, PAPER, SimulatedScan, phantom_size, phantom_splits, simulate, subjects
-from uadbench.datasets.phantom_lesions import MS_COMPONENTS, MS_LOAD_ML, plan_ms, tumour_volume
-from uadbench.datasets.phantom_scanner import HEALTHY_SCANNERS, MS_SCANNERS, TUMOUR_SCANNERS
-from uadbench.datasets.preparation import PreparationSettings, prepare_volume
+from uadbench.datasets.phantom import subjects
+from uadbench.datasets.phantom.lesions import MS_COMPONENTS, MS_LOAD_ML, plan_ms, tumour_volume
+from uadbench.datasets.phantom.load import DEMO, PAPER, SimulatedScan, phantom_size, phantom_splits, simulate
+from uadbench.datasets.phantom.scanner import HEALTHY_SCANNERS, MS_SCANNERS, TUMOUR_SCANNERS
+from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
+from uadbench.errors import DataError
 
 EVERYWHERE = np.ones((3, 3, 3))
 
@@ -76,7 +77,7 @@ def test_demo_folds_hold_forty_and_ten() -> None:
 def test_a_scan_depends_on_seed_and_subject_only(scans) -> None:
     """Another process has another hash seed and another history."""
     code = (
-        "import hashlib; from uadbench.datasets.phantom import *; from uadbench.datasets.cohort import Role;"
+        "import hashlib; from uadbench.datasets.phantom.load import *; from uadbench.datasets.cohort import Role;"
         "s = simulate(subjects(PAPER, Role.TUMOURS)[0], Role.TUMOURS, 0);"
         "print(hashlib.sha256(s.t2.tobytes() + s.lesion_mask.tobytes()).hexdigest())"
     )

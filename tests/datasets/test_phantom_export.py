@@ -9,12 +9,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from uadbench.datasets import phantom, phantom_export
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.disk import load_disk
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.phantom import PhantomSize, SimulatedScan, export_nifti, load_phantom, phantom_splits, subjects
-from uadbench.datasets.preparation import PreparationSettings
+from uadbench.datasets.load import load_disk
+from uadbench.datasets.phantom import export as phantom_export
+from uadbench.datasets.phantom import load as phantom
+from uadbench.datasets.phantom import subjects
+from uadbench.datasets.phantom.load import PhantomSize, SimulatedScan, export_nifti, load_phantom, phantom_splits
+from uadbench.datasets.scans.preparation import PreparationSettings
+from uadbench.errors import DataError
 
 TINY = PhantomSize("tiny", 5, 1, 1, 1, 1, 1)
 SMALL = PreparationSettings(side=32, depth=16)

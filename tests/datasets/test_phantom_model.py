@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from uadbench.datasets import phantom_anatomy
-from uadbench.datasets.phantom_anatomy import Anatomy, Push, coordinates, grow, load_atlas
-from uadbench.datasets.phantom_fields import (
+from uadbench.datasets.phantom import anatomy as phantom_anatomy
+from uadbench.datasets.phantom.anatomy import Anatomy, Push, coordinates, grow, load_atlas
+from uadbench.datasets.phantom.fields import (
     evaluate,
     integrate,
     jacobian_determinant,
@@ -18,8 +18,8 @@ from uadbench.datasets.phantom_fields import (
     spread,
     stream,
 )
-from uadbench.datasets.phantom_lesions import MsPlan, TumourPlan, grow_ms, grow_tumour
-from uadbench.datasets.phantom_scanner import GUYS, HH, IOP, scan
+from uadbench.datasets.phantom.lesions import MsPlan, TumourPlan, grow_ms, grow_tumour
+from uadbench.datasets.phantom.scanner import GUYS, HH, IOP, scan
 
 YOUNG, OLD = 20.0, 86.0
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.preparation import (
+from uadbench.datasets.scans.preparation import (
     PreparationSettings,
     bounding_box,
     crop_or_pad,
@@ -22,7 +21,8 @@ from uadbench.datasets.preparation import (
     prepared_grid,
     scale_to_percentiles,
 )
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
 
 UNSMOOTHED = PreparationSettings(side=32, depth=16, iterations=0)
 

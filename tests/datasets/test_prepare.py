@@ -15,12 +15,12 @@ import pytest
 from scipy import ndimage
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.bias import BiasSettings
 from uadbench.datasets.cohort import Provenance
-from uadbench.datasets.disk import find_sets
-from uadbench.datasets.prepare import find_outliers, prepare_set, provenance_of
-from uadbench.datasets.raw_layouts import find_raw
-from uadbench.datasets.splits import read_ages
+from uadbench.datasets.downloads.prepare import find_outliers, prepare_set, provenance_of
+from uadbench.datasets.downloads.raw_layouts import find_raw
+from uadbench.datasets.load import find_sets
+from uadbench.datasets.scans.bias import BiasSettings
+from uadbench.datasets.splits.own import read_ages
 
 IXI_SCANS = ("IXI002-Guys-0828", "IXI012-HH-1211", "IXI035-IOP-0873")
 

@@ -25,11 +25,10 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.cli import app
-from uadbench.datasets.audit import leaks_among
+from uadbench.benchmarks.commands.app import app
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.published_splits import (
+from uadbench.datasets.splits.audit import leaks_among
+from uadbench.datasets.splits.published import (
     BASE_URL,
     COMMIT,
     SHA256,
@@ -39,6 +38,7 @@ from uadbench.datasets.published_splits import (
     fetch_splits,
     review_splits,
 )
+from uadbench.errors import DataError
 
 BENCH = Path(sys.executable).with_name("bench")
 FILES = {
@@ -349,8 +349,8 @@ def test_a_write_that_truly_fails_leaves_no_folder_behind(tmp_path: Path, local:
     script = textwrap.dedent(f"""
         import resource, signal
         from pathlib import Path
-        from uadbench.datasets.errors import DataError
-        from uadbench.datasets.published_splits import LocalCopy, fetch_splits
+        from uadbench.errors import DataError
+        from uadbench.datasets.splits.published import LocalCopy, fetch_splits
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:

@@ -15,10 +15,10 @@ import pytest
 import xlwt
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.raw_layouts import find_raw
-from uadbench.datasets.scan_file import scan_parts
-from uadbench.datasets.splits import read_scans
+from uadbench.datasets.downloads.raw_layouts import find_raw
+from uadbench.datasets.scans.scan_file import scan_parts
+from uadbench.datasets.splits.own import read_scans
+from uadbench.errors import DataError
 
 
 def touch(root: Path, *names: str) -> Path:

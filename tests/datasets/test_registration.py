@@ -9,16 +9,16 @@ import SimpleITK as sitk
 from scipy.spatial.transform import Rotation
 from sklearn.metrics import mutual_info_score
 
-from uadbench.datasets import registration
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.registration import (
+from uadbench.datasets.scans import registration
+from uadbench.datasets.scans.registration import (
     Atlas,
     RegistrationSettings,
     normalised_mutual_information,
     register_affine,
 )
-from uadbench.datasets.space import Grid
-from uadbench.datasets.workers import one_itk_thread
+from uadbench.datasets.scans.space import Grid
+from uadbench.errors import DataError
+from uadbench.workers import one_itk_thread
 
 COARSE = RegistrationSettings(voxels=(10.0, 4.0))
 QUICK = RegistrationSettings(voxels=(8.0,), turns=(0.0,), starts=1)

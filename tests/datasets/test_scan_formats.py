@@ -12,11 +12,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.native import read_native, write_native
-from uadbench.datasets.nifti import read_header, read_volume
-from uadbench.datasets.scan_file import scan_parts, scan_stamp, sha256_of
-from uadbench.datasets.scan_header import HEADS, ReadLimits
+from uadbench.datasets.scans.native import read_native, write_native
+from uadbench.datasets.scans.nifti import read_header, read_volume
+from uadbench.datasets.scans.scan_file import scan_parts, scan_stamp, sha256_of
+from uadbench.datasets.scans.scan_header import HEADS, ReadLimits
+from uadbench.errors import DataError
 
 UNITS = {"micron": 1000.0, "mm": 1.0, "meter": 0.001}
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from uadbench.datasets.atlases import load_mni152, read_atlas
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.nifti import read_volume
-from uadbench.datasets.skull_strip import MaskFile, Stripped, make_stripper
-from uadbench.datasets.space import Grid, isotropic_grid, resample
+from uadbench.datasets.scans.atlases import load_mni152, read_atlas
+from uadbench.datasets.scans.nifti import read_volume
+from uadbench.datasets.scans.skull_strip import MaskFile, Stripped, make_stripper
+from uadbench.datasets.scans.space import Grid, isotropic_grid, resample
+from uadbench.errors import DataError
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.nifti import read_volume, write_volume
-from uadbench.datasets.space import (
+from uadbench.datasets.scans.nifti import read_volume, write_volume
+from uadbench.datasets.scans.space import (
     Grid,
     from_sitk_transform,
     isotropic_grid,
@@ -17,6 +16,7 @@ from uadbench.datasets.space import (
     to_sitk,
     to_sitk_transform,
 )
+from uadbench.errors import DataError
 
 ORIENTATIONS = [("RAS", (2, 3, 4), 0), ("LAS", (0.9, 0.9, 5.5), 0), ("PIR", (5, 2, 3), 0), ("LPS", (2, 2, 6), 25)]
 POINT = np.array([21.0, -30.0, 17.0])

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.audit import audit
 from uadbench.datasets.cohort import Part, Role, Subject
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.splits import (
+from uadbench.datasets.splits.audit import audit
+from uadbench.datasets.splits.own import (
     own_folds,
     own_part,
     own_splits,
@@ -23,6 +22,7 @@ from uadbench.datasets.splits import (
     read_scans,
     scan_of,
 )
+from uadbench.errors import DataError
 
 AGES = st.one_of(st.none(), st.floats(20, 86))
 

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 
 from uadbench.datasets.cohort import Subject
-from uadbench.datasets.errors import DataError
-from uadbench.datasets.preparation import PreparedVolume
-from uadbench.datasets.store import VolumeStore, build_store
+from uadbench.datasets.scans.preparation import PreparedVolume
+from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.errors import DataError
 
 SHAPE = (4, 6, 5)
 SUBJECTS = tuple(Subject(f"s{number}", 20.0 + number if number else None, "Guys") for number in range(6))
@@ -268,8 +268,8 @@ SCRIPT = """
     from pathlib import Path
     import numpy as np
     from uadbench.datasets.cohort import Subject
-    from uadbench.datasets.preparation import PreparedVolume
-    from uadbench.datasets.store import build_store
+    from uadbench.datasets.scans.preparation import PreparedVolume
+    from uadbench.datasets.store.store import build_store
 
     LOG = Path(sys.argv[2])
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from uadbench.benchmarks.preset import load_preset
+from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.methods import Batch, Detector, Scan
 
 PAPER: dict[str, dict[str, Any]] = load_preset("paper").sections

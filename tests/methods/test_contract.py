@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uadbench.benchmarks.contract import ContractError, check_detector, invented_heads, make_detector
+from uadbench.benchmarks.contract.checks import ContractError, check_detector, invented_heads, make_detector
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, methods
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")

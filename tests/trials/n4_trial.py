@@ -14,13 +14,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from uadbench.datasets.bias import BiasSettings, correct_bias
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.phantom import phantom_size
-from uadbench.datasets.phantom_anatomy import load_atlas
-from uadbench.datasets.phantom_subjects import phantom_splits, simulate, subjects
-from uadbench.datasets.preparation import PreparationSettings, prepare_volume
-from uadbench.datasets.space import Grid
+from uadbench.datasets.phantom.anatomy import load_atlas
+from uadbench.datasets.phantom.load import phantom_size
+from uadbench.datasets.phantom.subjects import phantom_splits, simulate, subjects
+from uadbench.datasets.scans.bias import BiasSettings, correct_bias
+from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
+from uadbench.datasets.scans.space import Grid
 
 SEED = 0
 

@@ -22,11 +22,11 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from uadbench.datasets.cohort import Role
-from uadbench.datasets.phantom import phantom_size
-from uadbench.datasets.phantom_anatomy import load_atlas
-from uadbench.datasets.phantom_subjects import SimulatedScan, phantom_splits, simulate, subjects
-from uadbench.datasets.scan_preparation import sampled_inside
-from uadbench.datasets.space import Grid, resample
+from uadbench.datasets.phantom.anatomy import load_atlas
+from uadbench.datasets.phantom.load import phantom_size
+from uadbench.datasets.phantom.subjects import SimulatedScan, phantom_splits, simulate, subjects
+from uadbench.datasets.scans.scan_preparation import sampled_inside
+from uadbench.datasets.scans.space import Grid, resample
 
 SEED = 0
 VOXEL, SHAPE = (0.9, 3.0, 0.9), (240, 64, 230)

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from registration_trial import BOUND, distances, peak_megabytes, random_affine  # of the same folder
 
-from uadbench.datasets.atlases import MNI152, load_atlas
-from uadbench.datasets.nifti import read_volume
-from uadbench.datasets.registration import Atlas, Registration, RegistrationSettings, register_affine
-from uadbench.datasets.scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan
-from uadbench.datasets.skull_strip import SKULL_STRIPPERS, SkullStripper, make_stripper
-from uadbench.datasets.space import Grid, isotropic_grid, resample
+from uadbench.datasets.scans.atlases import MNI152, load_atlas
+from uadbench.datasets.scans.nifti import read_volume
+from uadbench.datasets.scans.registration import Atlas, Registration, RegistrationSettings, register_affine
+from uadbench.datasets.scans.scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan
+from uadbench.datasets.scans.skull_strip import SKULL_STRIPPERS, SkullStripper, make_stripper
+from uadbench.datasets.scans.space import Grid, isotropic_grid, resample
 
 
 def main() -> None:

@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.atlases import MNI152, load_atlas
-from uadbench.datasets.intensities import canonical
-from uadbench.datasets.nifti import read_volume
-from uadbench.datasets.registration import Atlas, RegistrationSettings, quality_at, register_affine
-from uadbench.datasets.skull_strip import Stripped
-from uadbench.datasets.space import Grid
+from uadbench.datasets.scans.atlases import MNI152, load_atlas
+from uadbench.datasets.scans.intensities import canonical
+from uadbench.datasets.scans.nifti import read_volume
+from uadbench.datasets.scans.registration import Atlas, RegistrationSettings, quality_at, register_affine
+from uadbench.datasets.scans.skull_strip import Stripped
+from uadbench.datasets.scans.space import Grid
 
 HEADS = (
     "real/mslub/patient07_t2.nii.gz",

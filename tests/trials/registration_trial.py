@@ -36,10 +36,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.atlases import MNI152, load_atlas
-from uadbench.datasets.nifti import read_volume
-from uadbench.datasets.registration import Atlas, RegistrationSettings, register_affine
-from uadbench.datasets.space import Grid, isotropic_grid, resample, to_sitk, to_sitk_transform
+from uadbench.datasets.scans.atlases import MNI152, load_atlas
+from uadbench.datasets.scans.nifti import read_volume
+from uadbench.datasets.scans.registration import Atlas, RegistrationSettings, register_affine
+from uadbench.datasets.scans.space import Grid, isotropic_grid, resample, to_sitk, to_sitk_transform
 
 CASES = ("atlas", "warped", "flawed")
 ANGLE, STRETCH, SHIFT = 20.0, 0.15, 25.0  # degrees, of 1, mm: what the issue asks for

@@ -1,0 +1,1 @@
+"""What a Detector must do, and the checks that hold it to that."""

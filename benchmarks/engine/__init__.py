@@ -1,0 +1,1 @@
+"""One cell, from nothing to its numbers."""

@@ -1,0 +1,287 @@
+"""Training a detector: Lightning's loop, our checkpoints.
+
+Two files are kept: `best.ckpt`, the weights with the lowest healthy validation loss (paper, Section 4.3), and
+`last.ckpt`, everything needed to go on. The best weights are looked for after every validation and kept in memory; both
+files are written every `train.checkpoint_every` epochs and at the end, best first: a kill between the two, or at any
+other moment, repeats the epochs since the last pair and finds the same best again. As all randomness derives from
+(seed, epoch, subject) or (seed, step), a resumed training gives the numbers of an uninterrupted one: on the CPU, and on
+a GPU with `train.deterministic`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from ...datasets.store.store import VolumeStore
+from ...errors import UserError
+from ...files import write_with
+from ...methods import Batch, Detector
+from ...methods.parts.seeds import derive_seed
+from ...stopping import raise_stop
+from ..contract.trainer import fit, make_trainer
+from ..plan.preset import TrainSettings
+from ..records.checkpoint import read_checkpoint, save_weights
+from ..records.record import RunRecord
+from ..records.record_files import Epoch, RecordError
+from .progress import Bar, Reporter
+from .slices import Batching, Slab, training_loader, validation_loader
+
+_NEEDED_TO_RESUME = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
+
+
+class Diary(L.Callback):
+    """Watches a training: validation loss, history, checkpoints, progress.
+
+    Args:
+        record: where to write.
+        settings: how often to validate and to write.
+        seed: seed of the cell; reseeds torch at every step, so that dropout resumes exactly.
+    """
+
+    def __init__(self, record: RunRecord, settings: TrainSettings, seed: int) -> None:
+        self._record = record
+        self._settings = settings
+        self._seed = seed
+        self._bar: Bar | None = None
+        self._history: list[Epoch] = []
+        self._best = math.inf
+        self._found: _Weights | None = None
+        self._seconds = 0.0
+        self._since = 0.0
+        self._train = _Mean()
+        self._validation = _Mean()
+
+    @property
+    def best(self) -> float:
+        """Lowest validation loss so far."""
+        return self._best
+
+    def watch(self, bar: Bar) -> None:
+        """Show progress on this bar."""
+        self._bar = bar
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must know; plain numbers and words, see `checkpoint`."""
+        seconds = self._seconds + time.monotonic() - self._since
+        history = [asdict(line) for line in self._history]
+        return {"cell": self._record.folder.name, "best": self._best, "seconds": seconds, "history": history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._best = state_dict["best"]
+        self._seconds = state_dict["seconds"]
+        self._history = [Epoch(**line) for line in state_dict["history"]]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._since = time.monotonic()
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Make the step's own randomness a function of the step alone, and of the part of its batch."""
+        part = batch_idx % self._settings.accumulate
+        torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step, *([part] if part else [])))
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Note the loss and move the bar."""
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self._train.add(loss * self._settings.accumulate, 1)  # Lightning has divided it by that
+        raise_stop()  # a method may have caught it
+        if self._bar is not None:
+            self._bar.advance()
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Note the validation loss, weighted by the number of images."""
+        self._validation.add(outputs, len(batch.image))
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Note a validation and look for the best weights; from time to time, write all of it down."""
+        done = trainer.current_epoch + 1
+        if done % self._settings.validation_interval == 0:
+            self._note(trainer, pl_module)
+        if done % self._settings.checkpoint_every == 0 or done == self._settings.epochs:
+            self._write(trainer)
+
+    def _note(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        line = Epoch(
+            epoch=trainer.current_epoch,
+            step=trainer.global_step,
+            train_loss=self._train.take(),
+            val_loss=self._validation.take(),
+            learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
+        )
+        if not math.isfinite(line.val_loss) or not math.isfinite(line.train_loss):
+            raise UserError(
+                f"{self._record.folder.name}: the loss is no longer a number at epoch {line.epoch} "
+                f"(train {line.train_loss}, validation {line.val_loss}); lower optimizer.learning_rate or use "
+                "train.precision=32-true"
+            )
+        self._history.append(line)
+        if line.val_loss < self._best and pl_module.selectable:
+            self._best = line.val_loss
+            self._found = _Weights.of(pl_module, line)
+        if self._bar is not None:
+            self._bar.note(f"validation loss {line.val_loss:.4f} (best {self._best:.4f})")
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if self._found is not None:
+            save_weights(self._record, self._found.values, self._found.epoch, self._found.val_loss)
+            self._found = None
+        self._record.save_history(tuple(self._history))
+        write_with(self._record.last_checkpoint, trainer.save_checkpoint)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """The best weights since the last checkpoint, on the CPU."""
+
+    values: dict[str, Tensor]
+    epoch: int
+    val_loss: float
+
+    @classmethod
+    def of(cls, detector: L.LightningModule, line: Epoch) -> _Weights:
+        """A copy, which the next step does not change."""
+        values = {name: value.detach().to("cpu", copy=True) for name, value in detector.state_dict().items()}
+        return cls(values, line.epoch, line.val_loss)
+
+
+class _Mean:
+    """Mean of losses, summed on the device so that no step waits for it."""
+
+    def __init__(self) -> None:
+        self._sum: Tensor | None = None
+        self._count = 0
+
+    def add(self, loss: Tensor, weight: int) -> None:
+        term = loss.detach().float() * weight
+        self._sum = term if self._sum is None else self._sum + term
+        self._count += weight
+
+    def take(self) -> float:
+        """Return the mean and start anew; NaN where nothing was added."""
+        mean = math.nan if self._sum is None else float(self._sum) / self._count
+        self._sum, self._count = None, 0
+        return mean
+
+
+def train(
+    detector: Detector,
+    store: VolumeStore,
+    slab: Slab,
+    parts: tuple[Sequence[str], Sequence[str]],
+    settings: TrainSettings,
+    record: RunRecord,
+    *,
+    seed: int,
+    device: str,
+    reporter: Reporter,
+) -> None:
+    """Train on `parts[0]`, validate on `parts[1]`, leave the checkpoints in the record.
+
+    Raises:
+        UserError: the loss became NaN, the batches cannot be cut as the settings say, or no validation counted.
+        KeyboardInterrupt: the user pressed Ctrl-C; what was checkpointed is kept.
+    """
+    batching = Batching(len(parts[0]), settings.batch_size, settings.drop_last, settings.accumulate)
+    loader = training_loader(store, slab, parts[0], batching, seed, detector.context)
+    validation = validation_loader(
+        store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context
+    )
+    diary = Diary(record, settings, seed)
+    trainer = _trainer(settings, device, diary, detector)
+    last = _last_epoch(record, reporter)
+    resume = None if last is None else record.last_checkpoint
+    done = 0 if last is None else len(loader) * (last + 1)
+    with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar:
+        diary.watch(bar)
+        _fit(trainer, detector, loader, validation, resume)
+    if not record.best_checkpoint.exists():
+        raise UserError(
+            f"{record.folder.name}: the training ended before its last phase was validated once, so that there are no "
+            "weights to score; raise train.epochs or lower train.validate_every"
+        )
+    record.set_state("training", seconds_train=diary.state_dict()["seconds"])
+
+
+def _last_epoch(record: RunRecord, reporter: Reporter) -> int | None:
+    """The epoch that `last.ckpt` was written after, the history brought to that moment; None where there is none.
+
+    One that is not this cell's, or that cannot be read, is put aside, and the training begins anew.
+    """
+    if not record.last_checkpoint.exists():
+        return None
+    try:
+        content = read_checkpoint(record.last_checkpoint, *_NEEDED_TO_RESUME)
+        history = _history_in(content, record)
+    except RecordError as error:
+        reporter.say(f"  warning: {record.put_aside('checkpoints/last.ckpt', str(error))}")
+        return None
+    record.save_history(history)
+    return int(content["epoch"])
+
+
+def restore_history(record: RunRecord) -> None:
+    """Bring a training curve that was lost back from `last.ckpt`, where that is whole."""
+    with suppress(RecordError):
+        record.save_history(_history_in(read_checkpoint(record.last_checkpoint, *_NEEDED_TO_RESUME), record))
+
+
+def _history_in(content: dict[str, Any], record: RunRecord) -> tuple[Epoch, ...]:
+    """The training history that a checkpoint holds.
+
+    Raises:
+        RecordError: it is another cell's, or no checkpoint of ours.
+    """
+    try:
+        kept = content["callbacks"][Diary.__qualname__]
+        if kept["cell"] != record.folder.name:
+            raise RecordError(f"{record.last_checkpoint} belongs to another cell, {kept['cell']}")
+        return tuple(Epoch(**line) for line in kept["history"])
+    except (LookupError, TypeError) as error:
+        raise RecordError(f"{record.last_checkpoint} is no checkpoint of ours: it lacks {error}") from error
+
+
+def _trainer(settings: TrainSettings, device: str, diary: Diary, detector: Detector) -> L.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    optimizer = getattr(detector.settings, "optimizer", None)
+    clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
+    return make_trainer(
+        device,
+        max_epochs=settings.epochs,
+        precision=settings.precision,
+        check_val_every_n_epoch=settings.validation_interval,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=clip or None,
+        callbacks=[diary],
+    )
+
+
+def _fit(trainer: L.Trainer, detector: Detector, loader: Any, validation: Any, resume: Any) -> None:
+    """Run the loop without Lightning's remarks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        warnings.filterwarnings("ignore", module="torch.utils.data")
+        fit(trainer, detector, loader, validation, ckpt_path=resume, weights_only=True)

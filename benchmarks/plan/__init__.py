@@ -1,0 +1,1 @@
+"""What is to be run: presets, suites, and the cell with its id."""

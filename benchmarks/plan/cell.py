@@ -1,0 +1,120 @@
+"""A cell: one (method, fold, data, preset, seed), the unit that runs, resumes and fails.
+
+Its id is the hash of everything that determines its numbers, and of nothing else: the name of the preset, the batch
+size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written and the title of
+the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of Table 1 are one cell, and a changed number is
+another cell, never a silent mix.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...methods import Detector
+from .own import source_of
+from .preset import Plan
+
+#: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
+#: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
+#: batches alone, other validation slices.
+PROTOCOL_VERSION = 2
+
+_FREE_SCORE_KEYS = frozenset({"batch_size"})
+_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_every"})
+_SCORING_KEYS = frozenset({"score", "score_by"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done, whatever the data and the fold: method, all its numbers, seed.
+
+    Attributes:
+        method: registry name of the class.
+        plan: the resolved preset.
+        seed: seed of initialisation, slice choice and noise.
+        trainable: False leaves the training numbers out of the id.
+        source: what a method from outside this package is made of: the hash of its file, or its package's version.
+    """
+
+    method: str
+    plan: Plan
+    seed: int
+    trainable: bool
+    source: str = ""
+
+    @classmethod
+    def of(cls, method: type[Detector], plan: Plan, seed: int) -> Recipe:
+        """The recipe of a method under a plan."""
+        return cls(method.info.name, plan, seed, method.trainable, source_of(method))
+
+    def content(self) -> dict[str, Any]:
+        """All that determines the numbers, ready to be hashed and written."""
+        plan = self.plan.model_dump(mode="json")
+        score = {key: value for key, value in plan["score"].items() if key not in _FREE_SCORE_KEYS}
+        content = {
+            "protocol": PROTOCOL_VERSION,
+            "method": self.method,
+            "settings": plan["method"],
+            "slices": plan["data"]["slices"],
+            "preparation": plan["preparation"],
+            "score": score,
+            "seed": self.seed,
+        }
+        if self.trainable:
+            content["train"] = {key: value for key, value in plan["train"].items() if key not in _FREE_TRAIN_KEYS}
+        if self.source:
+            content["source"] = self.source
+        if plan["score_by"] is not None:
+            content["score_by"] = plan["score_by"]
+        return content
+
+    @property
+    def id(self) -> str:
+        """Hash of the recipe, 12 hexadecimal digits."""
+        return _digest(self.content())
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a recipe on one fold of one data source.
+
+    Attributes:
+        recipe: what is done.
+        fold: index of the fold, from 0.
+        data: name of the data source.
+        fingerprint: hash of the prepared volumes and the splits.
+    """
+
+    recipe: Recipe
+    fold: int
+    data: str
+    fingerprint: str
+
+    @property
+    def id(self) -> str:
+        """Hash of all that determines this cell's numbers, 12 hexadecimal digits."""
+        return cell_id(self.recipe.content(), self.fold, self.fingerprint)
+
+    @property
+    def label(self) -> str:
+        """Name of the cell's folder: readable, and unique by the id."""
+        return f"{self.recipe.method}-fold{self.fold}-{self.id}"
+
+
+def cell_id(content: Mapping[str, Any], fold: int, fingerprint: str) -> str:
+    """The id of the cell of a recipe's content, a fold and the data's fingerprint."""
+    return _digest({"recipe": content, "fold": fold, "data": fingerprint})
+
+
+def training_content(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recipe's content that its weights depend on: everything but score and post-processing."""
+    return {key: value for key, value in content.items() if key not in _SCORING_KEYS}
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""A new scan through a trained run."""

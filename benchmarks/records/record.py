@@ -1,0 +1,410 @@
+"""The run record: a cell's folder on disk, and the truth about the run.
+
+    <label>/
+      config.json        what was run: recipe, row, preset, data, fold
+      method.py          the method's text, where it is a file of the user's own
+      environment.json   commit, machine, device, library versions
+      state.json         status and seconds spent; `weights_from`: the cell whose training was taken over
+      checkpoints/       last.ckpt (resume), best.ckpt (lowest healthy validation loss)
+      history.csv        a line a validation: epoch, step, train_loss, val_loss, learning_rate
+      untrained.json     healthy l1 of the network before training
+      score.npz          what the score learnt from healthy validation scans, where it learns
+      maps/              validation maps, kept only until the thresholds are known
+      thresholds.json    a lesion set each: greedy and exact threshold with their pooled validation Dice
+      scores.csv         a line a test volume
+      metrics.json       the cell's numbers: means over test volumes
+      figures/           reconstruction.png
+      digests.json       written last: the cell's id, and the SHA-256 of every file that its numbers stand in
+
+Every file is written whole or not at all, so that a run killed at any moment goes on from what is there. A cell is
+finished when its digests are there and fit: a number that was changed by hand, a file that was cut, a record copied
+under another cell's name do not count, and what is missing is computed again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from ...errors import UserError
+from ...files import lock_holder, locked, remove, remove_partials, write_json
+from ..plan.cell import Cell, cell_id
+from .record_files import (
+    CellConfig,
+    CellState,
+    Digests,
+    Epoch,
+    RecordError,
+    Status,
+    ThresholdPair,
+    VolumeScore,
+    archive_problem,
+    file_digest,
+    read_arrays,
+    read_as,
+    read_lines,
+    write_arrays,
+    write_lines,
+)
+
+#: Name of the number of scans among the arrays of a score; no attribute of a class is called so.
+_SCANS = "number of scans"
+CONFIG, ENVIRONMENT, STATE, DIGESTS = "config.json", "environment.json", "state.json", "digests.json"
+_LOCK = ".lock"
+METRICS, THRESHOLDS, UNTRAINED = "metrics.json", "thresholds.json", "untrained.json"
+SCORES, HISTORY, SCORE_STATE, BEST = "scores.csv", "history.csv", "score.npz", "checkpoints/best.ckpt"
+#: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
+_COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
+#: Weights take long to read and may be removed to make room: they are compared when they are used.
+_COMPARED_LATER = BEST
+_ID_LENGTH = 12
+_HEX = frozenset("0123456789abcdef")
+_Numbers = dict[str, Annotated[float, Field(strict=True)]]
+
+
+class RecordWarning(UserWarning):
+    """A run record is left out, and why."""
+
+
+class RunRecord:
+    """Read and write side of a cell's folder.
+
+    Whatever is read raises a `RecordError` where the file is damaged.
+
+    Args:
+        folder: the cell's folder; need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def config(self) -> CellConfig:
+        """What was run.
+
+        Raises:
+            RecordError: the folder holds no record, or the file is damaged.
+        """
+        found: CellConfig | None = read_as(self.folder / CONFIG, CellConfig)
+        if found is None:
+            raise RecordError(f"{self.folder} holds no {CONFIG}, so it is no run record")
+        return found
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where it was run; empty where unknown."""
+        return read_as(self.folder / ENVIRONMENT, dict[str, str]) or {}
+
+    @property
+    def state(self) -> CellState:
+        """Status and seconds spent."""
+        return read_as(self.folder / STATE, CellState) or CellState()
+
+    @property
+    def done(self) -> bool:
+        """True once every number of the cell is on disk, and as long as nobody changes one."""
+        return (self.folder / DIGESTS).exists() and not self.problem()
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The cell's numbers by name, e.g. "brats21/dice"; empty until done."""
+        return read_as(self.folder / METRICS, _Numbers) or {}
+
+    @property
+    def thresholds(self) -> dict[str, ThresholdPair]:
+        """Thresholds by lesion role; empty until found."""
+        return read_as(self.folder / THRESHOLDS, dict[str, ThresholdPair]) or {}
+
+    @property
+    def untrained(self) -> dict[str, float]:
+        """The untrained network's healthy l1 (`l1`, `l1_brain`); empty where not measured."""
+        return read_as(self.folder / UNTRAINED, _Numbers) or {}
+
+    @property
+    def score_state(self) -> tuple[int, dict[str, np.ndarray]]:
+        """What the score learnt (see `Score.state`), and from how many scans so far."""
+        path = self.folder / SCORE_STATE
+        if not path.exists():
+            return 0, {}
+        state = read_arrays(path)
+        if _SCANS not in state:
+            raise RecordError(f"{path} is damaged: it lacks the {_SCANS}")
+        return int(state.pop(_SCANS)), state
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """Weights with the lowest healthy validation loss."""
+        return self.folder / BEST
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Everything needed to resume the training."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def method_file(self) -> Path:
+        """The text of a method from the user's own file."""
+        return self.folder / "method.py"
+
+    @property
+    def figure(self) -> Path:
+        """The reconstruction figure."""
+        return self.folder / "figures" / "reconstruction.png"
+
+    def scores(self) -> tuple[VolumeScore, ...]:
+        """Every test volume scored so far."""
+        return read_lines(self.folder / SCORES, VolumeScore)
+
+    def history(self) -> tuple[Epoch, ...]:
+        """The training history so far."""
+        return read_lines(self.folder / HISTORY, Epoch)
+
+    def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
+        """Write what is run and where; a record begun before keeps its state."""
+        remove(self.folder / DIGESTS)
+        write_json(self.folder / CONFIG, config.model_dump(mode="json"))
+        write_json(self.folder / ENVIRONMENT, environment)
+
+    def set_state(self, status: Status, **values: Any) -> None:
+        """Change the status; other values are merged into the state."""
+        state = self.state.model_copy(update={**values, "status": status})
+        write_json(self.folder / STATE, state.model_dump(mode="json", exclude_none=True))
+
+    def save_scores(self, scores: tuple[VolumeScore, ...]) -> None:
+        """Replace the table of scores."""
+        write_lines(self.folder / SCORES, scores, VolumeScore)
+
+    def save_history(self, history: tuple[Epoch, ...]) -> None:
+        """Replace the training history."""
+        write_lines(self.folder / HISTORY, history, Epoch)
+
+    def save_thresholds(self, thresholds: dict[str, ThresholdPair]) -> None:
+        """Write the thresholds of the lesion sets."""
+        write_json(self.folder / THRESHOLDS, {role: asdict(pair) for role, pair in thresholds.items()})
+
+    def save_untrained(self, values: dict[str, float]) -> None:
+        """Write the untrained network's healthy l1."""
+        write_json(self.folder / UNTRAINED, values)
+
+    def save_score_state(self, scans: int, state: Mapping[str, np.ndarray]) -> None:
+        """Write what the score learnt from so many scans."""
+        write_arrays(self.folder / SCORE_STATE, {**state, _SCANS: np.array(scans)})
+
+    def save_metrics(self, metrics: dict[str, float]) -> None:
+        """Write the cell's numbers."""
+        write_json(self.folder / METRICS, metrics)
+
+    def finish(self, seconds: float) -> None:
+        """Mark the cell as finished: every number is there, and nothing is written after the digests.
+
+        Args:
+            seconds: time spent on the cell in all.
+        """
+        self.set_state("done", seconds=seconds)
+        files = {name: file_digest(path) for name in _COVERED if (path := self.folder / name).is_file()}
+        write_json(self.folder / DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
+
+    def problem(self) -> str:
+        """Why a finished cell does not count any more, in words that follow its name; "" where it counts."""
+        try:
+            digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
+            if digests is None:
+                return "is not finished"
+            return self._mismatch(digests, self.config)
+        except RecordError as error:
+            return f"is damaged: {error}"
+
+    def _mismatch(self, digests: Digests, config: CellConfig) -> str:
+        for name, digest in digests.files.items():
+            if name == _COMPARED_LATER:
+                continue
+            if not (self.folder / name).exists():
+                return f"is not whole: {name} is missing"
+            if file_digest(self.folder / name) != digest:
+                return f"is not whole: {name} was changed after the cell was finished"
+        if digests.cell != config.cell or not self._is_own(config):
+            return f"holds the files of another cell, {config.cell}"
+        return ""
+
+    def _is_own(self, config: CellConfig) -> bool:
+        """Whether the config says what its id is the hash of, and the folder is called after it, if after any."""
+        suffix = self.folder.name.rpartition("-")[2]
+        is_label = len(suffix) == _ID_LENGTH and set(suffix) <= _HEX
+        named = suffix == config.cell if is_label else True
+        return named and cell_id(config.content, config.fold, config.fingerprint) == config.cell
+
+    def check_weights(self) -> None:
+        """See that the weights are those that the cell was finished with; of an open cell nothing is known yet.
+
+        Raises:
+            RecordError: they were changed.
+        """
+        digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
+        known = None if digests is None else digests.files.get(BEST)
+        if known is not None and file_digest(self.best_checkpoint) != known:
+            raise RecordError(
+                f"{self.best_checkpoint} is not the file that the cell was finished with; move {self.folder} away and "
+                "run the cell again"
+            )
+
+    def sweep(self) -> None:
+        """Remove the half-written files of a process that was killed; the cell must be held (see `lock`)."""
+        for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
+            remove_partials(folder)
+
+    def put_aside_broken(self, cell: Cell) -> tuple[str, ...]:
+        """Before a cell goes on: rename what cannot be used to NAME.broken, so that it is computed again.
+
+        Args:
+            cell: whose record this should be.
+
+        Returns:
+            A sentence for each.
+        """
+        if self._belongs_to_another(cell):
+            self._put_aside_all()
+            name = self.folder.name
+            return (f"{name} held the files of another cell; they are put aside in {name}.broken",)
+        broken = {**self._changed(), **self._unreadable()}
+        said = [self.put_aside(name, why) for name, why in broken.items()]
+        return (*said, *self._without_weights())
+
+    def _unreadable(self) -> dict[str, str]:
+        """By name, what is wrong with each file that cannot be read."""
+        readers: dict[str, Callable[[], object]] = {
+            CONFIG: lambda: read_as(self.folder / CONFIG, CellConfig),
+            ENVIRONMENT: lambda: self.environment,
+            STATE: lambda: self.state,
+            METRICS: lambda: self.metrics,
+            THRESHOLDS: lambda: self.thresholds,
+            UNTRAINED: lambda: self.untrained,
+            SCORES: self.scores,
+            HISTORY: self.history,
+            SCORE_STATE: lambda: self.score_state,
+            DIGESTS: lambda: read_as(self.folder / DIGESTS, Digests),
+        }
+        broken = {}
+        for name, read in readers.items():
+            try:
+                read()
+            except RecordError as error:
+                broken[name] = str(error)
+        return broken
+
+    def _without_weights(self) -> tuple[str, ...]:
+        """Let the training begin anew where it is over and its weights are gone or damaged; the last ones do not do."""
+        why = archive_problem(self.best_checkpoint)
+        said = [self.put_aside(BEST, f"{self.best_checkpoint} {why}")] if why else []
+        if self.state.trained and not self.best_checkpoint.exists():
+            said.append(f"{self.folder.name} has no weights any more; it is trained again")
+            remove(self.last_checkpoint)
+            self.set_state("training", trained=False, weights_from=None)
+        return tuple(said)
+
+    def put_aside(self, name: str, why: str) -> str:
+        """Rename a file, or whatever stands in its place, to NAME.broken; returns the sentence that says so."""
+        path = self.folder / name
+        aside = path.with_name(f"{path.name}.broken")
+        remove(aside)
+        path.rename(aside)
+        return f"{why}; it is put aside as {aside.name} and made again"
+
+    def _changed(self) -> dict[str, str]:
+        """Of a cell that was finished, the files that are there and are not those that it was finished with."""
+        try:
+            digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
+        except RecordError:
+            return {}
+        changed = {}
+        for name, digest in ({} if digests is None else digests.files).items():
+            path = self.folder / name
+            if path.exists() and (not path.is_file() or file_digest(path) != digest):
+                changed[name] = f"{path} is not the file that the cell was finished with"
+        return changed
+
+    def _belongs_to_another(self, cell: Cell) -> bool:
+        try:
+            found: CellConfig | None = read_as(self.folder / CONFIG, CellConfig)
+        except RecordError:
+            return False
+        return found is not None and (found.cell != cell.id or found.fingerprint != cell.fingerprint)
+
+    def _put_aside_all(self) -> None:
+        """Move everything but the lock, which we hold, into a folder beside this one."""
+        aside = self.folder.with_name(f"{self.folder.name}.broken")
+        remove(aside)
+        aside.mkdir()
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.rename(aside / path.name)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the cell for this process.
+
+        Raises:
+            UserError: another process runs the cell, or its folder cannot be written or locked.
+        """
+        path = self.folder / _LOCK
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(path, wait=False))
+            except BlockingIOError as error:
+                raise UserError(
+                    f"another process is running the cell {self.folder}, {lock_holder(path)}; wait for it or stop it, "
+                    "then try again"
+                ) from error
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise UserError(
+                    f"cannot write and lock {self.folder}: {reason}; choose another --results, on a local disk"
+                ) from error
+            yield
+
+
+def record_of(runs: Path, cell: Cell) -> RunRecord:
+    """The record of a cell under the folder of runs."""
+    return RunRecord(runs / cell.label)
+
+
+def all_records(runs: Path) -> tuple[RunRecord, ...]:
+    """Every record under the folder of runs, by name; one that does not say what it is costs a warning."""
+    if not runs.is_dir():
+        return ()
+    found = (RunRecord(path.parent) for path in sorted(runs.glob(f"*/{CONFIG}")) if path.parent.suffix != ".broken")
+    return tuple(record for record in found if _is_readable(record))
+
+
+def finished(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
+    """Those that are finished; one that was, and is not whole any more, costs a warning."""
+    whole = []
+    for record in records:
+        if not (record.folder / DIGESTS).exists():
+            continue
+        problem = record.problem()
+        if problem:
+            warnings.warn(
+                f"{record.folder} {problem}; it is left out, and `bench run` with its options makes it whole",
+                RecordWarning,
+                stacklevel=2,
+            )
+        else:
+            whole.append(record)
+    return tuple(whole)
+
+
+def _is_readable(record: RunRecord) -> bool:
+    try:
+        record.config  # noqa: B018
+    except RecordError as error:
+        warnings.warn(f"a run record is left out: {error}", RecordWarning, stacklevel=3)
+        return False
+    return True

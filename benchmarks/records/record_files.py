@@ -1,0 +1,325 @@
+"""What the files of a run record hold, as typed models: whatever else stands in one is damage, and said in a sentence.
+
+A record may be years old, come from elsewhere or have suffered a full disk, so nothing in it is believed unseen.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from ...errors import UserError
+from ...files import write_text, write_with
+
+Status = Literal["new", "training", "scoring", "done", "failed"]
+
+_T = TypeVar("_T")
+_OTHER_VERSION = "another version of uadbench wrote it; move the folder away, then try again"
+
+
+class RecordError(UserError):
+    """A file of a run record is missing, damaged or of another version."""
+
+
+class _Recorded(BaseModel):
+    """Base of the models: immutable, no conversions; keys of later versions are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class PreparedConfig(_Recorded):
+    """How the scans of a cohort were prepared, see `datasets.cohort.Provenance`."""
+
+    atlas: str
+    atlas_sha256: str | None
+    n4_levels: int
+    atlas_modality: str | None = None
+
+
+class CohortConfig(_Recorded):
+    """A cohort that took part."""
+
+    name: str
+    title: str
+    prepared: PreparedConfig | None = None
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether its brains are simulated."""
+        return self.name.startswith("phantom")
+
+
+class CellConfig(_Recorded):
+    """What was run (`config.json`).
+
+    Attributes:
+        cell: id of the cell.
+        recipe: id of the recipe.
+        content: all that determines the numbers, see `Recipe.content`.
+        row: name of the table row.
+        title: its title.
+        method: registry name.
+        control: whether it is a control.
+        trainable: whether it is trained by gradients.
+        preset: name of the preset.
+        changed: the `key=value` words on top of it.
+        departures: where its numbers leave the paper's.
+        data: name of the data source.
+        data_title: its title.
+        cohorts: by role.
+        fingerprint: hash of prepared volumes and splits.
+        splits: name of the splits.
+        fold: index of the fold.
+        folds: number of folds.
+        seed: the user's seed.
+        plan: the resolved preset.
+    """
+
+    cell: str
+    recipe: str
+    content: dict[str, Any]
+    row: str
+    title: str
+    method: str
+    control: bool
+    trainable: bool
+    preset: str
+    changed: tuple[str, ...]
+    departures: tuple[str, ...]
+    data: str
+    data_title: str
+    cohorts: dict[str, CohortConfig]
+    fingerprint: str
+    splits: str
+    fold: int
+    folds: int
+    seed: int
+    plan: dict[str, Any]
+
+    @property
+    def preset_title(self) -> str:
+        """The preset and what was changed in it."""
+        return " ".join([self.preset, *self.changed])
+
+    @property
+    def family(self) -> tuple[str, str, str]:
+        """Recipe, data and splits: the cells that are folds of one experiment."""
+        return self.recipe, self.data, self.splits
+
+
+class CellState(_Recorded):
+    """How far a cell is (`state.json`).
+
+    Attributes:
+        status: for people; what is finished is told by the digests.
+        trained: whether the training is over.
+        seconds: time spent until the cell was finished.
+        seconds_train: of these, in training.
+        weights_from: the cell whose training was taken over.
+    """
+
+    status: Status = "new"
+    trained: bool = False
+    seconds: float = 0.0
+    seconds_train: float = 0.0
+    weights_from: str | None = None
+
+
+class Digests(_Recorded):
+    """The proof that a cell is finished (`digests.json`): its id, and the SHA-256 of each of its files."""
+
+    cell: str
+    files: dict[str, str]
+
+
+@dataclass(frozen=True)
+class VolumeScore:
+    """The scores of one test volume.
+
+    Attributes:
+        cohort: name of the data set.
+        role: "healthy", "tumours" or "ms".
+        subject: id of the subject.
+        dice: Dice at the greedy threshold; None for a healthy volume, and for what `note` leaves out of the mean.
+        dice_exact: Dice at the exact optimum of the validation set; None as above.
+        auprc: average precision; None as above.
+        l1: mean |x - x_rec| over all voxels.
+        l1_brain: the same inside the brain mask.
+        lesion_ml: lesion volume in the scored slices, millilitres; None for a healthy volume.
+        seconds: time of the reconstruction.
+        note: why a score of an unhealthy volume is missing or 0 by convention: it has no lesion in view.
+    """
+
+    cohort: str
+    role: str
+    subject: str
+    dice: float | None
+    dice_exact: float | None
+    auprc: float | None
+    l1: float
+    l1_brain: float
+    lesion_ml: float | None
+    seconds: float
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the training history; the train loss is the mean since the last line."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    val_loss: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class ThresholdPair:
+    """Both thresholds of one lesion set with the pooled validation Dice each reaches."""
+
+    greedy: float
+    greedy_dice: float
+    exact: float
+    exact_dice: float
+
+
+LineT = TypeVar("LineT", VolumeScore, Epoch)
+
+
+def read_as(path: Path, kind: Any) -> Any:
+    """A JSON file as a value of a type; None where there is no file.
+
+    Args:
+        path: the file.
+        kind: a model, or any type that pydantic knows.
+
+    Raises:
+        RecordError: it cannot be read, is no JSON in UTF-8, or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+    try:
+        return TypeAdapter(kind).validate_json(content)
+    except ValidationError as error:
+        raise RecordError(f"{path} {_problem(error)}") from error
+
+
+def read_lines(path: Path, kind: type[LineT]) -> tuple[LineT, ...]:
+    """The lines of a CSV file; none where there is no file.
+
+    Raises:
+        RecordError: it cannot be read, is no text in UTF-8, or a line is cut or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is damaged: it is no text in UTF-8") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    there = rows.fieldnames or ()
+    wanted = [field.name for field in fields(kind) if field.name in there]
+    try:
+        # A column with a default came with a later version, so an older file may lack it.
+        missing = [one.name for one in fields(kind) if one.name not in there and one.default is MISSING]
+        if missing:
+            raise RecordError(f"{path} is damaged: it has no column {missing[0]}")
+        adapter = TypeAdapter(kind)
+        return tuple(adapter.validate_python({name: row[name] or None for name in wanted}) for row in rows)
+    except ValidationError as error:
+        raise RecordError(f"{path} is damaged at line {rows.line_num}: {_problem(error)}") from error
+    except csv.Error as error:
+        raise RecordError(f"{path} is damaged at line {rows.line_num}: {error}") from error
+
+
+def write_lines(path: Path, lines: Iterable[LineT], kind: type[LineT]) -> None:
+    """Write a CSV file atomically; numbers keep every digit.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in fields(kind)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(line) for line in lines)
+    write_text(path, text.getvalue())
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file of a record.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def archive_problem(path: Path) -> str:
+    """What is wrong with a checkpoint, by the checksums of the zip archive that it is; "" of a whole or missing one."""
+    if not path.exists():
+        return ""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        return f"is no whole checkpoint ({' '.join(str(error).split()) or type(error).__name__})"
+    return "" if bad is None else f"is no whole checkpoint (checksum of {bad})"
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write named arrays atomically, each with a checksum.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+
+    def save(partial: Path) -> None:
+        with partial.open("wb") as handle:
+            np.savez(handle, **arrays)
+
+    write_with(path, save)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote; whatever else lies there is refused, and no code of it is run.
+
+    Raises:
+        RecordError: the file is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RecordError(f"{path} is damaged: {' '.join(str(error).split())[:200] or type(error).__name__}") from error
+
+
+def _problem(error: ValidationError) -> str:
+    """The first thing that is wrong, in words."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return f"is damaged: {first['msg'].removeprefix('Invalid JSON: ')}"
+    if first["type"] == "missing" and place:
+        return f"lacks {place}, so {_OTHER_VERSION}"
+    return f"is damaged: {place or 'it'}: {first['msg'][:1].lower()}{first['msg'][1:]}"

@@ -1,0 +1,1 @@
+"""`bench check`: can a run on these scans be trusted?"""

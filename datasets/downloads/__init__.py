@@ -1,0 +1,1 @@
+"""Whole downloads: recognised and prepared."""

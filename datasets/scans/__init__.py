@@ -1,0 +1,1 @@
+"""One scan: its file, grid, brain, registration and preparation."""

@@ -1,0 +1,1 @@
+"""Who trains, validates and tests, and the audit of that."""

@@ -1,4 +1,4 @@
-"""ATLAS v2.0: brains after a stroke, T1, from 44 research cohorts all over the world.
+"""ATLAS v2.0: brains after a stroke, T1, from many research cohorts.
 
 655 scans with lesions traced by hand (the training part; of 300 more the labels are withheld, and 316 are not given
 out). Some people came more than once: a scan is called `sub-r001s001_ses-1`, the person is `sub-r001s001` whatever the
@@ -33,7 +33,8 @@ from .layout import SEGMENTATION, stem_of
 from .modality import Modality
 
 _NAME = re.compile(
-    r"(?P<scan>(?P<person>sub-(?P<cohort>r\d{3})s\d{3})_ses-\d+)(_space-[a-z0-9]+)?_(?P<kind>T1w|label-\w+_mask)", re.IGNORECASE
+    r"(?P<scan>(?P<person>sub-(?P<cohort>r\d{3})s\d{3})_ses-\d+)(_space-[a-z0-9]+)?_(?P<kind>T1w|label-\w+_mask)",
+    re.IGNORECASE,
 )
 _SCAN = re.compile(r"(?P<person>sub-(?P<cohort>r\d{3})s\d{3})_ses-\d+")
 

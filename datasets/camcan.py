@@ -27,8 +27,8 @@ from .participants import read_participants
 DATA_SET = DataSet(
     name="camcan",
     title="Cam-CAN",
-    citation="Taylor et al., The Cambridge Centre for Ageing and Neuroscience (Cam-CAN) data repository: structural and "
-    "functional MRI, MEG, and cognitive data from a cross-sectional adult lifespan sample, NeuroImage 144, 2017",
+    citation="Taylor et al., The Cambridge Centre for Ageing and Neuroscience (Cam-CAN) data repository: structural "
+    "and functional MRI, MEG, and cognitive data from a cross-sectional adult lifespan sample, NeuroImage 144, 2017",
     source="camcan-archive.mrc-cbu.cam.ac.uk/dataaccess, after its data use agreement",
     role=Role.HEALTHY,
     modalities={Modality.T1: "sub-CC110033_T1w.nii.gz", Modality.T2: "sub-CC110033_T2w.nii.gz"},

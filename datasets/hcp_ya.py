@@ -1,12 +1,12 @@
 """HCP Young Adult: healthy people aged 22 to 35 and above, T1 and T2 of 0.7 mm, one 3 T scanner in Saint Louis.
 
-1113 people of the WU-Minn Human Connectome Project (release S1200) have structural scans. A scan is called by the number
-of its person, `100307`. Most are twins and their siblings: brothers and sisters are not one person, but their brains are
-more alike than strangers', and a split by person does not keep families together. Who belongs to which family stands
-only in the restricted tables, which this benchmark does not read; say so where it matters.
+1113 people of the WU-Minn Human Connectome Project (release S1200) have structural scans. A scan is called by the
+number of its person, `100307`. Most are twins and their siblings: brothers and sisters are not one person, but their
+brains are more alike than strangers', and a split by person does not keep families together. Who belongs to which
+family stands only in the restricted tables, which this benchmark does not read; say so where it matters.
 
-Licence: WU-Minn HCP Consortium Open Access Data Use Terms; register at db.humanconnectome.org and accept them, then take
-the package "Structural Preprocessed" (100307_3T_Structural_preproc.zip) of each person, and unpack it.
+Licence: WU-Minn HCP Consortium Open Access Data Use Terms; register at db.humanconnectome.org and accept them, then
+take the package "Structural Preprocessed" (100307_3T_Structural_preproc.zip) of each person, and unpack it.
 
 Layout, below the folder of each person; the images are stripped, free of distortion and bias, and aligned to the line
 between the commissures:
@@ -74,8 +74,8 @@ def _middle(band: str) -> float | None:
 DATA_SET = DataSet(
     name="hcp_ya",
     title="HCP Young Adult",
-    citation="Van Essen et al., The WU-Minn Human Connectome Project: an overview, NeuroImage 80, 2013; images prepared "
-    "as in Glasser et al., The minimal preprocessing pipelines for the Human Connectome Project, NeuroImage 80, 2013",
+    citation="Van Essen et al., The WU-Minn Human Connectome Project: an overview, NeuroImage 80, 2013; images "
+    "prepared as in Glasser et al., The minimal preprocessing pipelines for the Human Connectome Project, same volume",
     source="db.humanconnectome.org, after the WU-Minn HCP Open Access Data Use Terms",
     role=Role.HEALTHY,
     modalities={

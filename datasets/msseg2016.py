@@ -1,16 +1,16 @@
-"""MSSEG 2016: brains with lesions of multiple sclerosis, FLAIR, T1, T2 and PD, four scanners in three French cities.
+"""MSSEG 2016: brains with lesions of multiple sclerosis, FLAIR, T1, T2 and PD on four scanners.
 
 53 patients of the MICCAI challenge of 2016, 15 for training and 38 for its test, one of whose scanners is not among
 those of the training; lesions were outlined by seven experts and joined to a consensus. A scan is called
-`Training-Center_01-Patient_03` or `Testing-Center_03-Patient_01`: numbers begin anew in each centre and in each part, so
-the part belongs to the name. One scan per patient; the centre is the site.
+`Training-Center_01-Patient_03` or `Testing-Center_03-Patient_01`: as numbers may begin anew in each
+part, the part belongs to the name. One scan per patient; the centre is the site.
 
 Where to ask: Shanoir, the server of INRIA in Rennes (shanoir.irisa.fr), after registration and signed terms; the
 wording of its licence could not be read here.
 
 Layout; give the folder that holds Training and Testing, since without them patients of the two could not be told apart:
 
-    Training/Center_01/Patient_01/Preprocessed_Data/FLAIR_preprocessed.nii.gz   taken, as {T1,T2,DP}_preprocessed; DP is PD
+    Training/Center_01/Patient_01/Preprocessed_Data/FLAIR_preprocessed.nii.gz   taken, as T1_, T2_ and DP_ (PD)
     Training/Center_01/Patient_01/Preprocessed_Data/GADO_preprocessed.nii.gz    T1 after gadolinium
     Training/Center_01/Patient_01/Masks/Consensus.nii.gz                        the lesions
     Training/Center_01/Patient_01/Masks/Brain_Mask.nii.gz                       the brain
@@ -35,7 +35,8 @@ from .layout import MASK, SEGMENTATION, stem_of
 from .modality import Modality
 
 _PATIENT = re.compile(
-    r"(.*/)?(?P<part>Training|Testing)/(?P<centre>Center_\d+)/(?P<patient>Patient_\d+)/(?P<folder>\w+)/[^/]+", re.IGNORECASE
+    r"(.*/)?(?P<part>Training|Testing)/(?P<centre>Center_\d+)/(?P<patient>Patient_\d+)/(?P<folder>\w+)/[^/]+",
+    re.IGNORECASE,
 )
 _TAKEN = {
     ("preprocessed_data", "flair_preprocessed"): Modality.FLAIR,
@@ -66,8 +67,8 @@ def site_of(scan: str) -> str | None:
 DATA_SET = DataSet(
     name="msseg2016",
     title="MSSEG 2016",
-    citation="Commowick et al., Multiple sclerosis lesions segmentation from multiple experts: the MICCAI 2016 challenge "
-    "dataset, NeuroImage 244, 2021",
+    citation="Commowick et al., Multiple sclerosis lesions segmentation from multiple experts: the MICCAI 2016 "
+    "challenge dataset, NeuroImage 244, 2021",
     source="shanoir.irisa.fr, after registration",
     role=Role.LESIONS,
     modalities={

@@ -1,20 +1,20 @@
 """OASIS-1: brains of people aged 18 to 96, T1, one 1.5 T scanner in Saint Louis.
 
 416 right-handed people in 436 sessions: twenty without dementia came a second time within ninety days. A scan is called
-`OAS1_0001_MR1`; `OAS1_0001` is the person, so the two sessions `_MR1` and `_MR2` of one person are one person. A hundred
-people over sixty were found to have very mild to moderate dementia: by the sheet of the set (Clinical Dementia Rating
-above 0) they are left out, for the set is used as a healthy one.
+`OAS1_0001_MR1`; `OAS1_0001` is the person, so the two sessions `_MR1` and `_MR2` of one person are one person. A
+hundred people over sixty were found to have very mild to moderate dementia: by the sheet of the set (Clinical Dementia
+Rating above 0) they are left out, for the set is used as a healthy one.
 
 Licence: an open data use agreement; ask at sites.wustl.edu/oasisbrains, where twelve archives
 (oasis_cross-sectional_disc1.tar.gz and so on) and the sheet are had. Unpack the archives first: `bench prepare` reads
-folders and plain tars. The sheet comes as .xlsx or .csv; it is read as `oasis_cross-sectional.csv` (columns ID, Age, CDR
-and others), which must lie with the scans.
+folders and plain tars. The sheet comes as .xlsx or .csv; it is read as `oasis_cross-sectional.csv` (columns ID, Age,
+CDR and others), which must lie with the scans.
 
 Layout, below each disc, Analyze pairs of .hdr and .img, `n4` telling how many repetitions were averaged (n3 to n6):
 
-    OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc.img   taken: atlas space, stripped
-    OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_gfc.img          the same head, not stripped
-    OAS1_0001_MR1/PROCESSED/MPRAGE/SUBJ_111/OAS1_0001_MR1_mpr_n4_anon_sbj_111.img             the average, not registered
+    OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc.img   taken: stripped
+    OAS1_0001_MR1/PROCESSED/MPRAGE/T88_111/OAS1_0001_MR1_mpr_n4_anon_111_t88_gfc.img          with the skull
+    OAS1_0001_MR1/PROCESSED/MPRAGE/SUBJ_111/OAS1_0001_MR1_mpr_n4_anon_sbj_111.img             not in atlas space
     OAS1_0001_MR1/RAW/OAS1_0001_MR1_mpr-1_anon.img                                            each repetition
     OAS1_0001_MR1/FSL_SEG/OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc_fseg.img               tissue classes
 
@@ -81,6 +81,10 @@ DATA_SET = DataSet(
     modalities={Modality.T1: "OAS1_0001_MR1_mpr_n4_anon_111_t88_masked_gfc.img"},
     recognise=recognise,
     person_of=person_of,
-    participants=ParticipantSheet(names=("oasis_cross-sectional.csv",), read=read_people),
+    participants=ParticipantSheet(
+        names=("oasis_cross-sectional.csv",),
+        read=read_people,
+        without="ages stay unknown and people with dementia stay in",
+    ),
     stripper="none",
 )

@@ -1,11 +1,11 @@
 """WMH 2017: white matter hyperintensities of presumed vascular origin, FLAIR and T1, five scanners in three hospitals.
 
-170 people of the MICCAI challenge of 2017, 60 for training and 110 for its test, all released with labels in 2022. A scan
-is called after the scanner's folder and the number of its person, `Utrecht-0`, `Singapore-50`, `GE3T-100`, `GE1T5-150`,
-`PETMR-160`; numbers are unique over all of them, and there is one scan per person.
+170 people of the MICCAI challenge of 2017, 60 for training and 110 for its test, all released with labels in 2022. A
+scan is called after the scanner's folder and the number of its person, `Utrecht-0`, `Singapore-50`, `GE3T-100`,
+`GE1T5-150`, `PETMR-160`; numbers are unique over all of them, and there is one scan per person.
 
-Labels: 1 is white matter hyperintensity, 2 is other pathology (strokes and the like, drawn roughly and grown by a pixel;
-in 67 of the 170). The challenge leaves 2 out of its evaluation, and so does this benchmark: neither lesion nor
+Labels: 1 is white matter hyperintensity, 2 is other pathology (strokes and the like, drawn roughly and grown by a
+pixel; in 67 of the 170). The challenge leaves 2 out of its evaluation, and so does this benchmark: neither lesion nor
 background, in no number.
 
 Licence: CC BY-NC 4.0 (DataverseNL, doi:10.34894/AECRSD; no registration). The release as a whole can be downloaded in
@@ -23,8 +23,8 @@ Layout: `training/` and `test/` below the release, the scanner's folder within A
 
 Earlier releases hold the training part alone, with Utrecht/, Singapore/ and GE3T/ at the top.
 
-Read in: wmh.isi.uu.nl/data/manual-reference-standard (labels, how they are evaluated) and the challenge's page of December 2022;
-resources/WMH.md of github.com/openmedlab/Awesome-Medical-Dataset (folders); the notes on the release in
+Read in: wmh.isi.uu.nl/data/manual-reference-standard (labels, how they are evaluated) and the challenge's page of
+December 2022; resources/WMH.md of github.com/openmedlab/Awesome-Medical-Dataset (folders); the notes on the release in
 github.com/MedARC-AI/brainmarks-smri (files, licence, where label 2 occurs).
 """
 
@@ -38,7 +38,9 @@ from .cohort import Role
 from .layout import SEGMENTATION, stem_of
 from .modality import Modality
 
-_PERSON = re.compile(r"(.*/)?(?P<scanner>Utrecht|Singapore|GE3T|GE1T5|Philips[^/]*PETMR[^/]*)/(?P<number>\d+)/(?P<rest>.*)")
+_PERSON = re.compile(
+    r"(.*/)?(?P<scanner>Utrecht|Singapore|GE3T|GE1T5|Philips[^/]*PETMR[^/]*)/(?P<number>\d+)/(?P<rest>.*)"
+)
 _PETMR = "PETMR"
 _RANKS = {"pre": 0, "orig": 1}
 _IMAGES = {"FLAIR": Modality.FLAIR, "T1": Modality.T1}

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from sklearn.metrics import average_precision_score, f1_score
 
-from uadbench.errors import UserError
-from uadbench.benchmarks.plan.preset import ScoreSettings, load_preset, plan_for
-from uadbench.benchmarks.records.record_files import ThresholdPair, VolumeScore
 from uadbench.benchmarks.engine.scoring import (
     Reading,
     Truth,
@@ -25,10 +22,13 @@ from uadbench.benchmarks.engine.scoring import (
     truth_of,
 )
 from uadbench.benchmarks.engine.slices import Slab
+from uadbench.benchmarks.plan.preset import ScoreSettings, load_preset, plan_for
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.record_files import ThresholdPair, VolumeScore
 from uadbench.datasets.cohort import Cohort, Role, Subject
 from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
 from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.errors import UserError
 from uadbench.methods import Row
 
 SHAPE = (8, 24, 24)

@@ -154,7 +154,7 @@ def no_site(scan: str) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DataSet:
     """A data set: its identity, its people, its place in the layout, and how the files of its download are called.
 
@@ -177,7 +177,7 @@ class DataSet:
         labels: what the values of its segmentations mean.
 
     Raises:
-        ValueError: a name that cannot be one, a citation without a year, or no modality.
+        ValueError: a name or a folder that cannot be one, a citation without a year, or no modality.
     """
 
     name: str
@@ -214,6 +214,9 @@ class DataSet:
                 raise ValueError(f"a data set cannot be called {word!r}: a name has {_NAME_RULE}")
         if (self.key == HEALTHY) != self.is_healthy:
             raise ValueError(f"{self.title}: the key {HEALTHY!r} is that of every healthy set, and of no other")
+        folder = PurePosixPath(self.folder)
+        if folder.is_absolute() or ".." in folder.parts:
+            raise ValueError(f"{self.title}: its folder {self.folder!r} must lie below the data directory")
         if not _YEAR.search(self.citation):
             raise ValueError(f"{self.title}: the citation {self.citation!r} says no year")
         if not self.modalities:

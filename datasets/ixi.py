@@ -74,7 +74,8 @@ def read_sheet(path: Path) -> dict[str, Participant]:
 DATA_SET = DataSet(
     name="ixi",
     title="IXI",
-    citation="Information eXtraction from Images (EPSRC GR/S21533/02), brain-development.org/ixi-dataset, CC BY-SA 3.0",
+    citation="Rowland et al., Information eXtraction from Images (IXI): image processing workflows using a grid "
+    "enabled image database, DiDaMIC 2004 (EPSRC GR/S21533/02), brain-development.org/ixi-dataset, CC BY-SA 3.0",
     source="brain-development.org/ixi-dataset, free for all",
     role=Role.HEALTHY,
     modalities={

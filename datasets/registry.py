@@ -19,7 +19,19 @@ from .cohort import HEALTHY
 ENTRY_POINTS = "uadbench.data_sets"
 _FILE = FileKind("--data-set", "data set", "so that whoever gets it has all of it", ENTRY_POINTS)
 _PASSED_OVER = frozenset(
-    {"base", "cohort", "findings", "layout", "load", "modality", "participants", "registry", "rows"}
+    {
+        "base",
+        "cohort",
+        "findings",
+        "found",
+        "layout",
+        "load",
+        "modality",
+        "outliers",
+        "participants",
+        "registry",
+        "rows",
+    }
 )
 
 
@@ -52,10 +64,11 @@ def _refuse(data_set: DataSet, others: Sequence[DataSet]) -> None:
 def _gather(module: ModuleType) -> None:
     for name, item in vars(module).items():
         if isinstance(item, DataSet):
-            _REGISTRY.add(item, f"{module.__name__}.{name}")
+            REGISTRY.add(item, f"{module.__name__}.{name}")
 
 
-_REGISTRY: Registry[DataSet] = Registry(
+#: Every data set; `data_sets` reads it.
+REGISTRY: Registry[DataSet] = Registry(
     Kind(
         plural="data sets",
         one="a DataSet",
@@ -82,7 +95,7 @@ def register(data_set: DataSet, place: str = "") -> DataSet:
         ValueError: another set has its name, its folder, its split files or its key.
     """
     data_sets()  # those of this package come first
-    return _REGISTRY.add(data_set, place or f"<registered>.{data_set.name}")
+    return REGISTRY.add(data_set, place or f"<registered>.{data_set.name}")
 
 
 def register_file(path: Path) -> tuple[DataSet, ...]:
@@ -104,7 +117,7 @@ def register_file(path: Path) -> tuple[DataSet, ...]:
 
 def data_sets() -> dict[str, DataSet]:
     """Every registered set by name, the healthy ones first; this package's, then plug-ins' and the user's own."""
-    found = _REGISTRY.items()
+    found = REGISTRY.items()
     return dict(sorted(found.items(), key=lambda pair: not pair[1].is_healthy))
 
 
@@ -124,4 +137,4 @@ def data_set_named(name: str) -> DataSet:
 
 def distribution_of(name: str) -> str:
     """Name and version of the installed package that a set comes from; "" for this package's own."""
-    return _REGISTRY.distribution_of(name)
+    return REGISTRY.distribution_of(name)

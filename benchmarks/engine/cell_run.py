@@ -21,7 +21,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from ...datasets.cohort import Cohort, Data, Role
+from ...datasets.cohort import HEALTHY, Cohort, Data
 from ...errors import UserError, shorten
 from ...files import replacing
 from ...methods import Detector
@@ -96,10 +96,10 @@ class Job:
         """The slices that take part."""
         return Slab.central(self.data.healthy.store.shape[0], self.plan.data.slices)
 
-    def test_scans(self, role: Role) -> tuple[str, ...]:
+    def test_scans(self, key: str) -> tuple[str, ...]:
         """The scans of a test set that are scored, see `scored_scans`."""
         splits = self.data.splits
-        whole = splits.healthy_test if role is Role.HEALTHY else splits.lesion[role].test
+        whole = splits.healthy_test if key == HEALTHY else splits.lesion[key].test
         return scored_scans(whole, self.plan.score.test_volumes)
 
     @property
@@ -136,7 +136,7 @@ class Job:
             departures=self.preset.departures,
             data=self.data.name,
             data_title=self.data.title,
-            cohorts={c.role.value: _cohort_config(c) for c in cohorts},
+            cohorts={c.key: _cohort_config(c) for c in cohorts},
             fingerprint=self.data.fingerprint,
             splits=self.data.splits.name,
             fold=self.fold,
@@ -179,8 +179,8 @@ def check_lesions(job: Job) -> tuple[str, ...]:
     """
     settings = job.plan.score
     notes = []
-    for role, cohort in job.data.lesions.items():
-        val, test = job.data.splits.lesion[role].val, job.test_scans(role)
+    for key, cohort in job.data.lesions.items():
+        val, test = job.data.splits.lesion[key].val, job.test_scans(key)
         free = lesion_free_scans(cohort, val, job.slab, settings, "validation")
         if free:
             notes.append(f"{_without(cohort, free, val, 'validation', job.slab)}; the threshold's pool keeps them")
@@ -312,7 +312,7 @@ def _measure_untrained(
         return
     # the score has learnt nothing yet, and l1 needs none
     reader = replace(_reader(job, detector, device, halving), score=None)
-    subjects = job.test_scans(Role.HEALTHY)
+    subjects = job.test_scans(HEALTHY)
     with reporter.bar(f"untrained control {job.cell.label}", len(subjects)) as bar:
         scores = []
         for subject in subjects:
@@ -343,10 +343,10 @@ def _learn(job: Job, detector: Detector, record: RunRecord, device: str, reporte
 def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter) -> dict[str, ThresholdPair]:
     """Thresholds of every lesion set, each from its validation volumes alone, those without a lesion in view too."""
     found = record.thresholds
-    for role, cohort in job.data.lesions.items():
-        if role.value in found:
+    for key, cohort in job.data.lesions.items():
+        if key in found:
             continue
-        subjects = job.data.splits.lesion[role].val
+        subjects = job.data.splits.lesion[key].val
         lesion_free_scans(cohort, subjects, job.slab, job.plan.score, "validation")
         maps, truths = [], []
         with reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
@@ -354,7 +354,7 @@ def _thresholds(job: Job, reader: Reader, record: RunRecord, reporter: Reporter)
                 maps.append(_kept_map(reader, cohort, subject, record))
                 truths.append(truth_of(cohort, subject, job.slab))
                 bar.advance()
-        found[role.value] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
+        found[key] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
         record.save_thresholds(found)
     shutil.rmtree(record.folder / "maps", ignore_errors=True)
     return found
@@ -374,18 +374,18 @@ def _scores(
     job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, ThresholdPair], reporter: Reporter
 ) -> tuple[VolumeScore, ...]:
     """Scores of every test volume; each is on disk before the next is begun."""
-    for role, cohort in job.data.lesions.items():
-        lesion_free_scans(cohort, job.test_scans(role), job.slab, job.plan.score, "test")
+    for key, cohort in job.data.lesions.items():
+        lesion_free_scans(cohort, job.test_scans(key), job.slab, job.plan.score, "test")
     scores = list(record.scores())
     known = {(score.cohort, score.subject) for score in scores}
     work = list(dict.fromkeys(_test_volumes(job)))
     missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
     with reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar:
         for cohort, subject in missing:
-            if cohort.role is Role.HEALTHY:
+            if cohort.is_healthy:
                 scores.append(score_healthy(reader, cohort, subject))
             else:
-                scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.role.value]))
+                scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.key]))
             record.save_scores(tuple(scores))
             bar.advance()
     return tuple(scores)
@@ -411,7 +411,7 @@ def _metrics(
         result[f"{job.data.healthy.name}/l1_untrained"] = record.untrained["l1"]
     for cohort in (job.data.healthy, *job.data.lesions.values()):
         own = [score for score in tested if score.cohort == cohort.name]
-        names = ("l1", "l1_brain") if cohort.role is Role.HEALTHY else ("dice", "dice_exact", "auprc")
+        names = ("l1", "l1_brain") if cohort.is_healthy else ("dice", "dice_exact", "auprc")
         result |= {f"{cohort.name}/{name}": _mean_of(own, name) for name in names}
         result |= {f"{cohort.name}/{name}": float(count) for name, count in _counts(job, cohort, own).items()}
     return result
@@ -420,15 +420,15 @@ def _metrics(
 def _counts(job: Job, cohort: Cohort, scores: Sequence[VolumeScore]) -> dict[str, int]:
     """How many scans stand behind a set's numbers, how many its test list has, and how many show no lesion."""
     splits = job.data.splits
-    healthy = cohort.role is Role.HEALTHY
-    whole = splits.healthy_test if healthy else splits.lesion[cohort.role].test
+    healthy = cohort.is_healthy
+    whole = splits.healthy_test if healthy else splits.lesion[cohort.key].test
     counts = {"scans_scored": len({score.subject for score in scores}), "scans_in_test": len(set(whole))}
     return counts if healthy else {**counts, "scans_lesion_free": len({s.subject for s in scores if not s.lesion_ml})}
 
 
 def _test_volumes(job: Job) -> list[tuple[Cohort, str]]:
     cohorts = (job.data.healthy, *job.data.lesions.values())
-    return [(cohort, subject) for cohort in cohorts for subject in job.test_scans(cohort.role)]
+    return [(cohort, subject) for cohort in cohorts for subject in job.test_scans(cohort.key)]
 
 
 def _mean(values: Any) -> float:
@@ -452,18 +452,18 @@ def _draw(job: Job, reader: Reader, record: RunRecord, thresholds: dict[str, Thr
 def figure_samples(job: Job, reader: Reader, thresholds: dict[str, ThresholdPair]) -> list[Sample]:
     """What figures show: the first test volume of each set that shows a lesion, chosen by no score."""
     chosen = [(cohort, _first_with_lesion(job, cohort)) for cohort in job.data.lesions.values()]
-    chosen.append((job.data.healthy, job.test_scans(Role.HEALTHY)[0]))
+    chosen.append((job.data.healthy, job.test_scans(HEALTHY)[0]))
     return [_sample(job, reader, cohort, subject, thresholds) for cohort, subject in chosen]
 
 
 def _first_with_lesion(job: Job, cohort: Cohort) -> str:
-    return next(s for s in job.test_scans(cohort.role) if lesion_mask(cohort, s, job.slab).any())
+    return next(s for s in job.test_scans(cohort.key) if lesion_mask(cohort, s, job.slab).any())
 
 
 def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: dict[str, ThresholdPair]) -> Sample:
     reading = reader.read(cohort, subject)
-    pair = thresholds.get(cohort.role.value)
-    truth = None if cohort.role is Role.HEALTHY else truth_of(cohort, subject, job.slab)
+    pair = thresholds.get(cohort.key)
+    truth = None if cohort.is_healthy else truth_of(cohort, subject, job.slab)
     if truth is None or pair is None:
         error = l1_error(reading.original, reading.reconstruction)
         words = f"l1 {error * 1e3:.1f}e-3"

@@ -19,20 +19,97 @@ import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from ...errors import DataError
 from ...workers import be_a_good_child, in_workers, one_itk_thread
-from ..rows import find_outliers
-from ..scans.scan_header import HEADS, ReadLimits
+from ..base import DataSet
+from ..modality import Modality
+from ..rows import atlases_in, find_outliers
+from ..scans.atlases import AUTO, choose_atlas, require_modality
+from ..scans.scan_header import HEADS, ReadLimits, head_limits
+from ..scans.scan_preparation import ScanSettings
+from ..scans.skull_strip import make_stripper
 from .one_scan import ScanFailure, prepare_one
-from .raw_layouts import RawScan, RawSet
+from .raw_layouts import RawScan, RawSet, find_raw, refuse_lacking
 from .recipe import PreparationRecipe
 from .set_place import SetPlace
 from .set_summary import PreparedSet, notes_on, write_summary
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What the user chooses of a preparation.
+
+    Attributes:
+        modality: of the images that are prepared.
+        skull_strip: a name that `skull_strip.make_stripper` takes; "" is the data set's own.
+        atlas: "auto", or what `atlases.load_atlas` takes.
+        atlas_modality: "t1" or "t2" where the name of the atlas's file does not say it.
+        n4_levels: resolutions of the bias field; 0 leaves the bias in.
+        max_voxels: a scan of more is refused before it is read; None is the usual number.
+    """
+
+    modality: Modality = Modality.T2
+    skull_strip: str = ""
+    atlas: str = AUTO
+    atlas_modality: str = ""
+    n4_levels: int = 4
+    max_voxels: int | None = None
+
+
+@dataclass(frozen=True)
+class DownloadPlan:
+    """What `prepare_download` is going to do.
+
+    Attributes:
+        raw: what the download holds.
+        out: the data directory.
+        recipe: how its scans are prepared.
+        limits: what is refused unread.
+        notes: sentences that the user should read before.
+    """
+
+    raw: RawSet
+    out: Path
+    recipe: PreparationRecipe
+    limits: ReadLimits
+    notes: tuple[str, ...]
+
+
+def plan_download(
+    data_set: DataSet, raw: Path, out: Path, options: PrepareOptions, known: Sequence[DataSet]
+) -> DownloadPlan:
+    """Recognise a download and choose atlas and skull stripper; no scan is read yet.
+
+    Args:
+        data_set: the set that the download is said to be.
+        raw: its folder or its tar.
+        out: the data directory to write to.
+        options: the user's choices.
+        known: every data set, to say which one it may be instead.
+
+    Raises:
+        DataError: the set lacks the modality, the download is another one, or a stripper or an atlas cannot be had.
+    """
+    refuse_lacking(data_set, options.modality)
+    stripper = make_stripper(options.skull_strip or data_set.stripper)
+    found = find_raw(data_set, raw, options.modality, known)
+    settings = ScanSettings()
+    settings = replace(settings, bias=settings.bias.of_levels(options.n4_levels))
+    choice = choose_atlas(options.atlas, atlases_in(out), options.atlas_modality)
+    require_modality(choice.atlas)
+    recipe = PreparationRecipe(choice.atlas, stripper, settings)
+    return DownloadPlan(found, out, recipe, head_limits(options.max_voxels), choice.notes)
+
+
+def prepare_download(plan: DownloadPlan, jobs: int = 1, progress: Progress | None = None) -> PreparedSet:
+    """Prepare a whole download as planned; see `prepare_set`."""
+    return prepare_set(plan.raw, plan.out, plan.recipe, jobs, progress, plan.limits)
 
 
 def prepare_set(

@@ -82,8 +82,8 @@ class SetPlace:
         others = {kind for row in self.rows().values() for kind in row["results"]} - set(self.kinds)
         if others:
             raise DataError(
-                f"{self.out} holds {self.title} prepared as {', '.join(sorted(others)).upper()}, and its masks are those of "
-                f"these scans; prepare {self.image.upper()} to another --out"
+                f"{self.out} holds {self.title} prepared as {', '.join(sorted(others)).upper()}, with masks of their "
+                f"own; prepare {self.image.upper()} to another --out"
             )
         place = self.out / self.folder
         if not self.rows_folder.is_dir() and place.is_dir() and any(place.iterdir()):

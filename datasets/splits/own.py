@@ -92,7 +92,8 @@ def own_part(subjects: Sequence[Subject], data_set: DataSet, *, seed: int) -> Pa
     people = _people(subjects, data_set, seed)
     if len(people) < 2:
         raise DataError(
-            f"{data_set.title} shows {len(people)} people; it needs at least two, one to choose the threshold, one to test"
+            f"{data_set.title} shows {len(people)} people; it needs at least two, one to choose the threshold, one to "
+            "test"
         )
     val, test = _one_of_each_run(people, min(_share(len(people), data_set), len(people) - 1), f"{seed}:val")
     return Part(_scans(val), _scans(test))

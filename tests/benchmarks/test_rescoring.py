@@ -23,7 +23,7 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.reuse import find_donor, require_weights
 from uadbench.benchmarks.reports.tables import collect, gather
 from uadbench.benchmarks.speed.estimate import estimate_seconds
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 
@@ -161,9 +161,9 @@ def test_other_post_processing_is_what_the_metrics_functions_say(
     own = record_of(runs, original.cell)
     assert record.metrics["tiny-tumours/auprc"] != own.metrics["tiny-tumours/auprc"]
     reader = reader_of(original, own, "cpu")
-    cohort = tiny_data.lesions[Role.TUMOURS]
+    cohort = tiny_data.lesions["tumours"]
     scores = {score.subject: score for score in record.scores()}
-    for subject in tiny_data.splits.lesion[Role.TUMOURS].test:
+    for subject in tiny_data.splits.lesion["tumours"].test:
         reading = reader.read(cohort, subject)
         residual = np.abs(reading.original - reading.reconstruction) * reading.brain_mask
         truth = lesion_mask(cohort, subject, job.slab)
@@ -257,7 +257,7 @@ def test_a_score_learns_from_healthy_validation_scans_alone(
         np.testing.assert_array_equal(found, volume)
     reader = engine._reader(job, job.detector(), "cpu")
     with pytest.raises(ValueError, match="healthy scans alone"):
-        reader.healthy_scan(tiny_data.lesions[Role.MS], tiny_data.lesions[Role.MS].store.ids[0])
+        reader.healthy_scan(tiny_data.lesions["ms"], tiny_data.lesions["ms"].store.ids[0])
 
 
 def test_reconstructions_of_one_volume_differ_in_their_noise_and_the_first_is_the_method_s(
@@ -277,8 +277,8 @@ def test_a_finished_cell_gives_its_reader_what_the_score_learnt(
     learned: RunRecord, tiny_data: Data, tiny_preset: Preset
 ) -> None:
     job, record = job_of("pddpm-s48+mahalanobis", tiny_data, tiny_preset), learned
-    cohort = tiny_data.lesions[Role.TUMOURS]
-    subject = tiny_data.splits.lesion[Role.TUMOURS].test[0]
+    cohort = tiny_data.lesions["tumours"]
+    subject = tiny_data.splits.lesion["tumours"].test[0]
     reading = reader_of(job, record, "cpu").read(cohort, subject)
     score = next(score for score in record.scores() if score.subject == subject)
     assert metrics.average_precision(reading.score_map, lesion_mask(cohort, subject, job.slab)) == score.auprc

@@ -34,6 +34,7 @@ _EXPECTED_BY_CHANCE = 0.01  # pairs in the whole directory
 _BLOCK = 2  # mm, over which voxels are averaged first
 _STEP = 6  # mm between the points of a print
 _FINE, _BROAD = 2.0, 8.0  # mm, standard deviations of the Gaussians whose difference is kept
+_FEWEST_POINTS = 1000  # of a brain there are 8000; fewer tell no brain from another
 _SHARED = 0.8  # of all scans that must show a point
 _SCALE = 40  # of a standard deviation in a byte
 _OUTSIDE = -128
@@ -48,11 +49,18 @@ class BrainPrint:
 
     Attributes:
         start: place of its first point on a lattice of 6 mm in the world (z, y, x).
-        values: int8 [Z, Y, X], a fortieth of a standard deviation each; -128 outside the brain.
+        shape: how many points there are along each axis.
+        content: a signed byte per point, a fortieth of a standard deviation each; -128 outside the brain.
     """
 
     start: tuple[int, int, int]
-    values: NDArray[np.int8]
+    shape: tuple[int, ...]
+    content: bytes
+
+    @property
+    def values(self) -> NDArray[np.int8]:
+        """The points, [Z, Y, X]."""
+        return np.frombuffer(self.content, dtype=np.int8).reshape(self.shape)
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def brain_print(image: NDArray[np.float32], brain: NDArray[np.bool_], grid: Grid
     thin = (slice(None, None, _STEP // _BLOCK),) * 3
     steps = np.clip(np.rint(_SCALE * band[thin] / spread), 1 - 128, 127)
     z, y, x = ((start - before) // _STEP).tolist()
-    return BrainPrint((z, y, x), np.where(mask[thin], steps, _OUTSIDE).astype(np.int8))
+    return BrainPrint((z, y, x), steps.shape, np.where(mask[thin], steps, _OUTSIDE).astype(np.int8).tobytes())
 
 
 def _is_plain(grid: Grid) -> bool:
@@ -146,7 +154,7 @@ def alike_pairs(prints: Mapping[Key, BrainPrint]) -> tuple[AlikePair, ...]:
         return ()
     keys = list(prints)
     values = _aligned([prints[key] for key in keys])
-    if not values.shape[1]:
+    if values.shape[1] < _FEWEST_POINTS:
         return ()
     residuals = _without_common(values, [owner for owner, _ in keys])
     correlations = residuals @ residuals.T
@@ -155,17 +163,15 @@ def alike_pairs(prints: Mapping[Key, BrainPrint]) -> tuple[AlikePair, ...]:
     told = of_pairs > _bound(of_pairs)
     next_best = float(of_pairs[~told].max()) if not told.all() else 0.0
     order = sorted(np.flatnonzero(told).tolist(), key=lambda pair: -of_pairs[pair])
-    return tuple(
-        AlikePair((keys[first[pair]], keys[second[pair]]), float(of_pairs[pair]), next_best) for pair in order
-    )
+    return tuple(AlikePair((keys[first[pair]], keys[second[pair]]), float(of_pairs[pair]), next_best) for pair in order)
 
 
 def _aligned(prints: Sequence[BrainPrint]) -> NDArray[np.float32]:
     """The prints on the points that most of them show, [scans, points]; 0, no structure, where one has none."""
     low = np.min([one.start for one in prints], axis=0)
-    high = np.max([np.add(one.start, one.values.shape) for one in prints], axis=0)
+    high = np.max([np.add(one.start, one.shape) for one in prints], axis=0)
     boxes = [
-        tuple(slice(a - b, a - b + size) for a, b, size in zip(one.start, low, one.values.shape, strict=True))
+        tuple(slice(a - b, a - b + size) for a, b, size in zip(one.start, low, one.shape, strict=True))
         for one in prints
     ]
     shown = np.zeros(high - low, dtype=np.int32)

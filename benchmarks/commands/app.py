@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...datasets.cohort import Data
-    from ..engine.cell_run import Job
+    from ..engine.job import Job
     from ..plan.preset import Preset
     from ..plan.suite import SuiteRow
     from ..records.record import RunRecord
@@ -72,7 +72,7 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
         return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
     if isinstance(error, MemoryError | OSError | RuntimeError | ImportError):  # else PyTorch is imported for nothing
-        from ..engine.out_of_memory import is_out_of_memory
+        from ...out_of_memory import is_out_of_memory
 
         if is_out_of_memory(error):
             words = " ".join(str(error).split())[:300]
@@ -244,7 +244,8 @@ def _run_all(
     from ...errors import UserError
     from ..engine.progress import RichReporter
     from ..executors.processes import run_jobs
-    from ..tracking.tracking import TrackingError, store_uri, sync_record
+    from ..tracking.database import TrackingError, store_uri
+    from ..tracking.sync import sync_record
 
     reporter = RichReporter(console)
     tracked = True
@@ -278,8 +279,8 @@ def _announce(
     jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, workers: int, console: Console
 ) -> None:
     """Say what will be done and how long that should take."""
-    from ..engine.cell_run import check_lesions
     from ..engine.environment import describe_environment
+    from ..engine.job import check_lesions
     from ..records.record import record_of
     from ..speed.estimate import estimates
 
@@ -435,7 +436,8 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with the run records; twice doubles nothing."""
     from ..engine.progress import RichReporter
-    from ..tracking.tracking import store_uri, sync_all
+    from ..tracking.database import store_uri
+    from ..tracking.sync import sync_all
 
     console = _console()
     uri = store_uri(results)
@@ -451,8 +453,9 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
+    from ..tracking.database import store_uri
     from ..tracking.interface import check_address, serve
-    from ..tracking.tracking import prepare_store, store_uri
+    from ..tracking.sync import prepare_store
 
     check_address(host, port)
     uri = store_uri(results)
@@ -469,7 +472,7 @@ def figure_cohort(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Draw a contact sheet of the cohort."""
-    from ..figures.figures import cohort_sheet
+    from ..figures.cohort import cohort_sheet
 
     console = _console()
     source = _open(data, _preset(preset, []), results, splits, console)
@@ -679,7 +682,7 @@ def predict(
     from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
-    from ..tracking.tracking import store_uri
+    from ..tracking.database import store_uri
 
     console = _console()
     chosen = choose_device(device)
@@ -797,7 +800,8 @@ def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = (), *, 
 
     `alone`: no other rows read it, so that a change that none of these reads is refused.
     """
-    from ..plan.preset import brought_sections, check_changes, load_preset, plan_for
+    from ..plan.plan import brought_sections, check_changes, plan_for
+    from ..plan.preset import load_preset
 
     preset = load_preset(name, changes, brought_sections(entry.method for entry in entries))
     check_changes(preset, entries, alone=alone)
@@ -816,7 +820,7 @@ def _open(word: str, preset: Preset, results: Path, splits: str | None, console:
 def _jobs(
     entries: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
 ) -> list[Job]:
-    from ..engine.cell_run import jobs_for
+    from ..engine.job import jobs_for
 
     chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
     return jobs_for(entries, chosen, data, preset, seed)

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...methods import Detector
 from .own import source_of
-from .preset import Plan
+from .plan import Plan
 
 #: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
 #: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole

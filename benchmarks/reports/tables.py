@@ -21,10 +21,13 @@ from ...errors import UserError
 from ...methods import Detector
 from ...metrics.scores import scores
 from ..plan.cell import Recipe
-from ..plan.preset import Preset, fixed_changes, has_sections, plan_for
+from ..plan.plan import fixed_changes, has_sections, plan_for
+from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suite_names, with_score
 from ..records.record import all_records, finished
-from ..tracking.tracking import FoldResult, TrackingError, fold_results, newest_folds, over_folds, store_uri
+from ..tracking.database import TrackingError, store_uri
+from ..tracking.fold_result import FoldResult, newest_folds, over_folds
+from ..tracking.sync import fold_results
 from .console import in_ascii
 
 if TYPE_CHECKING:

@@ -102,6 +102,10 @@ class Volumes(Protocol):
         """Lesion mask of a subject, bool [D, H, W], read-only."""
         ...
 
+    def ignored_mask(self, subject: str) -> NDArray[np.bool_]:
+        """Where a subject's labels mark what is neither lesion nor background, bool [D, H, W], read-only."""
+        ...
+
 
 @dataclass(frozen=True)
 class Provenance:

@@ -35,7 +35,7 @@ from .memory import Halving, scoring_stage, training_stage
 from .progress import Reporter
 from .reading import make_reader
 from .samples import Draw, figure_samples
-from .scoring import Reader, find_thresholds, lesion_free_scans, lesion_mask, score_healthy, score_lesions
+from .scoring import Reader, find_thresholds, lesion_free_scans, score_healthy, score_lesions, truth_of
 from .training import restore_history, train
 
 
@@ -209,7 +209,7 @@ class CellRun:
             with self.reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
                 for subject in subjects:
                     maps.append(self._kept_map(reader, cohort, subject))
-                    truths.append(lesion_mask(cohort, subject, job.slab))
+                    truths.append(truth_of(cohort, subject, job.slab))
                     bar.advance()
             found[key] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
             self.record.save_thresholds(found)

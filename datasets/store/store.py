@@ -4,7 +4,7 @@ A store is a folder:
 
     volumes.npy        float32 [N, D, H, W]
     brain_masks.npy    uint8   [N, D, H, W]
-    lesion_masks.npy   uint8   [N, D, H, W], only where the set has lesions
+    lesion_masks.npy   uint8   [N, D, H, W], only where the set has lesions: 1 is lesion, 2 is ignored, 0 is neither
     subjects.csv       one row a subject, in the arrays' order
     manifest.json      what it was made from and how, and the SHA-256 of every array of every subject
 
@@ -46,6 +46,7 @@ Progress = Callable[[int, int], None]
 _FORMAT = 1
 _VOLUME, _BRAIN, _LESION = "volume", "brain_mask", "lesion_mask"
 LESION_FILE = "lesion_masks.npy"
+_IS_LESION, _IS_IGNORED = 1, 2  # values in it
 #: Audit event (PEP 578) of every lesion mask that is given out, so that a guard can tell who looks at labels.
 LESION_READ = "uadbench.lesion_mask"
 _FILES = {_VOLUME: "volumes.npy", _BRAIN: "brain_masks.npy", _LESION: LESION_FILE}
@@ -169,10 +170,23 @@ class VolumeStore:
         Raises:
             DataError: the set has no lesions, no such subject, or the file was damaged.
         """
+        return self._labelled(subject, _IS_LESION)
+
+    def ignored_mask(self, subject: str) -> NDArray[np.bool_]:
+        """Where a subject's labels mark what is neither lesion nor background, bool [D, H, W], read-only.
+
+        Raises:
+            DataError: as `lesion_mask`.
+        """
+        return self._labelled(subject, _IS_IGNORED)
+
+    def _labelled(self, subject: str, value: int) -> NDArray[np.bool_]:
         if not self.has_lesions:
             raise DataError(f"{self.folder} holds healthy scans and therefore no lesion masks")
         sys.audit(LESION_READ, f"{self.folder.name}, {subject}")
-        return self._read(_LESION, subject).view(np.bool_)
+        mask: NDArray[np.bool_] = self._read(_LESION, subject) == value
+        mask.setflags(write=False)
+        return mask
 
     def _read(self, name: str, subject: str) -> NDArray[Any]:
         if subject not in self._index:
@@ -332,7 +346,7 @@ class _Build:
         write_json(self._marker(index), {"shape": prepared.volume.shape, "content": content})
 
     def _checked_arrays(self, index: int, prepared: PreparedVolume) -> dict[str, NDArray[Any]]:
-        given: dict[str, Any] = {_VOLUME: prepared.volume, _BRAIN: prepared.brain_mask, _LESION: prepared.lesion_mask}
+        given: dict[str, Any] = {_VOLUME: prepared.volume, _BRAIN: prepared.brain_mask, _LESION: _labels(prepared)}
         has_lesions = bool(self.recipe["has_lesions"])
         if (prepared.lesion_mask is not None) != has_lesions:
             raise DataError(f"{self.subjects[index].id}: a lesion mask is {'missing' if has_lesions else 'unexpected'}")
@@ -407,6 +421,13 @@ def _prepare_one(prepare: Prepare, subject: Subject) -> PreparedVolume:
     except (ValueError, OSError, EOFError, RuntimeError, ArithmeticError) as error:
         text = str(error)
         raise DataError(text if subject.id in text else f"{subject.id}: {text}") from error
+
+
+def _labels(prepared: PreparedVolume) -> NDArray[Any] | None:
+    """What is stored of a segmentation: lesions win where both are marked."""
+    if prepared.lesion_mask is None or prepared.ignored_mask is None:
+        return prepared.lesion_mask
+    return np.where(prepared.lesion_mask, _IS_LESION, np.where(prepared.ignored_mask, _IS_IGNORED, 0))
 
 
 def _names(has_lesions: bool) -> tuple[str, ...]:

@@ -618,9 +618,10 @@ class _Store:
             if _COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[_RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                tags = run.data.tags
-                words = {**{word: tags.get(word, "") for word in _SHOWN}, "changes": tags.get("changed", "")}
-                yield FoldResult(**identity, **words, metrics=dict(run.data.metrics), seed=int(tags.get("seed", 0)))
+                told = run.data.tags
+                identity |= {word: told.get(word, "") for word in _SHOWN}
+                identity |= {"changes": told.get("changed", ""), "seed": int(told.get("seed", 0))}
+                yield FoldResult(**identity, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run; none where there is no such run."""

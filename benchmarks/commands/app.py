@@ -323,11 +323,15 @@ def _announce(
 @app.command()
 def table(
     which: Annotated[str, typer.Argument(help="1, 2, frontier or all.")] = "all",
-    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex or csv.")] = "rich",
+    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex, csv or html.")] = "rich",
     paper: Annotated[bool, typer.Option("--paper", help="Put the published row under each of ours.")] = False,
     elsewhere: Annotated[bool, typer.Option("--elsewhere", help="Add what other papers reported.")] = False,
     controls: Annotated[bool, typer.Option("--controls", help="Add the control rows and the untrained l1.")] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Add Dice at the exact threshold, l1 in the brain.")] = False,
+    all_rows: Annotated[bool, typer.Option("--all-rows", help="Show the rows that were not run yet, too.")] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
+    ] = False,
     method: Annotated[
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
@@ -339,7 +343,7 @@ def table(
 ) -> None:
     """Print the tables from the runs in MLflow: 1 and 2 are the paper's, frontier is what came after it."""
     from ..plan.suite import select_rows
-    from ..reports.tables import print_tables
+    from ..reports.tables import TableOptions, print_tables
 
     more = select_rows(method)
     print_tables(
@@ -350,10 +354,14 @@ def table(
         seed=seed,
         results=results,
         console=_console(sys.stdout),
-        paper=paper,
-        controls=controls,
-        elsewhere=elsewhere,
-        beside=beside,
+        options=TableOptions(
+            paper=paper,
+            elsewhere=elsewhere,
+            controls=controls,
+            beside=beside,
+            all_rows=all_rows,
+            variants=variants,
+        ),
         more=more,
     )
 
@@ -618,34 +626,23 @@ def _prepare_download(
     max_voxels: int | None,
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed; `atlas` is the atlas and its modality."""
-    from dataclasses import replace
-
-    from ...datasets.downloads.prepare import Recipe, atlases_in, prepare_set
-    from ...datasets.downloads.raw_layouts import find_raw
-    from ...datasets.load import DATA_SETS
-    from ...datasets.scans.atlases import choose_atlas, require_modality
-    from ...datasets.scans.scan_header import head_limits
-    from ...datasets.scans.scan_preparation import ScanSettings
-    from ...datasets.scans.skull_strip import make_stripper
+    from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
+    from ...datasets.registry import data_set_named, data_sets
     from ..engine.progress import RichReporter
     from ..sources import StoreProgress
 
-    stripper = make_stripper(skull_strip)
-    found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
-    settings = ScanSettings()
-    settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
-    word, modality = atlas
-    choice = choose_atlas(word, atlases_in(out), modality)
-    require_modality(choice.atlas)
+    options = PrepareOptions(
+        skull_strip=skull_strip, atlas=atlas[0], atlas_modality=atlas[1], n4_levels=n4_levels, max_voxels=max_voxels
+    )
+    plan = plan_download(data_set_named(name), raw, out, options, tuple(data_sets().values()))
     console = _console()
-    for note in choice.notes:
+    for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)
-    recipe = Recipe(choice.atlas, stripper, settings)
-    with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
-        outcome = prepare_set(found, out, recipe, jobs, progress.update, head_limits(max_voxels))
-    for line in (*found.lines(), *outcome.lines(out, name)):
+    with StoreProgress(RichReporter(console), f"prepare {plan.raw.data_set.title}") as progress:
+        prepared = prepare_download(plan, jobs, progress.update)
+    for line in (*plan.raw.lines(), *prepared.lines(out, name)):
         console.print(line, highlight=False, markup=False)
-    if outcome.failures:
+    if prepared.failures:
         raise typer.Exit(1)
 
 
@@ -765,6 +762,7 @@ def check(
     """
     from ...cores import usable_cores
     from ...datasets.check.check import check_directory
+    from ...datasets.registry import data_sets
     from ...datasets.scans.scan_header import usual_limits
     from ..engine.progress import RichReporter
     from ..figures.check_sheet import draw_sheet
@@ -775,7 +773,10 @@ def check(
     reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or usable_cores(), progress.update, reading=reading)
+            known = tuple(data_sets().values())
+            report = check_directory(
+                directory, splits, jobs or usable_cores(), progress.update, known=known, reading=reading
+            )
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
                 draw_sheet(report, figure, progress.update, reading)
@@ -801,6 +802,7 @@ def splits_fetch(
     """Fetch the published split files, verify each one's sha256, and say what the audit finds in them."""
     import shlex
 
+    from ...datasets.registry import data_sets
     from ...datasets.splits.published import BASE_URL, LocalCopy, Server, fetch_splits, review_splits
     from ...errors import UserError
     from ..engine.progress import RichReporter
@@ -811,7 +813,7 @@ def splits_fetch(
     source = LocalCopy(copy) if copy is not None else Server(base_url or BASE_URL, cache)
     with StoreProgress(RichReporter(_console()), "fetch split files") as progress:
         placed = fetch_splits(out, source, force=force, progress=progress.update)
-    review = review_splits(out)
+    review = review_splits(out, tuple(data_sets().values()))
     choice = " --splits deleaked" if review.leaks else ""
     console = _console(sys.stdout)
     for line in (

@@ -17,10 +17,11 @@ from typing import Any, Protocol
 from ...datasets.dicom.header import is_dicom
 from ...datasets.dicom.series import FoundSeries, Series, files_below, find_series
 from ...datasets.dicom.stack import open_series
-from ...datasets.layout import IMAGE, stem_of, suffix_of
+from ...datasets.layout import suffix_of
 from ...datasets.scans.native import OpenedScan, open_scan
 from ...datasets.scans.scan_file import is_pair, sha256_of
 from ...datasets.scans.scan_header import ReadLimits
+from ...datasets.splits.own import scan_of
 from ...errors import DataError, UserError
 from ...files import sha256_of_file
 
@@ -98,8 +99,8 @@ class ScanFile:
 
     @property
     def name(self) -> str:
-        """What the user says, or the file's name without suffix, and without "_t2" as in the data layout."""
-        return self.given_name or stem_of(self.path.name).removesuffix(f"_{IMAGE}")
+        """What the user says, or the file's name without suffix, and without "_t2" and the like as in the data layout."""
+        return self.given_name or scan_of(self.path.name)
 
     @property
     def title(self) -> str:

@@ -24,7 +24,7 @@ from typing import Any
 
 from ..records.record import RunRecord
 from .database import TrackingError, check_database, create_database, database_held, database_of, without_password
-from .fold_result import FoldResult, newest_folds, over_folds
+from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
 from .report import Point, Report
 from .tags import (
     CELL,
@@ -182,7 +182,10 @@ class Store:
             if COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                yield FoldResult(**identity, metrics=dict(run.data.metrics))
+                tags = run.data.tags
+                words: dict[str, Any] = {word: tags.get(word, "") for word in SHOWN}
+                words |= {"changes": tags.get("changed", ""), "seed": int(tags.get("seed", 0))}
+                yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run; none where there is no such run."""

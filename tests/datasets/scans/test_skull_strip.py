@@ -11,6 +11,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from cases import ROOT
 from scipy import ndimage
 
 from uadbench.datasets.scans.atlases import load_mni152, read_atlas
@@ -92,7 +93,7 @@ def test_auto_without_any_stripper_names_one_to_install(monkeypatch):
 
 def test_a_stripper_comes_with_the_installation():
     """What a new user gets without a word on extras, and what the Makefile pins."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert any(line.startswith("deepbet") for line in project["dependencies"])
     assert "\ndeepbet==" in (root / "constraints.txt").read_text(encoding="utf-8")

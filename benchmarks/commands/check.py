@@ -26,6 +26,7 @@ def check(
     """
     from ...cores import usable_cores
     from ...datasets.check.check import check_directory
+    from ...datasets.registry import data_sets
     from ...datasets.scans.scan_header import usual_limits
     from ..engine.progress import RichReporter
     from ..figures.check_sheet import draw_sheet
@@ -36,7 +37,10 @@ def check(
     reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or usable_cores(), progress.update, reading=reading)
+            known = tuple(data_sets().values())
+            report = check_directory(
+                directory, splits, jobs or usable_cores(), progress.update, known=known, reading=reading
+            )
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
                 draw_sheet(report, figure, progress.update, reading)

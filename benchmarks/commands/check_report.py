@@ -11,8 +11,7 @@ from rich.table import Table
 
 from ...datasets.check.check import Report, SetSummary, Spread
 from ...datasets.check.rules import Kind, Severity
-from ...datasets.cohort import Role
-from ..reports.console import make_console
+from ..reports.console import counted, make_console
 
 _WIDEST = 1000  # a table in a pipe is not cut at 80 letters
 _COLUMNS = (
@@ -43,7 +42,7 @@ def print_report(report: Report, console: Console) -> None:
 def verdict(report: Report) -> str:
     """One sentence: whether a run can be trusted, and if not, why."""
     errors, remarks = report.of(Severity.ERROR), report.of(Severity.REMARK)
-    counts = f"{_count(len(errors), 'error')}, {_count(len(remarks), 'remark')}"
+    counts = f"{counted(len(errors), 'error')}, {counted(len(remarks), 'remark')}"
     split = f", split: {report.split}" if report.split is not None else ""
     if not errors:
         return f"{report.directory} is fit for a run ({counts}{split})."
@@ -56,12 +55,12 @@ def _table(report: Report) -> Table:
     table.add_column("set", no_wrap=True)
     for title in ("scans", "complete", *_COLUMNS):
         table.add_column(title, justify="right", no_wrap=True)
-    for role, summary in report.summaries.items():
-        table.add_row(*_row(report, role, summary))
+    for key, summary in report.summaries.items():
+        table.add_row(*_row(report, key, summary))
     return table
 
 
-def _row(report: Report, role: Role, summary: SetSummary) -> Iterator[str]:
+def _row(report: Report, key: str, summary: SetSummary) -> Iterator[str]:
     yield from (summary.title, str(summary.scans), str(summary.complete))
     yield _spread(summary.brain_ml, 0)
     yield _spread(summary.lesion_ml, 1)
@@ -69,7 +68,7 @@ def _row(report: Report, role: Role, summary: SetSummary) -> Iterator[str]:
     yield "–" if greys is None else " to ".join(_grey(grey) for grey in greys)
     yield str(summary.duplicates)
     for severity in (Severity.ERROR, Severity.REMARK):
-        yield str(sum(role in finding.roles for finding in report.of(severity)))
+        yield str(sum(key in finding.keys for finding in report.of(severity)))
 
 
 def _grey(value: float) -> str:
@@ -87,7 +86,3 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{finding.severity}: {finding}"
     if any(finding.kind is Kind.LEAK for finding in report.findings):
         yield "Of the leaks: --splits deleaked drops these scans from training, --splits own makes another partition."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -18,8 +18,8 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
-        "mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
+        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
     ),
 ]
 AtlasOption = Annotated[
@@ -57,7 +57,7 @@ N4LevelsOption = Annotated[
 def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "hd-bet",
+    skull_strip: StripOption = "auto",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
@@ -109,34 +109,23 @@ def _prepare_download(
     max_voxels: int | None,
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed; `atlas` is the atlas and its modality."""
-    from dataclasses import replace
-
-    from ...datasets.downloads.prepare import Recipe, atlases_in, prepare_set
-    from ...datasets.downloads.raw_layouts import find_raw
-    from ...datasets.load import DATA_SETS
-    from ...datasets.scans.atlases import choose_atlas, require_modality
-    from ...datasets.scans.scan_header import head_limits
-    from ...datasets.scans.scan_preparation import ScanSettings
-    from ...datasets.scans.skull_strip import make_stripper
+    from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
+    from ...datasets.registry import data_set_named, data_sets
     from ..engine.progress import RichReporter
     from ..sources import StoreProgress
 
-    stripper = make_stripper(skull_strip)
-    found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
-    settings = ScanSettings()
-    settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
-    word, modality = atlas
-    choice = choose_atlas(word, atlases_in(out), modality)
-    require_modality(choice.atlas)
+    options = PrepareOptions(
+        skull_strip=skull_strip, atlas=atlas[0], atlas_modality=atlas[1], n4_levels=n4_levels, max_voxels=max_voxels
+    )
+    plan = plan_download(data_set_named(name), raw, out, options, tuple(data_sets().values()))
     console = make_console()
-    for note in choice.notes:
+    for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)
-    recipe = Recipe(choice.atlas, stripper, settings)
-    with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
-        outcome = prepare_set(found, out, recipe, jobs, progress.update, head_limits(max_voxels))
-    for line in (*found.lines(), *outcome.lines(out, name)):
+    with StoreProgress(RichReporter(console), f"prepare {plan.raw.data_set.title}") as progress:
+        prepared = prepare_download(plan, jobs, progress.update)
+    for line in (*plan.raw.lines(), *prepared.lines(out, name)):
         console.print(line, highlight=False, markup=False)
-    if outcome.failures:
+    if prepared.failures:
         raise typer.Exit(1)
 
 

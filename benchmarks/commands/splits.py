@@ -25,6 +25,7 @@ def splits_fetch(
     """Fetch the published split files, verify each one's sha256, and say what the audit finds in them."""
     import shlex
 
+    from ...datasets.registry import data_sets
     from ...datasets.splits.published import BASE_URL, LocalCopy, Server, fetch_splits, review_splits
     from ..engine.progress import RichReporter
     from ..sources import StoreProgress
@@ -34,7 +35,7 @@ def splits_fetch(
     source = LocalCopy(copy) if copy is not None else Server(base_url or BASE_URL, cache)
     with StoreProgress(RichReporter(make_console()), "fetch split files") as progress:
         placed = fetch_splits(out, source, force=force, progress=progress.update)
-    review = review_splits(out)
+    review = review_splits(out, tuple(data_sets().values()))
     choice = " --splits deleaked" if review.leaks else ""
     console = make_console(sys.stdout)
     for line in (

@@ -17,11 +17,15 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
-    from ..tracking.database import store_uri
-    from ..tracking.interface import check_address, serve
+    from ..tracking.database import store_uri, without_password
+    from ..tracking.interface import check_address, is_server, runs_link, serve
     from ..tracking.sync import prepare_store
 
-    check_address(host, port)
+    say = RichReporter(make_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(make_console()).say))
+    if is_server(uri):
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from uadbench.benchmarks.contract.labels import LabelError, labels_hidden
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.datasets.store.store import VolumeStore
 
 
 def store_of(data: Data) -> VolumeStore:
-    return data.lesions[Role.TUMOURS].store
+    return data.lesions["tumours"].store
 
 
 ROUTES: dict[str, Callable[[Data, Path], object]] = {

@@ -26,7 +26,7 @@ from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.checkpoint import save_weights
 from uadbench.benchmarks.records.record import RunRecord, record_of
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
 from cases import TESTS
@@ -125,8 +125,8 @@ def test_scores_are_those_of_the_reference_libraries(finished: RunRecord, tiny_d
     reader = reader_of(job, finished, "cpu")
     threshold = finished.thresholds["tumours"].greedy
     scores = {score.subject: score for score in finished.scores()}
-    for subject in tiny_data.splits.lesion[Role.TUMOURS].test:
-        cohort = tiny_data.lesions[Role.TUMOURS]
+    for subject in tiny_data.splits.lesion["tumours"].test:
+        cohort = tiny_data.lesions["tumours"]
         reading = reader.read(cohort, subject)
         truth = lesion_mask(cohort, subject, job.slab)
         binary = binarise(reading.score_map, threshold, job.plan.score)
@@ -134,7 +134,7 @@ def test_scores_are_those_of_the_reference_libraries(finished: RunRecord, tiny_d
         expected = average_precision_score(truth.ravel(), reading.score_map.ravel())
         assert scores[subject].auprc == pytest.approx(expected)
         assert scores[subject].l1 == pytest.approx(np.abs(reading.original - reading.reconstruction).mean(), rel=1e-5)
-    mean = np.mean([scores[s].dice for s in tiny_data.splits.lesion[Role.TUMOURS].test])
+    mean = np.mean([scores[s].dice for s in tiny_data.splits.lesion["tumours"].test])
     assert finished.metrics["tiny-tumours/dice"] == pytest.approx(mean)
 
 

@@ -25,7 +25,7 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.speed.memory import count_step_bytes
 from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.workload import batch_of, random_volume, workloads
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.methods import Detector, methods
 from uadbench.methods.parts.host_number import HostNumber
 
@@ -90,8 +90,8 @@ def test_a_cell_resumes_and_scores_on_the_gpu_as_it_would_have(
     resumed = run_job(job, tmp_path / "stopped", "cuda", SilentReporter())
     assert numbers(resumed) == numbers(whole)
     assert resumed.history() == whole.history()
-    cohort = tiny_data.lesions[Role.TUMOURS]
-    subject = tiny_data.splits.lesion[Role.TUMOURS].test[0]
+    cohort = tiny_data.lesions["tumours"]
+    subject = tiny_data.splits.lesion["tumours"].test[0]
     readings = [reader_of(job, whole, device).read(cohort, subject) for device in ("cpu", "cuda")]
     np.testing.assert_allclose(readings[0].reconstruction, readings[1].reconstruction, atol=2e-2)
 

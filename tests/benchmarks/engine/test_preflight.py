@@ -19,7 +19,7 @@ from uadbench.benchmarks.engine.preflight import preflight
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
 
@@ -145,7 +145,7 @@ def test_a_broken_method_is_one_sentence(case: str, check: Callable[[type[Detect
 def test_labels_from_the_disk_are_caught_even_where_the_method_hides_it(
     check: Callable[[type[Detector]], None], tiny_data: Data
 ) -> None:
-    store = tiny_data.lesions[Role.MS].store
+    store = tiny_data.lesions["ms"].store
 
     class Cheat(Honest):
         def reconstruct(self, volume: Tensor, scan: Scan) -> Tensor:
@@ -161,7 +161,7 @@ def test_labels_from_the_disk_are_caught_even_where_the_method_hides_it(
 
 def test_labels_are_hidden_in_training_and_scoring_too(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
     """A method that waits for the preflight to be over is caught by the engine."""
-    store = tiny_data.lesions[Role.MS].store
+    store = tiny_data.lesions["ms"].store
 
     class Later(Honest):
         def on_train_epoch_start(self) -> None:

@@ -24,9 +24,10 @@ from uadbench.benchmarks.plan.suite import Suite, select_rows, with_score
 from uadbench.benchmarks.records import reuse
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.reuse import find_donor, require_weights
-from uadbench.benchmarks.reports.tables import collect, gather
+from uadbench.benchmarks.reports.table import TableOptions, make_table
+from uadbench.benchmarks.reports.tables import gather
 from uadbench.benchmarks.speed.estimate import estimate_seconds
-from uadbench.datasets.cohort import Data, Role
+from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 
@@ -164,9 +165,9 @@ def test_other_post_processing_is_what_the_metrics_functions_say(
     own = record_of(runs, original.cell)
     assert record.metrics["tiny-tumours/auprc"] != own.metrics["tiny-tumours/auprc"]
     reader = reader_of(original, own, "cpu")
-    cohort = tiny_data.lesions[Role.TUMOURS]
+    cohort = tiny_data.lesions["tumours"]
     scores = {score.subject: score for score in record.scores()}
-    for subject in tiny_data.splits.lesion[Role.TUMOURS].test:
+    for subject in tiny_data.splits.lesion["tumours"].test:
         reading = reader.read(cohort, subject)
         residual = np.abs(reading.original - reading.reconstruction) * reading.brain_mask
         truth = lesion_mask(cohort, subject, job.slab)
@@ -260,7 +261,7 @@ def test_a_score_learns_from_healthy_validation_scans_alone(
         np.testing.assert_array_equal(found, volume)
     reader = engine._reader(job, job.detector(), "cpu")
     with pytest.raises(ValueError, match="healthy scans alone"):
-        reader.healthy_scan(tiny_data.lesions[Role.MS], tiny_data.lesions[Role.MS].store.ids[0])
+        reader.healthy_scan(tiny_data.lesions["ms"], tiny_data.lesions["ms"].store.ids[0])
 
 
 def test_reconstructions_of_one_volume_differ_in_their_noise_and_the_first_is_the_method_s(
@@ -280,8 +281,8 @@ def test_a_finished_cell_gives_its_reader_what_the_score_learnt(
     learned: RunRecord, tiny_data: Data, tiny_preset: Preset
 ) -> None:
     job, record = job_of("pddpm-s48+mahalanobis", tiny_data, tiny_preset), learned
-    cohort = tiny_data.lesions[Role.TUMOURS]
-    subject = tiny_data.splits.lesion[Role.TUMOURS].test[0]
+    cohort = tiny_data.lesions["tumours"]
+    subject = tiny_data.splits.lesion["tumours"].test[0]
     reading = reader_of(job, record, "cpu").read(cohort, subject)
     score = next(score for score in record.scores() if score.subject == subject)
     assert metrics.average_precision(reading.score_map, lesion_mask(cohort, subject, job.slab)) == score.auprc
@@ -319,10 +320,10 @@ def test_the_table_shows_a_score_below_its_row_and_nothing_where_there_is_none(
 ) -> None:
     def table(*more: str) -> list[tuple[str, str]]:
         suite = Suite("table1", "A table", select_rows(["thresh", "pddpm-s48", *more]))
-        gathered = gather(runs, f"sqlite:///{runs / 'none.db'}", "tiny")
-        found = collect(suite, tiny_preset, "tiny", 0, gathered)
+        cells, _ = gather(runs, f"sqlite:///{runs / 'none.db'}", "tiny")
+        found = make_table(suite, cells, tiny_preset, "tiny", 0, options=TableOptions(all_rows=True))
         notes.extend(found.notes)
-        return [(line.title, line.kind) for line in found.lines]
+        return [(title, kind) for title, kind in found.lines[["title", "kind"]].to_numpy()]
 
     notes: list[str] = []
     assert table() == [("Thresh", "method"), ("pDDPM (s48)", "method")]

@@ -28,9 +28,11 @@ from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import RunRecord
-from uadbench.datasets.cohort import Cohort, Data, Role, Subject
+from uadbench.datasets.cohort import HEALTHY, Cohort, Data, Subject
 from uadbench.datasets.layout import SEGMENTATION
 from uadbench.datasets.load import load_disk
+from uadbench.datasets.modality import Modality
+from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
 from uadbench.datasets.store.store import VolumeStore, build_store
 from uadbench.errors import DataError, UserError
@@ -52,11 +54,11 @@ def hidden_brain(store: VolumeStore, place: int | None, hidden: frozenset[str], 
 
 def hiding(data: Data, folder: Path, *hidden: str, place: int | None = 0) -> Data:
     """The same data, the lesions of some tumour scans in slice 0, which no slab of four of six slices holds."""
-    old = data.lesions[Role.TUMOURS]
+    old = data.lesions["tumours"]
     make = partial(hidden_brain, old.store, place, frozenset(hidden))
     recipe = {"hidden": sorted(hidden), "preparation": {"factor": 2}}
     store = build_store(folder / "hidden", old.store.subjects, make, recipe, has_lesions=True, jobs=1)
-    return replace(data, lesions={**data.lesions, Role.TUMOURS: replace(old, store=store)})
+    return replace(data, lesions={**data.lesions, "tumours": replace(old, store=store)})
 
 
 def job_of(data: Data, *changes: str, row: str = "thresh") -> Job:
@@ -90,7 +92,7 @@ def test_zero_is_what_the_published_code_makes_of_it(marked: bool, tiny_data: Da
     """Its formulas, written out: a quotient of NumPy numbers, recall as scikit-learn 1.0.1 has it, means by nanmean."""
     data = hiding(tiny_data, tmp_path, "tumours-3")
     job = job_of(data, "score.lesion_free=zero")
-    cohort = data.lesions[Role.TUMOURS]
+    cohort = data.lesions["tumours"]
     truth = lesion_mask(cohort, "tumours-3", job.slab)
     score_map = np.zeros(truth.shape, np.float32)
     score_map[1:3, 40:50, 40:50] = 0.9 if marked else 0.1
@@ -144,8 +146,8 @@ def test_a_validation_scan_without_a_lesion_stays_in_the_pool(tiny_data: Data, t
     assert note.startswith("tiny tumours: 1 of 2 validation scans without a lesion in slices 1 to 4: tumours-1; ")
     assert note.endswith("the threshold's pool keeps them")
     record = run(job, tmp_path / "runs")
-    reader, cohort = reader_of(job, record, "cpu"), data.lesions[Role.TUMOURS]
-    val = data.splits.lesion[Role.TUMOURS].val
+    reader, cohort = reader_of(job, record, "cpu"), data.lesions["tumours"]
+    val = data.splits.lesion["tumours"].val
     maps = [reader.read(cohort, subject).score_map for subject in val]
     truths = [lesion_mask(cohort, subject, job.slab) for subject in val]
     assert record.thresholds["tumours"] == find_thresholds(maps, truths, 10)
@@ -211,16 +213,16 @@ def test_a_part_of_each_test_list_is_scored_and_named(tiny_data: Data, tmp_path:
     job = job_of(tiny_data, "score.test_volumes=1", row="ae")
     assert job.cell.id != job_of(tiny_data, row="ae").cell.id
     record = run(job, tmp_path)
-    chosen = {role: scored_scans(names, 1) for role, names in whole_lists(tiny_data)}
+    chosen = {key: scored_scans(names, 1) for key, names in whole_lists(tiny_data)}
     assert [(score.role, score.subject) for score in record.scores()] == [
-        (role.value, names[0]) for role, names in chosen.items()
+        (key, names[0]) for key, names in chosen.items()
     ]
     assert record.metrics["tiny-tumours/scans_scored"] == 1 and record.metrics["tiny-tumours/scans_in_test"] == 2
     assert record.metrics["tiny-healthy/l1"] == record.scores()[0].l1
 
 
-def whole_lists(data: Data) -> Iterator[tuple[Role, tuple[str, ...]]]:
-    yield Role.HEALTHY, data.splits.healthy_test
+def whole_lists(data: Data) -> Iterator[tuple[str, tuple[str, ...]]]:
+    yield HEALTHY, data.splits.healthy_test
     yield from ((role, part.test) for role, part in data.splits.lesion.items())
 
 
@@ -251,7 +253,7 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
     recipe = {"preparation": asdict(settings)}
     store = build_store(tmp_path / "s", [Subject("t", 40.0, "x")], prepare, recipe, has_lesions=True, jobs=1)
     assert (store.voxel_mm, store.voxel_ml) == (factor, factor**3 / 1000)
-    cohort = Cohort("t", "T", Role.TUMOURS, store)
+    cohort = Cohort("t", "T", "tumours", store, Modality.T2)
     maps = np.array(store.volume("t"))
     reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
     score_settings = plan_for(load_preset(str(TINY)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
@@ -262,7 +264,7 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
 
 
 def test_a_store_that_does_not_say_its_voxels_is_one_sentence(tiny_data: Data, tmp_path: Path) -> None:
-    old = tiny_data.lesions[Role.MS].store
+    old = tiny_data.lesions["ms"].store
     make = partial(hidden_brain, old, None, frozenset())
     store = build_store(tmp_path / "s", old.subjects, make, {"what": "x"}, has_lesions=True, jobs=1)
     with pytest.raises(DataError, match=r"manifest.json does not say how large a voxel is; delete .* prepare the data"):
@@ -290,12 +292,15 @@ def place(tmp_path_factory: pytest.TempPathFactory, write_scan: Callable[..., No
     text = TINY.read_text().replace("depth = 100", "depth = 12").replace("side = 192", "side = 64")
     (root / "small.toml").write_text(text.replace("side = 96", "side = 32"))
     settings = PreparationSettings(depth=12, side=64)
-    splits = load_disk(root / "clinic", root / "cache", splits="own", jobs=1, settings=settings).splits
-    path = root / "clinic/Test/MSLUB" / SEGMENTATION / f"{splits.lesion[Role.MS].test[0]}.nii.gz"
+    splits = load_disk(
+        root / "clinic", root / "cache", splits="own", jobs=1, settings=settings, known=tuple(data_sets().values())
+    ).splits
+    patient = splits.lesion["ms"].test[0]
+    path = root / "clinic/Test/MSLUB" / SEGMENTATION / f"{patient}.nii.gz"
     write_scan(
         path.parents[1], path.name.removesuffix(".nii.gz"), {SEGMENTATION: (z == 1) & (np.hypot(x - 30, y - 30) < 9)}
     )
-    (root / "hidden").write_text(splits.lesion[Role.MS].test[0])
+    (root / "hidden").write_text(splits.lesion["ms"].test[0])
     return root
 
 

@@ -66,14 +66,10 @@ def site(tmp_path: Path) -> Path:
 @pytest.fixture
 def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The packages on this process's path, and the registry as it was afterwards."""
-    known, credited = dict(registry._METHODS), dict(registry._DISTRIBUTIONS)
     monkeypatch.syspath_prepend(site)
-    registry._load_plugins.cache_clear()
     importlib.invalidate_caches()
-    yield site
-    for kept, table in ((known, registry._METHODS), (credited, registry._DISTRIBUTIONS)):
-        table.clear()
-        table.update(kept)  # type: ignore[arg-type]
+    with registry.REGISTRY.isolated():
+        yield site
     for name in ("plug_class", "plug_module", "plug_broken", "plug_greedy", "plug_path"):
         sys.modules.pop(name, None)
 

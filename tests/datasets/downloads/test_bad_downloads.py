@@ -29,9 +29,12 @@ from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
 from uadbench.datasets import mslub
-from uadbench.datasets.downloads import ages, prepare
-from uadbench.datasets.downloads.prepare import Outcome, Recipe, prepare_set
+from uadbench.datasets.downloads import one_scan, people_tables, prepare
+from uadbench.datasets.downloads.prepare import prepare_set
 from uadbench.datasets.downloads.raw_layouts import RawSet, find_raw
+from uadbench.datasets.downloads.recipe import PreparationRecipe
+from uadbench.datasets.downloads.set_summary import PreparedSet
+from uadbench.datasets.modality import Modality
 from uadbench.errors import DataError
 from uadbench.files import locked
 
@@ -63,7 +66,7 @@ if __name__ == "__main__":
 def bench(coarse, atlas_file, monkeypatch):
     """Run `bench prepare` with the miniature numbers; returns exit code and output, which never is a traceback."""
 
-    def prepare_coarsely(raw: RawSet, out: Path, recipe: Recipe, *rest: object) -> Outcome:
+    def prepare_coarsely(raw: RawSet, out: Path, recipe: PreparationRecipe, *rest: object) -> PreparedSet:
         return prepare_set(raw, out, replace(recipe, settings=coarse), *rest)
 
     def run(name: str, raw: Path, out: Path, *options: str) -> tuple[int, str]:
@@ -705,7 +708,7 @@ def test_a_full_disk_keeps_what_is_done_and_the_command_goes_on_once_there_is_ro
 
 
 def test_a_disk_that_fills_between_the_files_of_a_scan_keeps_none_of_them(copies, recipe_for, tmp_path, monkeypatch):
-    write = prepare.write_volume
+    write = one_scan.write_volume
 
     def full(path: Path, *rest: object) -> None:
         if path.name == "patient02_seg.nii.gz":
@@ -713,7 +716,7 @@ def test_a_disk_that_fills_between_the_files_of_a_scan_keeps_none_of_them(copies
         write(path, *rest)
 
     monkeypatch.setattr(prepare, "write_volume", full)
-    raw = find_raw(mslub.INFO, copies(3))
+    raw = find_raw(mslub.DATA_SET, copies(3), Modality.T2)
     with pytest.raises(DataError, match="No space left on device"):
         prepare_set(raw, tmp_path / "out", recipe_for("mslub"))
     assert assert_tidy(tmp_path / "out") == {"patient01"}
@@ -856,8 +859,8 @@ def test_two_sets_are_prepared_side_by_side_and_the_manifest_holds_both(copies, 
     shutil.copy(patient["seg"], f"{case}_seg.nii.gz")
     (out / "prepared/mslub").mkdir(parents=True)
     with locked(out / "prepared/mslub/.lock"):
-        prepare_set(find_raw(brats21.INFO, tmp_path / "brats"), out, recipe_for("brats21"))
-    prepare_set(find_raw(mslub.INFO, raw), out, recipe_for("mslub"))
+        prepare_set(find_raw(brats21.DATA_SET, tmp_path / "brats", Modality.T2), out, recipe_for("brats21"))
+    prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, recipe_for("mslub"))
     manifest = json.loads((out / "manifest.json").read_text())
     assert [(one["set"], len(one["scans"])) for one in manifest["sets"]] == [("brats21", 1), ("mslub", 1)]
 
@@ -867,11 +870,11 @@ def test_two_sets_are_prepared_side_by_side_and_the_manifest_holds_both(copies, 
 
 def test_ages_are_added_to_those_that_are_known_and_a_foreign_table_stays(tmp_path):
     path = tmp_path / "splits" / "ages.csv"
-    assert ages.add_ages(path, {}) == 0
+    assert people_tables.add_ages(path, {}) == 0
     assert not path.exists()
-    assert ages.add_ages(path, {"IXI012-HH-1211": 38.8}) == 1
+    assert people_tables.add_ages(path, {"IXI012-HH-1211": 38.8}) == 1
     path.write_text(path.read_text().replace("38.8", "39") + "IXI035-IOP-0873_t1.nii.gz,44\n")
-    assert ages.add_ages(path, {"IXI002-Guys-0828": 35.8, "IXI012-HH-1211": 1.0, "IXI035-IOP-0873": 2.0}) == 1
+    assert people_tables.add_ages(path, {"IXI002-Guys-0828": 35.8, "IXI012-HH-1211": 1.0, "IXI035-IOP-0873": 2.0}) == 1
     with path.open(newline="") as file:
         assert dict(list(csv.reader(file))[1:]) == {
             "IXI002-Guys-0828": "35.8",
@@ -880,5 +883,5 @@ def test_ages_are_added_to_those_that_are_known_and_a_foreign_table_stays(tmp_pa
         }
     for foreign in ("scan;age\na;1\n", "img_name,age\nx\n", "", "\0"):
         path.write_text(foreign)
-        assert ages.add_ages(path, {"IXI002-Guys-0828": 35.8}) is None
+        assert people_tables.add_ages(path, {"IXI002-Guys-0828": 35.8}) is None
         assert path.read_text() == foreign

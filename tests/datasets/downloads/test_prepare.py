@@ -16,9 +16,12 @@ from scipy import ndimage
 
 from uadbench.datasets import brats21, ixi, mslub
 from uadbench.datasets.cohort import Provenance
-from uadbench.datasets.downloads.prepare import find_outliers, prepare_set, provenance_of
+from uadbench.datasets.downloads.prepare import prepare_set
 from uadbench.datasets.downloads.raw_layouts import find_raw
-from uadbench.datasets.load import find_sets
+from uadbench.datasets.found import find_sets
+from uadbench.datasets.modality import Modality
+from uadbench.datasets.registry import data_sets
+from uadbench.datasets.rows import find_outliers, provenance_of
 from uadbench.datasets.scans.bias import BiasSettings
 from uadbench.datasets.splits.own import read_ages
 
@@ -47,8 +50,8 @@ def downloads(tmp_path_factory, write_head) -> Path:
 def prepared(tmp_path_factory, downloads, recipe_for):
     out = tmp_path_factory.mktemp("prepared")
     outcomes = {}
-    for info in (ixi.INFO, brats21.INFO, mslub.INFO):
-        raw = find_raw(info, downloads / info.name)
+    for info in (ixi.DATA_SET, brats21.DATA_SET, mslub.DATA_SET):
+        raw = find_raw(info, downloads / info.name, Modality.T2)
         outcomes[info.name] = prepare_set(raw, out, recipe_for(info.name))
     return out, outcomes
 
@@ -60,7 +63,10 @@ def _sha256(path: Path) -> str:
 def test_a_three_set_download_becomes_the_shared_layout(prepared):
     out, outcomes = prepared
     assert [outcome.failures for outcome in outcomes.values()] == [(), (), ()]
-    found = {one.info.name: (one.scans, len(one.complete)) for one in find_sets(out).values()}
+    found = {
+        one.data_set.name: (one.scans, len(one.complete))
+        for one in find_sets(out, tuple(data_sets().values()), Modality.T2).values()
+    }
     assert found == {"ixi": (IXI_SCANS[:2], 2), "brats21": (("BraTS2021_00000",), 1), "mslub": (("patient07",), 1)}
     assert read_ages(out / "splits") == {IXI_SCANS[0]: 35.8, IXI_SCANS[1]: 38.8}
 
@@ -122,22 +128,22 @@ def test_the_manifest_is_complete(prepared, atlas_file):
 def test_how_a_set_was_prepared_is_known_of_the_files_themselves_only(prepared, atlas_file, coarse, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(prepared[0], out)
-    images = {scan: _sha256(out / ixi.INFO.folder / "t2" / f"{scan}_t2.nii.gz") for scan in IXI_SCANS[:2]}
+    images = {scan: _sha256(out / ixi.DATA_SET.folder / "t2" / f"{scan}_t2.nii.gz") for scan in IXI_SCANS[:2]}
     levels = len(coarse.bias.iterations)
     known = Provenance(atlas_file.name, _sha256(atlas_file), levels)
-    assert provenance_of(out, ixi.INFO, images) == known
-    assert provenance_of(out, ixi.INFO, {**images, IXI_SCANS[0]: "0" * 64}) is None
-    assert provenance_of(out, ixi.INFO, {**images, IXI_SCANS[2]: "0" * 64}) is None
+    assert provenance_of(out, "ixi", Modality.T2, images) == known
+    assert provenance_of(out, "ixi", Modality.T2, {**images, IXI_SCANS[0]: "0" * 64}) is None
+    assert provenance_of(out, "ixi", Modality.T2, {**images, IXI_SCANS[2]: "0" * 64}) is None
     row = out / "prepared" / "ixi" / f"{IXI_SCANS[1]}.json"
     text = row.read_text()
     row.write_text(text.replace(known.atlas_sha256, "f" * 64))
-    assert provenance_of(out, ixi.INFO, images) is None
+    assert provenance_of(out, "ixi", Modality.T2, images) is None
     row.write_text(text.replace('"N4 in the brain mask"', '"another step"'))
-    assert provenance_of(out, ixi.INFO, images) is None
+    assert provenance_of(out, "ixi", Modality.T2, images) is None
     row.write_text(text)
-    assert provenance_of(out, ixi.INFO, images) == known
+    assert provenance_of(out, "ixi", Modality.T2, images) == known
     shutil.rmtree(out / "prepared")
-    assert provenance_of(out, ixi.INFO, images) is None
+    assert provenance_of(out, "ixi", Modality.T2, images) is None
 
 
 def test_a_second_run_does_nothing_and_a_changed_source_only_itself(tmp_path, write_head, recipe_for):
@@ -146,23 +152,23 @@ def test_a_second_run_does_nothing_and_a_changed_source_only_itself(tmp_path, wr
         names = [raw / f"patient{number}_{kind}.nii.gz" for kind in ("t2", "mask", "seg")]
         write_head(*names)
     recipe, out = recipe_for("mslub"), tmp_path / "out"
-    assert prepare_set(find_raw(mslub.INFO, raw), out, recipe).prepared == ("patient01", "patient02")
+    assert prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, recipe).prepared == ("patient01", "patient02")
     before = {path: path.stat().st_mtime_ns for path in (out / "Test").rglob("*.nii.gz")}
-    again = prepare_set(find_raw(mslub.INFO, raw), out, recipe)
+    again = prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, recipe)
     assert (again.prepared, again.kept) == ((), ("patient01", "patient02"))
     assert before == {path: path.stat().st_mtime_ns for path in (out / "Test").rglob("*.nii.gz")}
     seg = nib.load(raw / "patient02_seg.nii.gz")
     nib.save(nib.Nifti1Image(np.roll(np.asarray(seg.dataobj), 1, 0), seg.affine), raw / "patient02_seg.nii.gz")
-    assert prepare_set(find_raw(mslub.INFO, raw), out, recipe).prepared == ("patient02",)
+    assert prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, recipe).prepared == ("patient02",)
     (out / "Test/MSLUB/t2/patient01_t2.nii.gz").unlink()
-    assert prepare_set(find_raw(mslub.INFO, raw), out, recipe).prepared == ("patient01",)
+    assert prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, recipe).prepared == ("patient01",)
     other = replace(recipe, settings=replace(recipe.settings, bias=BiasSettings(shrink=2, iterations=(1,))))
-    assert len(prepare_set(find_raw(mslub.INFO, raw), out, other).prepared) == 2
+    assert len(prepare_set(find_raw(mslub.DATA_SET, raw, Modality.T2), out, other).prepared) == 2
 
 
 def test_processes_write_the_same_bytes(prepared, downloads, recipe_for, tmp_path):
     first, _ = prepared
-    outcome = prepare_set(find_raw(ixi.INFO, downloads / "ixi"), tmp_path, recipe_for("ixi"), jobs=2)
+    outcome = prepare_set(find_raw(ixi.DATA_SET, downloads / "ixi", Modality.T2), tmp_path, recipe_for("ixi"), jobs=2)
     assert outcome.prepared == IXI_SCANS[:2]
     for path in (first / "Train").rglob("*.nii.gz"):
         assert (tmp_path / path.relative_to(first)).read_bytes() == path.read_bytes()

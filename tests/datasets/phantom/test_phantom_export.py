@@ -9,12 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from uadbench.datasets.cohort import Role
 from uadbench.datasets.load import load_disk
 from uadbench.datasets.phantom import export as phantom_export
 from uadbench.datasets.phantom import load as phantom
 from uadbench.datasets.phantom import subjects
 from uadbench.datasets.phantom.load import PhantomSize, SimulatedScan, export_nifti, load_phantom, phantom_splits
+from uadbench.datasets.phantom.subjects import PhantomSet
+from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.preparation import PreparationSettings
 from uadbench.errors import DataError
 
@@ -28,7 +29,7 @@ def quick_brains(monkeypatch, brain):
 
     def simulate(subject, role, seed):
         image, mask, lesion = brain(int.from_bytes(f"{seed}{subject.id}".encode()[-6:]))
-        return SimulatedScan(np.rint(image), mask, None if role is Role.HEALTHY else lesion)
+        return SimulatedScan(np.rint(image), mask, None if role is PhantomSet.HEALTHY else lesion)
 
     for module in (phantom, phantom_export):
         monkeypatch.setattr(module, "simulate", simulate)
@@ -61,7 +62,7 @@ def test_read_from_disk_it_is_the_built_in_phantom(exported, tmp_path) -> None:
     directory, _ = exported
     seen: list[tuple[int, int]] = []
     built = load_phantom(TINY, tmp_path / "cache", 0, 1, lambda done, total: seen.append((done, total)), settings=SMALL)
-    read = load_disk(directory, tmp_path / "disk", SMALL, None, 1)
+    read = load_disk(directory, tmp_path / "disk", SMALL, None, 1, known=tuple(data_sets().values()))
     assert seen[0] == (0, 10) and seen[-1] == (10, 10) and seen == sorted(seen)
     assert built.name.startswith("phantom") and built.title == "phantom (tiny)" and read.name.startswith("phantom")
     assert read.splits.name == built.splits.name == "phantom"
@@ -123,4 +124,4 @@ def test_split_files_have_the_published_columns(exported) -> None:
     )
     header = (directory / "splits/IXI_test.csv").read_text().splitlines()[0].split(",")
     assert {"img_name", "age", "Agegroup", "img_path", "mask_path", "seg_path"} <= set(header)
-    assert subjects(TINY, Role.MS)[0].id in (directory / "splits/MSLUB_val.csv").read_text()
+    assert subjects(TINY, PhantomSet.MS)[0].id in (directory / "splits/MSLUB_val.csv").read_text()

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from uadbench.datasets.check.facts import ScanFiles, examine_scan
 from uadbench.datasets.check.rules import Limits, scan_defects
-from uadbench.datasets.cohort import Role
+from uadbench.datasets.cohort import HEALTHY
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.atlases import read_atlas
 from uadbench.datasets.scans.bias import BiasSettings, correct_bias
 from uadbench.datasets.scans.intensities import canonical, canonical_head, common_value
+from uadbench.datasets.scans.native import open_scan
 from uadbench.datasets.scans.new_scan import ready_scan
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
 from uadbench.datasets.scans.scan_preparation import RawVolumes, prepare_scan
@@ -120,7 +122,7 @@ def make_ready(stripped, atlas_file, coarse, save_raw, tmp_path_factory):
     def run(image, has_mask):
         save_raw(folder / "scan.nii.gz", image, grid.affine)
         mask = folder / "mask.nii.gz" if has_mask else None
-        return ready_scan(folder / "scan.nii.gz", mask, atlas, "auto", coarse, small)
+        return ready_scan(open_scan(folder / "scan.nii.gz"), mask, atlas, "auto", coarse, small)
 
     return run, {has_mask: run(image, has_mask) for has_mask in (True, False)}
 
@@ -146,7 +148,7 @@ def test_what_is_checked_does_not_change(brain, write_nifti, tmp_path, change):
     facts = []
     for one in (image, changed(image, mask, change)):
         write_nifti(paths["t2"], one)
-        facts.append(examine_scan(ScanFiles(Role.HEALTHY, "scan", paths, {}), SMALL))
+        facts.append(examine_scan(ScanFiles(HEALTHY, Modality.T2, "scan", paths, {}), SMALL))
     first, second = facts
     assert second.intensities.scaled_middle == pytest.approx(first.intensities.scaled_middle, abs=1e-4)
     for fact in ("not_finite", "background_share", "outside_share"):

@@ -7,13 +7,14 @@ import pickle
 import pytest
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.cohort import Fold, Part, Role, Splits
+from uadbench.datasets.cohort import HEALTHY, Fold, Part, Splits
 from uadbench.datasets.findings import Finding, LeakError, Problem
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.splits.audit import audit, deleak, leaks_among
 from uadbench.datasets.splits.own import read_available, read_healthy_splits, read_lesion_part
 from uadbench.errors import DataError
 
-PEOPLE = {Role.HEALTHY: ixi.person_of}
+PEOPLE = {HEALTHY: ixi.person_of}
 
 
 def splits(train=("a", "b", "c", "d"), val=("e", "f"), test=("g", "h"), **more):
@@ -23,7 +24,7 @@ def splits(train=("a", "b", "c", "d"), val=("e", "f"), test=("g", "h"), **more):
 
 def test_clean_split_has_no_findings():
     part = Part(("a", "b"), ("c",))  # names may repeat between sets: they are other people's
-    assert audit(splits(lesion={Role.MS: part, Role.TUMOURS: part}), PEOPLE) == ()
+    assert audit(splits(lesion={"ms": part, "tumours": part}), PEOPLE) == ()
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_clean_split_has_no_findings():
         (splits(train="abbca"), Finding(Problem.DUPLICATE_ROWS, "train", None, 0, ("a", "b"))),
         (splits(test="ggh"), Finding(Problem.DUPLICATE_ROWS, "test", None, None, ("g",))),
         (
-            splits(lesion={Role.MS: Part(("p", "q"), ("q", "r"))}),
+            splits(lesion={"ms": Part(("p", "q"), ("q", "r"))}),
             Finding(Problem.SCAN_IN_TWO_PARTS, "ms val", "ms test", None, ("q",)),
         ),
         (
@@ -58,8 +59,8 @@ def test_training_on_another_folds_validation_is_no_leak():
 
 
 def test_missing_files():
-    split = splits(lesion={Role.MS: Part(("p",), ("q", "r"))})
-    present = {Role.HEALTHY: frozenset("abcdefg"), Role.MS: frozenset("pr")}
+    split = splits(lesion={"ms": Part(("p",), ("q", "r"))})
+    present = {HEALTHY: frozenset("abcdefg"), "ms": frozenset("pr")}
     assert audit(split, PEOPLE, present=present) == (
         Finding(Problem.MISSING_FILE, "test", None, None, ("h",)),
         Finding(Problem.MISSING_FILE, "ms test", None, None, ("q",)),
@@ -71,18 +72,18 @@ def test_deleak_moves_nobody_and_leaves_nothing_to_find():
         train=("a", "b", "b", "e", "g", "IXI002-Guys-0828", "IXI002-Guys-0828"),
         val=("e", "f", "h", "f"),
         test=("g", "h", "g", "IXI002-HH-1000"),
-        lesion={Role.MS: Part(("p", "q"), ("q", "r"))},
+        lesion={"ms": Part(("p", "q"), ("q", "r"))},
     )
     clean = deleak(leaking, PEOPLE)
     assert clean.name == "deleaked"
     assert clean.folds == (Fold(("a", "b"), ("e", "f")),)
     assert clean.healthy_test == ("g", "h", "IXI002-HH-1000")
-    assert clean.lesion == {Role.MS: Part(("p",), ("q", "r"))}
+    assert clean.lesion == {"ms": Part(("p",), ("q", "r"))}
     assert audit(clean, PEOPLE) == ()
 
 
 @pytest.mark.parametrize(
-    "hopeless", [splits(val="gh"), splits(train="egf"), splits(lesion={Role.MS: Part(("q",), ("q",))})]
+    "hopeless", [splits(val="gh"), splits(train="egf"), splits(lesion={"ms": Part(("q",), ("q",))})]
 )
 def test_deleak_refuses_to_leave_a_part_empty(hopeless):
     with pytest.raises(DataError, match="scan left"):
@@ -109,8 +110,8 @@ TRAIN_TWICE = (13, 13, 11, 10, 10)
 @pytest.fixture(scope="module")
 def published(shared_data):
     folder = shared_data / "behrendt2023-splits"
-    folds, test = read_healthy_splits(folder, ixi.INFO)
-    lesion = {Role.TUMOURS: read_lesion_part(folder, brats21.INFO), Role.MS: read_lesion_part(folder, mslub.INFO)}
+    folds, test = read_healthy_splits(folder, ixi.DATA_SET)
+    lesion = {"tumours": read_lesion_part(folder, brats21.DATA_SET), "ms": read_lesion_part(folder, mslub.DATA_SET)}
     return Splits("published", folds, test, lesion)
 
 
@@ -134,11 +135,11 @@ def test_published_files_leak_as_the_protocol_says(published):
     assert len([one for one in findings if one.kind is Problem.VALIDATION_OVERLAP]) == 10
     assert {one.part_a for one in leaks_among(findings)} == {"train", "val"}  # the lesion sets are disjoint
     sizes = {role: (len(part.val), len(part.test)) for role, part in published.lesion.items()}
-    assert sizes == {Role.TUMOURS: (100, 1151), Role.MS: (10, 20)}
+    assert sizes == {"tumours": (100, 1151), "ms": (10, 20)}
 
 
 def test_published_rows_with_a_t2(published, shared_data):
-    available = read_available(shared_data / "behrendt2023-splits")
+    available = read_available(shared_data / "behrendt2023-splits", Modality.T2)
     rows = [[scan for scan in fold.train if scan in available] for fold in published.folds]
     assert {len(one) for one in rows} == {385, 386}
     assert (min(len(set(one)) for one in rows), max(len(set(one)) for one in rows)) == (372, 376)

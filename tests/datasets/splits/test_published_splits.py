@@ -26,7 +26,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
-from uadbench.datasets.cohort import Role
+from uadbench.datasets.registry import data_sets
 from uadbench.datasets.splits.audit import leaks_among
 from uadbench.datasets.splits.published import (
     BASE_URL,
@@ -380,7 +380,7 @@ def test_the_review_finds_leaks_without_any_scan(tmp_path: Path) -> None:
     for name, scans in parts.items():
         rows = "".join(f"{number},{scan}_t1.nii.gz\n" for number, scan in enumerate(scans))
         (tmp_path / "splits" / f"{name}.csv").write_text(f",img_name\n{rows}")
-    review = review_splits(tmp_path)
+    review = review_splits(tmp_path, tuple(data_sets().values()))
     assert review.leaks
     assert review.lines() == (
         "published: healthy: 2 folds of 4 training and 2 validation scans, 2 test; ms: 1 validation, 2 test",
@@ -392,7 +392,7 @@ def test_the_review_finds_leaks_without_any_scan(tmp_path: Path) -> None:
         path = tmp_path / "splits" / f"{name}.csv"
         path.write_text("".join(dict.fromkeys(line for line in path.read_text().splitlines(True) if "X" not in line)))
     (tmp_path / "splits" / "IXI_train_fold1.csv").write_text("img_name\nA\nD\nE\n")
-    clean = review_splits(tmp_path)
+    clean = review_splits(tmp_path, tuple(data_sets().values()))
     assert not clean.leaks
     assert clean.lines() == (
         "published: healthy: 2 folds of 3 training and 2 validation scans, 2 test; ms: 1 validation, 2 test",
@@ -420,7 +420,7 @@ def test_the_address_names_the_pinned_commit() -> None:
 def test_the_review_of_the_published_files(published: Path, tmp_path: Path) -> None:
     """What PROTOCOL.md says of them, counted there by hand."""
     fetch_splits(tmp_path, LocalCopy(published))
-    review = review_splits(tmp_path)
+    review = review_splits(tmp_path, tuple(data_sets().values()))
     leaked = {
         (one.fold, one.part_a, one.part_b): len(one.scans)
         for one in leaks_among(review.published.findings)
@@ -430,7 +430,7 @@ def test_the_review_of_the_published_files(published: Path, tmp_path: Path) -> N
     assert [leaked.get((fold, "train", "val"), 0) for fold in range(5)] == [0, 0, 2, 3, 3]
     assert [leaked.get((fold, "val", "test"), 0) for fold in range(5)] == [0, 0, 0, 2, 1]
     assert not leaks_among(review.deleaked.findings)
-    assert len(review.published.lesion[Role.TUMOURS].test) == 1151
+    assert len(review.published.lesion["tumours"].test) == 1151
 
 
 # ------------------------------------------------------------------------------------------------- the command line

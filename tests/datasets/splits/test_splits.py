@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uadbench.datasets import brats21, ixi, mslub
-from uadbench.datasets.cohort import Part, Role, Subject
+from uadbench.datasets.cohort import HEALTHY, Part, Subject
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.splits.audit import audit
 from uadbench.datasets.splits.own import (
     own_folds,
@@ -40,7 +41,7 @@ def ages_of(subjects, scans):
 @given(st.lists(AGES, min_size=6, max_size=90), st.integers(0, 5), st.randoms(use_true_random=False))
 def test_folds_partition_the_scans_whatever_their_order(ages, seed, chance):
     subjects = people(len(ages), lambda number: ages[number])
-    folds, test = own_folds(subjects, ixi.INFO, seed=seed)
+    folds, test = own_folds(subjects, ixi.DATA_SET, seed=seed)
     validation = [scan for fold in folds for scan in fold.val]
     assert sorted([*validation, *test]) == sorted(subject.id for subject in subjects)
     assert len(folds) == 5
@@ -51,14 +52,14 @@ def test_folds_partition_the_scans_whatever_their_order(ages, seed, chance):
     assert max(sizes) - min(sizes) <= 1
     shuffled = list(subjects)
     chance.shuffle(shuffled)
-    assert own_folds(shuffled, ixi.INFO, seed=seed) == (folds, test)
+    assert own_folds(shuffled, ixi.DATA_SET, seed=seed) == (folds, test)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(AGES, min_size=2, max_size=60), st.integers(0, 5))
 def test_lesion_parts_partition_the_scans(ages, seed):
     subjects = [Subject(f"patient{number:02d}", age, None) for number, age in enumerate(ages)]
-    part = own_part(subjects, mslub.INFO, seed=seed)
+    part = own_part(subjects, mslub.DATA_SET, seed=seed)
     assert part.val and part.test
     assert sorted([*part.val, *part.test]) == sorted(subject.id for subject in subjects)
 
@@ -68,7 +69,7 @@ def test_lesion_parts_partition_the_scans(ages, seed):
 def test_every_part_has_the_age_distribution_of_the_whole(ages, seed):
     """In every stretch of ages each part holds its share to within two people: far tighter than chance would."""
     subjects = people(len(ages), lambda number: ages[number])
-    folds, test = own_folds(subjects, ixi.INFO, seed=seed)
+    folds, test = own_folds(subjects, ixi.DATA_SET, seed=seed)
     rest = np.sort(ages_of(subjects, [scan for fold in folds for scan in fold.val]))
     for border in np.quantile(ages, (0.1, 0.25, 0.5, 0.75, 0.9)):
         share = np.mean(np.array(ages) <= border) * len(test)
@@ -78,19 +79,19 @@ def test_every_part_has_the_age_distribution_of_the_whole(ages, seed):
 
 
 def test_published_sizes_of_the_sets():
-    folds, test = own_folds(people(560), ixi.INFO, seed=0)
+    folds, test = own_folds(people(560), ixi.DATA_SET, seed=0)
     assert len(test) == 158
     assert sorted(len(fold.val) for fold in folds) == [80, 80, 80, 81, 81]
-    tumours = own_part([Subject(f"BraTS2021_{n:05d}", None, None) for n in range(1251)], brats21.INFO, seed=0)
+    tumours = own_part([Subject(f"BraTS2021_{n:05d}", None, None) for n in range(1251)], brats21.DATA_SET, seed=0)
     assert (len(tumours.val), len(tumours.test)) == (100, 1151)
-    ms = own_part([Subject(f"patient{n:02d}", 30.0 + n, None) for n in range(30)], mslub.INFO, seed=0)
+    ms = own_part([Subject(f"patient{n:02d}", 30.0 + n, None) for n in range(30)], mslub.DATA_SET, seed=0)
     assert (len(ms.val), len(ms.test)) == (10, 20)
 
 
 def test_another_seed_is_another_split():
     subjects = people(100)
-    assert own_folds(subjects, ixi.INFO, seed=0) == own_folds(subjects, ixi.INFO, seed=0)
-    (folds, test), (other_folds, other_test) = (own_folds(subjects, ixi.INFO, seed=seed) for seed in (0, 1))
+    assert own_folds(subjects, ixi.DATA_SET, seed=0) == own_folds(subjects, ixi.DATA_SET, seed=0)
+    (folds, test), (other_folds, other_test) = (own_folds(subjects, ixi.DATA_SET, seed=seed) for seed in (0, 1))
     assert test != other_test
     assert {fold.val for fold in folds}.isdisjoint({fold.val for fold in other_folds})
 
@@ -99,30 +100,30 @@ def test_two_scans_of_a_person_stay_together():
     twice = [
         Subject(f"IXI{number:03d}-{site}", 20.0 + number, None) for number in range(40) for site in ("Guys-1", "HH-2")
     ]
-    healthy = {Role.HEALTHY: twice}
-    splits = own_splits(healthy, {Role.HEALTHY: ixi.INFO})
-    assert audit(splits, {Role.HEALTHY: ixi.person_of}) == ()
+    healthy = {HEALTHY: twice}
+    splits = own_splits(healthy, {HEALTHY: ixi.DATA_SET})
+    assert audit(splits, {HEALTHY: ixi.person_of}) == ()
     for part in (splits.healthy_test, *(fold.val for fold in splits.folds)):
         assert len(part) == 2 * len({scan[:6] for scan in part})
 
 
 def test_unknown_ages_are_said():
-    sets = {Role.HEALTHY: people(20, lambda _: None), Role.MS: [Subject(f"patient{n}", 40.0, None) for n in range(4)]}
-    infos = {Role.HEALTHY: ixi.INFO, Role.MS: mslub.INFO}
+    sets = {HEALTHY: people(20, lambda _: None), "ms": [Subject(f"patient{n}", 40.0, None) for n in range(4)]}
+    infos = {HEALTHY: ixi.DATA_SET, "ms": mslub.DATA_SET}
     (note,) = own_splits(sets, infos).notes
     assert "not stratified" in note
     assert "ages.csv" in note
-    sets[Role.HEALTHY] = people(20, lambda number: None if number < 3 else 30.0)
+    sets[HEALTHY] = people(20, lambda number: None if number < 3 else 30.0)
     assert "3 of 20" in own_splits(sets, infos).notes[0]
-    sets[Role.HEALTHY] = people(20)
+    sets[HEALTHY] = people(20)
     assert own_splits(sets, infos).notes == ()
 
 
 def test_too_few_people_are_an_error():
     with pytest.raises(DataError, match="IXI shows 5 people"):
-        own_folds(people(5), ixi.INFO, seed=0)
+        own_folds(people(5), ixi.DATA_SET, seed=0)
     with pytest.raises(DataError, match="MSLUB shows 1 people"):
-        own_part([Subject("patient01", 30.0, None)], mslub.INFO, seed=0)
+        own_part([Subject("patient01", 30.0, None)], mslub.DATA_SET, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,12 @@ def test_reads_split_files_as_they_are(tmp_path, write_csv):
     write_csv(tmp_path / "IXI_test.csv", ["d", "e"], {"e": float("nan")})
     (tmp_path / "avail_t2.csv").write_text(",0\n0,a_t2.nii.gz\n1,b_t2.nii.gz\n")
     (tmp_path / "ages.csv").write_text("img_name,age\nd,71\n")
-    folds, test = read_healthy_splits(tmp_path, ixi.INFO)
+    folds, test = read_healthy_splits(tmp_path, ixi.DATA_SET)
     assert [fold.train for fold in folds] == [("a", "b", "b")] * 2
     assert test == ("d", "e")
     assert read_ages(tmp_path) == {"a": 33.5, "d": 71.0}
-    assert read_available(tmp_path) == {"a", "b"}
-    assert read_available(tmp_path / "elsewhere") is None
+    assert read_available(tmp_path, Modality.T2) == {"a", "b"}
+    assert read_available(tmp_path / "elsewhere", Modality.T2) is None
 
 
 @pytest.mark.parametrize(
@@ -183,15 +184,15 @@ def test_malformed_split_file_is_named(tmp_path, content, words):
 def test_missing_split_file_is_named(tmp_path, write_csv):
     write_csv(tmp_path / "IXI_train_fold0.csv", ["a"])
     with pytest.raises(DataError, match=r"IXI_val_fold0\.csv is missing"):
-        read_healthy_splits(tmp_path, ixi.INFO)
+        read_healthy_splits(tmp_path, ixi.DATA_SET)
 
 
 def test_order_of_roles_and_scans_does_not_matter():
     ms = [Subject(f"patient{number:02d}", 30.0 + number, None) for number in range(12)]
-    infos = {Role.HEALTHY: ixi.INFO, Role.MS: mslub.INFO}
+    infos = {HEALTHY: ixi.DATA_SET, "ms": mslub.DATA_SET}
     healthy = people(30)
-    one = own_splits({Role.HEALTHY: healthy, Role.MS: ms}, infos)
+    one = own_splits({HEALTHY: healthy, "ms": ms}, infos)
     random.Random(1).shuffle(healthy)
-    two = own_splits({Role.MS: ms[::-1], Role.HEALTHY: healthy}, infos)
+    two = own_splits({"ms": ms[::-1], HEALTHY: healthy}, infos)
     assert (one.folds, one.healthy_test, one.lesion) == (two.folds, two.healthy_test, two.lesion)
-    assert isinstance(one.lesion[Role.MS], Part)
+    assert isinstance(one.lesion["ms"], Part)

@@ -28,9 +28,9 @@ def open_data(
     results: Path,
     splits: str | None,
     reporter: Reporter,
+    modality: Modality = Modality.T2,
     *,
     jobs: int | None = None,
-    modality: Modality = Modality.T2,
 ) -> Data:
     """Open what `--data` names, building volume stores where they are not built yet.
 
@@ -41,8 +41,8 @@ def open_data(
         results: the folder whose `data/` holds the stores.
         splits: "published", "deleaked", "own" or None for the source's own choice.
         reporter: where progress goes.
-        jobs: processes that prepare volumes; 1 is this one, None as many as there are cores.
         modality: the contrast of the scans.
+        jobs: processes that prepare volumes; 1 is this one, None as many as there are cores.
 
     Raises:
         UserError: there is no such directory.

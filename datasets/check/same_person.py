@@ -137,8 +137,8 @@ def _band(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.fl
 def _smoothed(values: NDArray[np.float32], mask: NDArray[np.bool_], size: float) -> NDArray[np.float32]:
     from scipy import ndimage
 
-    weights = ndimage.gaussian_filter(mask.astype(np.float32), size)
-    return np.asarray(ndimage.gaussian_filter(values, size) / np.maximum(weights, _TINY))
+    weights = ndimage.gaussian_filter(mask.astype(np.float32), size, mode="constant")
+    return np.asarray(ndimage.gaussian_filter(values, size, mode="constant") / np.maximum(weights, _TINY))
 
 
 # ----------------------------------------------------------------------------------------------------------- comparison

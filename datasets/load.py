@@ -33,7 +33,8 @@ from .scans.scan_file import scan_stamp, sha256_of
 from .scans.space import Grid
 from .splits.audit import audit
 from .splits.choice import choose_splits, known_people
-from .store.store import Progress, build_store
+from .store.build import build_store
+from .store.store import Progress
 
 _SOURCE_HASHES = "source-hashes.json"
 _ENTRY_LENGTH = 3  # of its entries, at least: size, time, SHA-256
@@ -133,6 +134,7 @@ def _cohort(
         "modality": found.modality.value,
         "version": PREPARATION_VERSION,
         "preparation": asdict(settings),
+        "labels": asdict(found.data_set.labels.prepared),
         "sources": {scan: {kind: hashes[path] for kind, path in kinds.items()} for scan, kinds in files.items()},
     }
     key = hashlib.sha256(json.dumps([manifest, [asdict(one) for one in subjects]], sort_keys=True).encode()).hexdigest()

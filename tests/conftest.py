@@ -20,7 +20,7 @@ from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.datasets.cohort import HEALTHY, Cohort, Data, Fold, Part, Splits, Subject
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparedVolume
-from uadbench.datasets.store.store import build_store
+from uadbench.datasets.store.build import build_store
 
 from cases import TINY
 

@@ -30,7 +30,8 @@ from uadbench.benchmarks.records.record_files import ThresholdPair, VolumeScore
 from uadbench.datasets.cohort import Cohort, Subject
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
-from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.datasets.store.build import build_store
+from uadbench.datasets.store.store import VolumeStore
 from uadbench.errors import UserError
 from uadbench.methods import Row
 

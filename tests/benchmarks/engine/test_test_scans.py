@@ -42,7 +42,8 @@ from uadbench.datasets.load import load_disk
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
-from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.datasets.store.build import build_store
+from uadbench.datasets.store.store import VolumeStore
 from uadbench.errors import DataError, UserError
 from uadbench.methods import Row
 

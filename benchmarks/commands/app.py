@@ -323,11 +323,15 @@ def _announce(
 @app.command()
 def table(
     which: Annotated[str, typer.Argument(help="1, 2, frontier or all.")] = "all",
-    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex or csv.")] = "rich",
+    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex, csv or html.")] = "rich",
     paper: Annotated[bool, typer.Option("--paper", help="Put the published row under each of ours.")] = False,
     elsewhere: Annotated[bool, typer.Option("--elsewhere", help="Add what other papers reported.")] = False,
     controls: Annotated[bool, typer.Option("--controls", help="Add the control rows and the untrained l1.")] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Add Dice at the exact threshold, l1 in the brain.")] = False,
+    all_rows: Annotated[bool, typer.Option("--all-rows", help="Show the rows that were not run yet, too.")] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
+    ] = False,
     method: Annotated[
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
@@ -339,7 +343,7 @@ def table(
 ) -> None:
     """Print the tables from the runs in MLflow: 1 and 2 are the paper's, frontier is what came after it."""
     from ..plan.suite import select_rows
-    from ..reports.tables import print_tables
+    from ..reports.tables import TableOptions, print_tables
 
     more = select_rows(method)
     print_tables(
@@ -350,10 +354,14 @@ def table(
         seed=seed,
         results=results,
         console=_console(sys.stdout),
-        paper=paper,
-        controls=controls,
-        elsewhere=elsewhere,
-        beside=beside,
+        options=TableOptions(
+            paper=paper,
+            elsewhere=elsewhere,
+            controls=controls,
+            beside=beside,
+            all_rows=all_rows,
+            variants=variants,
+        ),
         more=more,
     )
 
@@ -453,14 +461,18 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
-    from ..tracking.database import store_uri
-    from ..tracking.interface import check_address, serve
+    from ..tracking.database import store_uri, without_password
+    from ..tracking.interface import check_address, is_server, runs_link, serve
     from ..tracking.sync import prepare_store
 
-    check_address(host, port)
+    say = RichReporter(_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
+    if is_server(uri):
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))
 
 
 @figure_app.command("cohort")
@@ -515,8 +527,8 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
-        "mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
+        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
     ),
 ]
 AtlasOption = Annotated[
@@ -562,7 +574,7 @@ N4LevelsOption = Annotated[
 def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "hd-bet",
+    skull_strip: StripOption = "auto",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,

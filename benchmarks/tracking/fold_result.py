@@ -11,6 +11,9 @@ from ...metrics import MeanStd, mean_std
 from ..records.record import RunRecord
 from ..records.record_files import CellConfig
 
+#: What a person reads of a cell; its tags have the same names.
+SHOWN = ("row", "title", "method", "preset")
+
 
 @dataclass(frozen=True)
 class FoldResult:
@@ -28,6 +31,12 @@ class FoldResult:
         started: when the cell was run, ISO 8601.
         cohorts: role to (name, title) of each data set that was there.
         metrics: the cell's numbers, e.g. "brats21/dice".
+        row: name of the table row it was run for; "" where MLflow was told by an early version.
+        title: its title.
+        method: registry name.
+        preset: name of the preset.
+        changes: the `key=value` words on top of it.
+        seed: the user's seed.
     """
 
     cell: str
@@ -41,6 +50,12 @@ class FoldResult:
     started: str
     cohorts: Mapping[str, tuple[str, str]]
     metrics: Mapping[str, float] = field(default_factory=dict)
+    row: str = ""
+    title: str = ""
+    method: str = ""
+    preset: str = ""
+    changes: str = ""
+    seed: int = 0
 
     @classmethod
     def of_record(cls, record: RunRecord) -> FoldResult:
@@ -49,7 +64,10 @@ class FoldResult:
         Raises:
             RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
-        return cls(**identity_of(record.config, record.environment), metrics=record.metrics)
+        config = record.config
+        words = {word: getattr(config, word) for word in SHOWN}
+        identity = identity_of(config, record.environment)
+        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed), seed=config.seed)
 
     @property
     def family(self) -> tuple[str, str, str]:

@@ -24,7 +24,7 @@ from typing import Any
 
 from ..records.record import RunRecord
 from .database import TrackingError, check_database, create_database, database_held, database_of, without_password
-from .fold_result import FoldResult, newest_folds, over_folds
+from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
 from .report import Point, Report
 from .tags import (
     CELL,
@@ -119,7 +119,7 @@ class Store:
 
     def __init__(self, client: Any, uri: str) -> None:
         self._client = client
-        self._experiment = self._find_experiment(uri)
+        self.experiment = self._find_experiment(uri)
 
     def parent(self, report: Report) -> str:
         """The id of the parent run, made where there is none; of two that a race made the older stays."""
@@ -182,7 +182,10 @@ class Store:
             if COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                yield FoldResult(**identity, metrics=dict(run.data.metrics))
+                tags = run.data.tags
+                words: dict[str, Any] = {word: tags.get(word, "") for word in SHOWN}
+                words |= {"changes": tags.get("changed", ""), "seed": int(tags.get("seed", 0))}
+                yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:
         """The tags of a run; none where there is no such run."""
@@ -208,7 +211,7 @@ class Store:
         return run_id
 
     def _create(self, title: str, tags: Mapping[str, str], start: int) -> Any:
-        return self._client.create_run(self._experiment, start_time=start, tags=dict(tags), run_name=title)
+        return self._client.create_run(self.experiment, start_time=start, tags=dict(tags), run_name=title)
 
     def _log(
         self,
@@ -235,7 +238,7 @@ class Store:
         words = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
         query, order, found, token = " and ".join(words), ["attributes.start_time ASC"], [], None
         while True:
-            page = self._client.search_runs([self._experiment], query, order_by=order, page_token=token)
+            page = self._client.search_runs([self.experiment], query, order_by=order, page_token=token)
             found += list(page)
             token = page.token
             if not token:

@@ -54,14 +54,17 @@ def sync_all(runs: Path, uri: str, reporter: Reporter, *, with_checkpoint: bool 
     return _sync(all_records(runs), uri, reporter, with_checkpoint)
 
 
-def prepare_store(uri: str) -> None:
+def prepare_store(uri: str) -> str:
     """Make the store and its experiment where there is none yet, so that MLflow's own UI finds them.
+
+    Returns:
+        The experiment's id.
 
     Raises:
         TrackingError: MLflow is absent or unreachable.
     """
-    with open_store(uri):
-        pass
+    with open_store(uri) as store:
+        return store.experiment
 
 
 def fold_results(uri: str, *data: str) -> tuple[FoldResult, ...]:

@@ -83,7 +83,7 @@ def test_a_backend_of_the_users_that_is_not_installed_here_is_no_matter(
         (("table", "1", "--method", "maediff", "--set", "patch.stride=8"), "the row maediff fixes patch.stride at 16"),
         (("speed", "--method", "maediff", "--set", "patch.stride=8"), "the row maediff fixes patch.stride at 16"),
         (("table", "7"), "choose"),
-        (("table", "1", "--format", "html"), "choose"),
+        (("table", "1", "--format", "docx"), "choose"),
     ],
 )
 def test_a_user_error_is_one_sentence_and_exit_code_2(

@@ -70,12 +70,12 @@ def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, mo
 
 
 def test_own_rows_stand_beside_the_others_once(tmp_path: Path, tiny_preset: Preset) -> None:
-    from uadbench.benchmarks.reports.tables import _extended
+    from uadbench.benchmarks.reports.tables import with_rows
 
     path, _ = write_method("my_detector", tmp_path)
     more = (*select_rows([str(path)]), *select_rows(["ae", "mean-brain"]))
     table = load_suite("table1")
-    names = [entry.row.name for entry in _extended(table, more).rows]
+    names = [entry.row.name for entry in with_rows(table, more).rows]
     assert names == [*(entry.row.name for entry in table.rows), "my-detector", "mean-brain"]
 
 

@@ -24,7 +24,8 @@ from uadbench.benchmarks.plan.suite import Suite, select_rows, with_score
 from uadbench.benchmarks.records import reuse
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.reuse import find_donor, require_weights
-from uadbench.benchmarks.reports.tables import collect, gather
+from uadbench.benchmarks.reports.table import TableOptions, make_table
+from uadbench.benchmarks.reports.tables import gather
 from uadbench.benchmarks.speed.estimate import estimate_seconds
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
@@ -319,10 +320,10 @@ def test_the_table_shows_a_score_below_its_row_and_nothing_where_there_is_none(
 ) -> None:
     def table(*more: str) -> list[tuple[str, str]]:
         suite = Suite("table1", "A table", select_rows(["thresh", "pddpm-s48", *more]))
-        gathered = gather(runs, f"sqlite:///{runs / 'none.db'}", "tiny")
-        found = collect(suite, tiny_preset, "tiny", 0, gathered)
+        cells, _ = gather(runs, f"sqlite:///{runs / 'none.db'}", "tiny")
+        found = make_table(suite, cells, tiny_preset, "tiny", 0, options=TableOptions(all_rows=True))
         notes.extend(found.notes)
-        return [(line.title, line.kind) for line in found.lines]
+        return [(title, kind) for title, kind in found.lines[["title", "kind"]].to_numpy()]
 
     notes: list[str] = []
     assert table() == [("Thresh", "method"), ("pDDPM (s48)", "method")]

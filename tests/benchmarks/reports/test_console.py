@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import ast
 import io
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from rich.table import Table
 from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import RichReporter
+from uadbench.benchmarks.reports.columns import METRICS, Column
 from uadbench.benchmarks.reports.console import in_ascii, make_console
-from uadbench.benchmarks.reports.tables import Column, Entry, Line, renderable
-from uadbench.benchmarks.reports.tables import Table as ResultTable
+from uadbench.benchmarks.reports.renderers.terminal import renderable
+from uadbench.benchmarks.reports.table import Table as ResultTable
 
 from cases import ROOT
 
@@ -82,9 +85,12 @@ def test_a_bar_on_a_terminal_reads_no_markup() -> None:
 
 
 def _result_table(title: str) -> ResultTable:
-    columns = (Column("tumours", "dice", "DICE", "%", 100, True, "BraTS21"),)
-    lines = (Line("a", title, "method", (Entry(12.3, 0.5, 5),)), Line("b", "B", "method", (None,)))
-    return ResultTable("t", "mean ± std", "d", "p", 0, columns, lines, "caption ±", ("note – ×",))
+    columns = (Column("tumours", "BraTS21", METRICS["dice"]),)
+    heads = ["row", "title", "kind", "done", "folds", "mark"]
+    lines = pd.DataFrame([["a", title, "method", 5, 5, ""], ["b", "B", "method", 0, 0, ""]], columns=heads)
+    names = pd.MultiIndex.from_product([["tumours"], ["dice"], ["mean", "std", "folds", "printed"]])
+    numbers = pd.DataFrame([[12.3, 0.5, 5, ""], [math.nan, math.nan, 0, ""]], columns=names)
+    return ResultTable("t", "mean ± std", "d", "p", 0, columns, lines, numbers, (), "caption ±", ("note – ×",))
 
 
 def test_a_table_in_ascii_is_all_ascii_and_straight() -> None:
@@ -112,6 +118,8 @@ def test_our_signs_have_ascii_ones_and_letters_stay() -> None:
         ("table", "1", "--format", "markdown"),
         ("table", "1", "--format", "latex"),
         ("table", "1", "--format", "csv"),
+        ("table", "1", "--format", "html"),
+        ("table", "1", "--all-rows", "--paper", "--format", "html"),
         ("run", "--method", "thresh", "--data", "nowhere/Bücher [/red] µ±"),
     ],
 )

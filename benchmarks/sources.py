@@ -8,7 +8,9 @@ from typing import Any
 from ..cores import usable_cores
 from ..datasets.cohort import Data
 from ..datasets.load import load_disk
+from ..datasets.modality import Modality
 from ..datasets.phantom.load import load_phantom, phantom_size
+from ..datasets.registry import data_sets
 from ..datasets.scans.preparation import PreparationSettings
 from ..errors import UserError
 from .engine.progress import Reporter
@@ -24,6 +26,7 @@ def open_data(
     results: Path,
     splits: str | None,
     reporter: Reporter,
+    modality: Modality = Modality.T2,
 ) -> Data:
     """Open what `--data` names, building volume stores where they are not built yet.
 
@@ -34,6 +37,7 @@ def open_data(
         results: the folder whose `data/` holds the stores.
         splits: "published", "deleaked", "own" or None for the source's own choice.
         reporter: where progress goes.
+        modality: the contrast of the scans.
 
     Raises:
         UserError: there is no such directory.
@@ -48,7 +52,8 @@ def open_data(
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
-        return load_disk(directory, cache, settings, splits, jobs, progress.update)
+        known = tuple(data_sets().values())
+        return load_disk(directory, cache, settings, splits, jobs, progress.update, known=known, modality=modality)
 
 
 class StoreProgress:

@@ -11,20 +11,25 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError
 from .findings import Finding
+from .modality import Modality
 
-if TYPE_CHECKING:  # store.py imports Subject from here
-    from .store.store import VolumeStore
+#: The key of the healthy set, of which a run has one; lesion sets have keys of their own.
+HEALTHY = "healthy"
 
 
 class Role(StrEnum):
-    """What a cohort is for."""
+    """What a data set is for."""
 
     HEALTHY = "healthy"
-    TUMOURS = "tumours"
-    MS = "ms"
+    LESIONS = "lesions"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,62 @@ class Subject:
     id: str
     age: float | None
     site: str | None
+
+
+class Volumes(Protocol):
+    """The prepared volumes of a cohort, as the volume store gives them out (see `store`)."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        ...
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Whose they are."""
+        ...
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the subjects."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(D, H, W) of a volume."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over what they were made from and their content."""
+        ...
+
+    @property
+    def has_lesions(self) -> bool:
+        """Whether there are lesion masks."""
+        ...
+
+    @property
+    def voxel_mm(self) -> float:
+        """Edge of a voxel, mm."""
+        ...
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, millilitres."""
+        ...
+
+    def volume(self, subject: str) -> NDArray[np.float32]:
+        """Intensities of a subject in [0, 1], float32 [D, H, W], read-only."""
+        ...
+
+    def brain_mask(self, subject: str) -> NDArray[np.bool_]:
+        """Brain mask of a subject, bool [D, H, W], read-only."""
+        ...
+
+    def lesion_mask(self, subject: str) -> NDArray[np.bool_]:
+        """Lesion mask of a subject, bool [D, H, W], read-only."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -66,16 +127,33 @@ class Cohort:
     Attributes:
         name: short name for files and tags, e.g. "ixi", "phantom-tumours".
         title: name in tables, e.g. "IXI", "phantom tumours".
-        role: what the cohort is for.
+        key: the word for it in metrics and columns, e.g. "healthy", "tumours".
         store: the prepared volumes.
+        modality: the contrast of its scans.
         provenance: how `bench prepare` made the scans; None where it did not, or not all in one way.
     """
 
     name: str
     title: str
-    role: Role
-    store: VolumeStore
+    key: str
+    store: Volumes
+    modality: Modality
     provenance: Provenance | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether methods learn from it."""
+        return self.key == HEALTHY
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether its brains are synthetic, as its name says then."""
+        return is_phantom_name(self.name)
+
+
+def is_phantom_name(name: str) -> bool:
+    """Whether a cohort or data of this name is the phantom; `load` and the phantom hold names to that."""
+    return name.startswith("phantom")
 
 
 @dataclass(frozen=True)
@@ -102,7 +180,7 @@ class Splits:
         name: where the split comes from: "own", "published", "deleaked" or "phantom".
         folds: the folds over the healthy scans.
         healthy_test: ids of the healthy test scans.
-        lesion: the parts of each lesion set that is there.
+        lesion: by key, the parts of each lesion set that is there.
         findings: what the audit found and the user accepted (leaks of a split taken as published, warnings).
         notes: sentences the user should read, e.g. that ages are unknown and the split is not stratified.
     """
@@ -110,9 +188,17 @@ class Splits:
     name: str
     folds: tuple[Fold, ...]
     healthy_test: tuple[str, ...]
-    lesion: Mapping[Role, Part]
+    lesion: Mapping[str, Part]
     findings: tuple[Finding, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+
+    def scans_of(self, key: str) -> tuple[str, ...]:
+        """Every scan of a set that stands in some part, once, in order of name."""
+        if key == HEALTHY:
+            in_folds = (scan for fold in self.folds for scan in (*fold.train, *fold.val))
+            return tuple(sorted({*in_folds, *self.healthy_test}))
+        part = self.lesion[key]
+        return tuple(sorted({*part.val, *part.test}))
 
 
 @dataclass(frozen=True)
@@ -123,27 +209,52 @@ class Data:
         name: short name; starts with "phantom" where every set is the phantom.
         title: name in tables.
         healthy: the cohort methods learn from.
-        lesions: the cohorts they are tested on; a missing set is simply not a key.
+        lesions: by key, the cohorts they are tested on; a missing set is simply not there.
         splits: who trains, validates and tests.
+
+    Raises:
+        DataError: the cohorts are not all of one modality.
     """
 
     name: str
     title: str
     healthy: Cohort
-    lesions: Mapping[Role, Cohort]
+    lesions: Mapping[str, Cohort]
     splits: Splits
+
+    def __post_init__(self) -> None:
+        for cohort in self.cohorts:
+            if cohort.modality is not self.modality:
+                raise DataError(
+                    f"{cohort.title} is {cohort.modality.upper()} and {self.healthy.title} is {self.modality.upper()}; "
+                    "a run has one modality, choose it by --modality"
+                )
+
+    @property
+    def cohorts(self) -> tuple[Cohort, ...]:
+        """The healthy cohort, then the lesion cohorts."""
+        return (self.healthy, *self.lesions.values())
+
+    @property
+    def modality(self) -> Modality:
+        """The contrast of all scans."""
+        return self.healthy.modality
+
+    @property
+    def is_phantom(self) -> bool:
+        """Whether every set is the phantom."""
+        return is_phantom_name(self.name)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over all that determines a cell's numbers: prepared volumes and split, not paths or titles."""
         splits = self.splits
         content = {
-            "stores": {
-                cohort.role.value: cohort.store.fingerprint for cohort in (self.healthy, *self.lesions.values())
-            },
+            "modality": self.modality.value,
+            "stores": {cohort.key: cohort.store.fingerprint for cohort in self.cohorts},
             "splits": splits.name,
             "folds": [[fold.train, fold.val] for fold in splits.folds],
             "healthy_test": splits.healthy_test,
-            "lesion": {role.value: [part.val, part.test] for role, part in splits.lesion.items()},
+            "lesion": {str(key): [part.val, part.test] for key, part in splits.lesion.items()},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

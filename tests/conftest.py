@@ -17,17 +17,19 @@ from scipy.special import expit
 
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset, load_preset
-from uadbench.datasets.cohort import Cohort, Data, Fold, Part, Role, Splits, Subject
+from uadbench.datasets.cohort import HEALTHY, Cohort, Data, Fold, Part, Splits, Subject
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparedVolume
 from uadbench.datasets.store.store import build_store
 
+from cases import TINY
+
 TINY_SHAPE = (6, 96, 96)
-TINY_PRESET = Path(__file__).parent / "tiny.toml"
 
 
-def tiny_brain(role: Role, subject: Subject) -> PreparedVolume:
+def tiny_brain(key: str, subject: Subject) -> PreparedVolume:
     """A bright-rimmed disc a slice, individual in size; unhealthy ones hold a bright block."""
-    rng = np.random.default_rng([list(Role).index(role), int(subject.id.split("-")[-1])])
+    rng = np.random.default_rng([("healthy", "tumours", "ms").index(key), int(subject.id.split("-")[-1])])
     _, height, width = TINY_SHAPE
     y, x = np.mgrid[:height, :width]
     radius = np.hypot(y - height / 2 + rng.uniform(-3, 3), x - width / 2)
@@ -35,7 +37,7 @@ def tiny_brain(role: Role, subject: Subject) -> PreparedVolume:
     mask = np.broadcast_to(radius < edge, TINY_SHAPE).copy()
     slice_ = np.where(radius > edge - 8, 0.8, 0.35) + 0.05 * np.cos(x / rng.uniform(4, 9))
     volume = np.where(mask, slice_ + rng.normal(0, 0.01, TINY_SHAPE), 0).clip(0, 1).astype(np.float32)
-    if role is Role.HEALTHY:
+    if key == HEALTHY:
         return PreparedVolume(volume, mask, None)
     lesion = np.zeros(TINY_SHAPE, dtype=bool)
     top, left = rng.integers(30, 50, size=2)
@@ -46,28 +48,27 @@ def tiny_brain(role: Role, subject: Subject) -> PreparedVolume:
 
 def make_tiny_data(folder: Path, name: str = "tiny") -> Data:
     """Eight healthy volumes in two folds, two a test, and two lesion sets of two validation and two test volumes."""
-    counts = {Role.HEALTHY: 10, Role.TUMOURS: 4, Role.MS: 4}
+    counts = {HEALTHY: 10, "tumours": 4, "ms": 4}
     cohorts = {}
-    for role, count in counts.items():
-        subjects = [Subject(f"{role.value}-{i}", 30.0 + i, "here") for i in range(count)]
+    for key, count in counts.items():
+        subjects = [Subject(f"{key}-{i}", 30.0 + i, "here") for i in range(count)]
         store = build_store(
-            folder / role.value,
+            folder / key,
             subjects,
-            partial(tiny_brain, role),
+            partial(tiny_brain, key),
             {"what": "tiny test brains", "preparation": {"factor": 2}},
-            has_lesions=role is not Role.HEALTHY,
+            has_lesions=key != HEALTHY,
             jobs=1,
         )
-        cohorts[role] = Cohort(f"tiny-{role.value}", f"tiny {role.value}", role, store)
+        cohorts[key] = Cohort(f"tiny-{key}", f"tiny {key}", key, store, Modality.T2)
     healthy = [f"healthy-{i}" for i in range(10)]
     folds = (Fold(tuple(healthy[:6]), tuple(healthy[6:8])), Fold(tuple(healthy[2:8]), tuple(healthy[:2])))
     parts = {
-        role: Part(tuple(f"{role.value}-{i}" for i in (0, 1)), tuple(f"{role.value}-{i}" for i in (2, 3)))
-        for role in (Role.TUMOURS, Role.MS)
+        key: Part(tuple(f"{key}-{i}" for i in (0, 1)), tuple(f"{key}-{i}" for i in (2, 3))) for key in ("tumours", "ms")
     }
     splits = Splits("own", folds, tuple(healthy[8:]), parts)
-    lesions = {role: cohorts[role] for role in (Role.TUMOURS, Role.MS)}
-    return Data(name, name, cohorts[Role.HEALTHY], lesions, splits)
+    lesions = {key: cohorts[key] for key in ("tumours", "ms")}
+    return Data(name, name, cohorts[HEALTHY], lesions, splits)
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +78,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 @pytest.fixture(scope="session")
 def tiny_preset() -> Preset:
-    return load_preset(str(TINY_PRESET))
+    return load_preset(str(TINY))
 
 
 @pytest.fixture(autouse=True)

@@ -244,7 +244,8 @@ def _run_all(
     from ...errors import UserError
     from ..engine.progress import RichReporter
     from ..executors.processes import run_jobs
-    from ..tracking.tracking import TrackingError, store_uri, sync_record
+    from ..tracking.database import TrackingError, store_uri
+    from ..tracking.sync import sync_record
 
     reporter = RichReporter(console)
     tracked = True
@@ -443,7 +444,8 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with the run records; twice doubles nothing."""
     from ..engine.progress import RichReporter
-    from ..tracking.tracking import store_uri, sync_all
+    from ..tracking.database import store_uri
+    from ..tracking.sync import sync_all
 
     console = _console()
     uri = store_uri(results)
@@ -459,13 +461,18 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
-    from ..tracking.interface import check_address, serve
-    from ..tracking.tracking import prepare_store, store_uri
+    from ..tracking.database import store_uri, without_password
+    from ..tracking.interface import check_address, is_server, runs_link, serve
+    from ..tracking.sync import prepare_store
 
-    check_address(host, port)
+    say = RichReporter(_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
+    if is_server(uri):
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))
 
 
 @figure_app.command("cohort")
@@ -520,8 +527,8 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
-        "mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
+        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
     ),
 ]
 AtlasOption = Annotated[
@@ -567,7 +574,7 @@ N4LevelsOption = Annotated[
 def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "hd-bet",
+    skull_strip: StripOption = "auto",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
@@ -619,34 +626,23 @@ def _prepare_download(
     max_voxels: int | None,
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed; `atlas` is the atlas and its modality."""
-    from dataclasses import replace
-
-    from ...datasets.downloads.prepare import Recipe, atlases_in, prepare_set
-    from ...datasets.downloads.raw_layouts import find_raw
-    from ...datasets.load import DATA_SETS
-    from ...datasets.scans.atlases import choose_atlas, require_modality
-    from ...datasets.scans.scan_header import head_limits
-    from ...datasets.scans.scan_preparation import ScanSettings
-    from ...datasets.scans.skull_strip import make_stripper
+    from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
+    from ...datasets.registry import data_set_named, data_sets
     from ..engine.progress import RichReporter
     from ..sources import StoreProgress
 
-    stripper = make_stripper(skull_strip)
-    found = find_raw(next(info for info in DATA_SETS if info.name == name), raw)
-    settings = ScanSettings()
-    settings = replace(settings, bias=settings.bias.of_levels(n4_levels))
-    word, modality = atlas
-    choice = choose_atlas(word, atlases_in(out), modality)
-    require_modality(choice.atlas)
+    options = PrepareOptions(
+        skull_strip=skull_strip, atlas=atlas[0], atlas_modality=atlas[1], n4_levels=n4_levels, max_voxels=max_voxels
+    )
+    plan = plan_download(data_set_named(name), raw, out, options, tuple(data_sets().values()))
     console = _console()
-    for note in choice.notes:
+    for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)
-    recipe = Recipe(choice.atlas, stripper, settings)
-    with StoreProgress(RichReporter(console), f"prepare {found.info.title}") as progress:
-        outcome = prepare_set(found, out, recipe, jobs, progress.update, head_limits(max_voxels))
-    for line in (*found.lines(), *outcome.lines(out, name)):
+    with StoreProgress(RichReporter(console), f"prepare {plan.raw.data_set.title}") as progress:
+        prepared = prepare_download(plan, jobs, progress.update)
+    for line in (*plan.raw.lines(), *prepared.lines(out, name)):
         console.print(line, highlight=False, markup=False)
-    if outcome.failures:
+    if prepared.failures:
         raise typer.Exit(1)
 
 
@@ -698,7 +694,7 @@ def predict(
     from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
-    from ..tracking.tracking import store_uri
+    from ..tracking.database import store_uri
 
     console = _console()
     chosen = choose_device(device)
@@ -749,6 +745,7 @@ def check(
     """
     from ...cores import usable_cores
     from ...datasets.check.check import check_directory
+    from ...datasets.registry import data_sets
     from ...datasets.scans.scan_header import usual_limits
     from ..engine.progress import RichReporter
     from ..figures.check_sheet import draw_sheet
@@ -759,7 +756,10 @@ def check(
     reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            report = check_directory(directory, splits, jobs or usable_cores(), progress.update, reading=reading)
+            known = tuple(data_sets().values())
+            report = check_directory(
+                directory, splits, jobs or usable_cores(), progress.update, known=known, reading=reading
+            )
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:
                 draw_sheet(report, figure, progress.update, reading)
@@ -785,6 +785,7 @@ def splits_fetch(
     """Fetch the published split files, verify each one's sha256, and say what the audit finds in them."""
     import shlex
 
+    from ...datasets.registry import data_sets
     from ...datasets.splits.published import BASE_URL, LocalCopy, Server, fetch_splits, review_splits
     from ...errors import UserError
     from ..engine.progress import RichReporter
@@ -795,7 +796,7 @@ def splits_fetch(
     source = LocalCopy(copy) if copy is not None else Server(base_url or BASE_URL, cache)
     with StoreProgress(RichReporter(_console()), "fetch split files") as progress:
         placed = fetch_splits(out, source, force=force, progress=progress.update)
-    review = review_splits(out)
+    review = review_splits(out, tuple(data_sets().values()))
     choice = " --splits deleaked" if review.leaks else ""
     console = _console(sys.stdout)
     for line in (

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ...datasets.check.check import Report, SetSummary, Spread
 from ...datasets.check.rules import Kind, Severity
-from ...datasets.cohort import Role
 from ..reports.console import counted, make_console
 
 _WIDEST = 1000  # a table in a pipe is not cut at 80 letters
@@ -56,12 +55,12 @@ def _table(report: Report) -> Table:
     table.add_column("set", no_wrap=True)
     for title in ("scans", "complete", *_COLUMNS):
         table.add_column(title, justify="right", no_wrap=True)
-    for role, summary in report.summaries.items():
-        table.add_row(*_row(report, role, summary))
+    for key, summary in report.summaries.items():
+        table.add_row(*_row(report, key, summary))
     return table
 
 
-def _row(report: Report, role: Role, summary: SetSummary) -> Iterator[str]:
+def _row(report: Report, key: str, summary: SetSummary) -> Iterator[str]:
     yield from (summary.title, str(summary.scans), str(summary.complete))
     yield _spread(summary.brain_ml, 0)
     yield _spread(summary.lesion_ml, 1)
@@ -69,7 +68,7 @@ def _row(report: Report, role: Role, summary: SetSummary) -> Iterator[str]:
     yield "–" if greys is None else " to ".join(_grey(grey) for grey in greys)
     yield str(summary.duplicates)
     for severity in (Severity.ERROR, Severity.REMARK):
-        yield str(sum(role in finding.roles for finding in report.of(severity)))
+        yield str(sum(key in finding.keys for finding in report.of(severity)))
 
 
 def _grey(value: float) -> str:

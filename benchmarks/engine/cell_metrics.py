@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...datasets.cohort import Cohort, Role
+from ...datasets.cohort import Cohort
 from ...methods import Detector
 from ..records.record import RunRecord
 from ..records.record_files import VolumeScore
@@ -34,7 +34,7 @@ def cell_metrics(
         result[f"{job.data.healthy.name}/l1_untrained"] = record.untrained["l1"]
     for cohort in (job.data.healthy, *job.data.lesions.values()):
         own = [score for score in tested if score.cohort == cohort.name]
-        names = ("l1", "l1_brain") if cohort.role is Role.HEALTHY else ("dice", "dice_exact", "auprc")
+        names = ("l1", "l1_brain") if cohort.is_healthy else ("dice", "dice_exact", "auprc")
         result |= {f"{cohort.name}/{name}": _mean_of(own, name) for name in names}
         result |= {f"{cohort.name}/{name}": float(count) for name, count in _counts(job, cohort, own).items()}
     return result
@@ -43,8 +43,8 @@ def cell_metrics(
 def _counts(job: Job, cohort: Cohort, scores: Sequence[VolumeScore]) -> dict[str, int]:
     """How many scans stand behind a set's numbers, how many its test list has, and how many show no lesion."""
     splits = job.data.splits
-    healthy = cohort.role is Role.HEALTHY
-    whole = splits.healthy_test if healthy else splits.lesion[cohort.role].test
+    healthy = cohort.is_healthy
+    whole = splits.healthy_test if healthy else splits.lesion[cohort.key].test
     counts = {"scans_scored": len({score.subject for score in scores}), "scans_in_test": len(set(whole))}
     return counts if healthy else {**counts, "scans_lesion_free": len({s.subject for s in scores if not s.lesion_ml})}
 
@@ -52,7 +52,7 @@ def _counts(job: Job, cohort: Cohort, scores: Sequence[VolumeScore]) -> dict[str
 def tested_volumes(job: Job) -> list[tuple[Cohort, str]]:
     """Every test volume of every set, as often as it stands in the test list."""
     cohorts = (job.data.healthy, *job.data.lesions.values())
-    return [(cohort, subject) for cohort in cohorts for subject in job.test_scans(cohort.role)]
+    return [(cohort, subject) for cohort in cohorts for subject in job.test_scans(cohort.key)]
 
 
 def untrained_metrics(scores: Sequence[VolumeScore]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import lightning as L
 
-from ...datasets.cohort import Cohort, Data, Role
+from ...datasets.cohort import HEALTHY, Cohort, Data
 from ...errors import UserError, shorten
 from ...methods import Detector
 from ..plan.cell import Cell, Recipe
@@ -50,10 +50,10 @@ class Job:
         """The slices that take part."""
         return Slab.central(self.data.healthy.store.shape[0], self.plan.data.slices)
 
-    def test_scans(self, role: Role) -> tuple[str, ...]:
+    def test_scans(self, key: str) -> tuple[str, ...]:
         """The scans of a test set that are scored, see `scored_scans`."""
         splits = self.data.splits
-        whole = splits.healthy_test if role is Role.HEALTHY else splits.lesion[role].test
+        whole = splits.healthy_test if key == HEALTHY else splits.lesion[key].test
         return scored_scans(whole, self.plan.score.test_volumes)
 
     @property
@@ -90,7 +90,7 @@ class Job:
             departures=self.preset.departures,
             data=self.data.name,
             data_title=self.data.title,
-            cohorts={c.role.value: _cohort_config(c) for c in cohorts},
+            cohorts={c.key: _cohort_config(c) for c in cohorts},
             fingerprint=self.data.fingerprint,
             splits=self.data.splits.name,
             fold=self.fold,
@@ -133,8 +133,8 @@ def check_lesions(job: Job) -> tuple[str, ...]:
     """
     settings = job.plan.score
     notes = []
-    for role, cohort in job.data.lesions.items():
-        val, test = job.data.splits.lesion[role].val, job.test_scans(role)
+    for key, cohort in job.data.lesions.items():
+        val, test = job.data.splits.lesion[key].val, job.test_scans(key)
         free = lesion_free_scans(cohort, val, job.slab, settings, "validation")
         if free:
             notes.append(f"{_without(cohort, free, val, 'validation', job.slab)}; the threshold's pool keeps them")

@@ -22,8 +22,9 @@ from ...errors import UserError
 from ...methods import Batch, Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...out_of_memory import MemoryShortageError, free_memory, memory_watched
+from ...own_files import explain, file_of, own_file_of, shown
 from ..contract.checks import ContractError, check_reconstruction, check_training, quiet, running
-from ..plan.own import checked_class, explain, file_of, own_file_of, shown
+from ..plan.own import checked_class
 from ..records.record import record_of
 from .job import Job
 from .memory import preflight_stage

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.cohort import Cohort, Role
+from ...datasets.cohort import HEALTHY, Cohort
 from ...metrics import dice, l1_error
 from ..records.record_files import ThresholdPair
 from .job import Job
@@ -54,18 +54,18 @@ Draw = Callable[[Sequence[Sample], Path, int], None]
 def figure_samples(job: Job, reader: Reader, thresholds: Mapping[str, ThresholdPair]) -> list[Sample]:
     """What figures show: the first test volume of each set that shows a lesion, chosen by no score."""
     chosen = [(cohort, _first_with_lesion(job, cohort)) for cohort in job.data.lesions.values()]
-    chosen.append((job.data.healthy, job.test_scans(Role.HEALTHY)[0]))
+    chosen.append((job.data.healthy, job.test_scans(HEALTHY)[0]))
     return [_sample(job, reader, cohort, subject, thresholds) for cohort, subject in chosen]
 
 
 def _first_with_lesion(job: Job, cohort: Cohort) -> str:
-    return next(s for s in job.test_scans(cohort.role) if lesion_mask(cohort, s, job.slab).any())
+    return next(s for s in job.test_scans(cohort.key) if lesion_mask(cohort, s, job.slab).any())
 
 
 def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: Mapping[str, ThresholdPair]) -> Sample:
     reading = reader.read(cohort, subject)
-    pair = thresholds.get(cohort.role.value)
-    truth = None if cohort.role is Role.HEALTHY else lesion_mask(cohort, subject, job.slab)
+    pair = thresholds.get(cohort.key)
+    truth = None if cohort.is_healthy else lesion_mask(cohort, subject, job.slab)
     if truth is None or pair is None:
         error = l1_error(reading.original, reading.reconstruction)
         words = f"l1 {error * 1e3:.1f}e-3"

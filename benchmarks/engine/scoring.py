@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ... import metrics
-from ...datasets.cohort import Cohort, Role
+from ...datasets.cohort import Cohort
 from ...errors import UserError
 from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
@@ -105,7 +105,7 @@ class Reader:
             ValueError: the scan is not of the healthy cohort, or the reader has no score.
             UserError: the method returned another shape or something that is no number.
         """
-        if cohort.role is not Role.HEALTHY or self.score is None:
+        if not cohort.is_healthy or self.score is None:
             raise ValueError(f"{cohort.name}: a score learns from healthy scans alone")
         original, mask = self._load(cohort, subject)
         return HealthyScan(original, self._reconstructions(original, mask, subject, self.score), mask)
@@ -264,7 +264,7 @@ def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
     reading = reader.read(cohort, subject)
     return VolumeScore(
         cohort=cohort.name,
-        role=cohort.role.value,
+        role=cohort.key,
         subject=subject,
         dice=None,
         dice_exact=None,
@@ -298,7 +298,7 @@ def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: Thre
     ]
     return VolumeScore(
         cohort=cohort.name,
-        role=cohort.role.value,
+        role=cohort.key,
         subject=subject,
         dice=dices[0],
         dice_exact=dices[1],

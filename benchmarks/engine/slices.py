@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from ...datasets.store.store import VolumeStore
+from ...datasets.cohort import Volumes
 from ...errors import UserError
 from ...methods import Batch
 from ...methods.parts.seeds import derive_seed
@@ -109,7 +109,7 @@ class SliceSet(Dataset[Batch]):
         context: neighbours on each side that come along.
     """
 
-    def __init__(self, store: VolumeStore, slab: Slab, context: int) -> None:
+    def __init__(self, store: Volumes, slab: Slab, context: int) -> None:
         self._store = store
         self._slab = slab
         self._context = context
@@ -177,7 +177,7 @@ def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) 
 
 
 def training_loader(
-    store: VolumeStore, slab: Slab, subjects: Sequence[str], batching: Batching, seed: int, context: int
+    store: Volumes, slab: Slab, subjects: Sequence[str], batching: Batching, seed: int, context: int
 ) -> DataLoader[Batch]:
     """Loader of an epoch: `batching.steps` batches, each in as many parts as it says."""
     sampler = EpochSampler(subjects, slab.depth, seed, batching.slices)
@@ -185,7 +185,7 @@ def training_loader(
 
 
 def validation_loader(
-    store: VolumeStore, slab: Slab, subjects: Sequence[str], count: int, batch_size: int, seed: int, context: int
+    store: Volumes, slab: Slab, subjects: Sequence[str], count: int, batch_size: int, seed: int, context: int
 ) -> DataLoader[Batch]:
     """Loader of the fixed validation slices: one batch, where they are no more than two of the training's."""
     keys = validation_keys(subjects, slab.depth, count, seed)

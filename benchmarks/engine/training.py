@@ -23,7 +23,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from ...datasets.store.store import VolumeStore
+from ...datasets.cohort import Volumes
 from ...errors import UserError
 from ...files import write_with
 from ...methods import Batch, Detector
@@ -189,7 +189,7 @@ class _Mean:
 
 def train(
     detector: Detector,
-    store: VolumeStore,
+    store: Volumes,
     slab: Slab,
     parts: tuple[Sequence[str], Sequence[str]],
     settings: TrainSettings,

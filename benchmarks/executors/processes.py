@@ -25,6 +25,7 @@ from typing import Any, Literal
 from ...errors import DataError, UserError
 from ...files import write_text
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
+from ...own_files import OwnFile, explain, file_of, own_file_of
 from ...stopping import raise_stop
 from ...workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
 from ..engine.cell_run import run_job
@@ -33,7 +34,7 @@ from ..engine.job import Job
 from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.progress import Bar, Reporter
 from ..engine.samples import Draw
-from ..plan.own import OwnFile, explain, file_of, own_file_of, source_of
+from ..plan.own import source_of
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from ...datasets.check.check import Report
 from ...datasets.check.facts import ScanFacts
 from ...datasets.check.rules import Severity
-from ...datasets.cohort import Role
-from ...datasets.layout import IMAGE, MASK, SEGMENTATION
+from ...datasets.layout import MASK, SEGMENTATION
+from ...datasets.modality import Modality
 from ...datasets.scans.intensities import without_background
 from ...datasets.scans.nifti import read_volume
 from ...datasets.scans.preparation import bounding_box, crop_or_pad
@@ -69,22 +69,20 @@ def draw_sheet(report: Report, path: Path, progress: Progress | None = None, rea
         UserError: matplotlib is not installed, no scan can be drawn, or the file cannot be written.
     """
     told = _told(report)
-    chosen = {role: _chosen(report, role, told) for role in report.sets}
-    rows = [(role, part) for role, scans in chosen.items() for part in _parts(scans)]
-    names = [f"{report.sets[role].title}\n{len(chosen[role])} of {len(report.sets[role].scans)}" for role, _ in rows]
-    lines = max((len(_red(told.get((role, one.scan), ()))) for role, scans in rows for one in scans), default=0)
+    chosen = {key: _chosen(report, key, told) for key in report.sets}
+    rows = [(key, part) for key, scans in chosen.items() for part in _parts(scans)]
+    names = [f"{report.sets[key].title}\n{len(chosen[key])} of {len(report.sets[key].scans)}" for key, _ in rows]
+    lines = max((len(_red(told.get((key, one.scan), ()))) for key, scans in rows for one in scans), default=0)
     figure, grid = axes_grid(names, _A_ROW * _SLICES, right=0.15, gap=0.2 + 0.11 * lines)
     _set_apart(grid)
     total = sum(len(scans) for _, scans in rows)
     done = 0
-    for line, (role, scans) in zip(grid, rows, strict=True):
+    for line, (key, scans) in zip(grid, rows, strict=True):
         for axes in line[len(scans) * _SLICES :]:
             axes.set_visible(False)
         for place, facts in enumerate(scans):
-            paths = {kind: files[facts.scan] for kind, files in report.sets[role].files.items() if facts.scan in files}
-            _draw(
-                line[place * _SLICES : (place + 1) * _SLICES], facts, paths, told.get((role, facts.scan), ()), reading
-            )
+            paths = {kind: files[facts.scan] for kind, files in report.sets[key].files.items() if facts.scan in files}
+            _draw(line[place * _SLICES : (place + 1) * _SLICES], facts, paths, told.get((key, facts.scan), ()), reading)
             done += 1
             (progress or _silent)(done, total)
     figure.suptitle(f"{report.directory}   outlines: brain mask yellow, lesions green", fontsize=10, y=0.995, va="top")
@@ -107,25 +105,25 @@ def _silent(_done: int, _total: int) -> None:
 # -------------------------------------------------------------------------------------------------------------- choice
 
 
-def _told(report: Report) -> dict[tuple[Role, str], tuple[str, ...]]:
+def _told(report: Report) -> dict[tuple[str, str], tuple[str, ...]]:
     """By scan, what was found, errors first."""
-    told: dict[tuple[Role, str], tuple[str, ...]] = {}
+    told: dict[tuple[str, str], tuple[str, ...]] = {}
     for finding in report.findings:
         mark = _ERROR if finding.severity is Severity.ERROR else ""
         for defect in finding.defects:
-            if defect.scan and defect.role is not None:
-                key = (defect.role, defect.scan)
+            if defect.scan and defect.key is not None:
+                key = (defect.key, defect.scan)
                 words = f"{mark}{finding.kind}: {defect.value}" if defect.value else f"{mark}{finding.kind}"
                 told[key] = (*told.get(key, ()), words)
     return told
 
 
-def _chosen(report: Report, role: Role, told: Mapping[tuple[Role, str], tuple[str, ...]]) -> list[ScanFacts]:
+def _chosen(report: Report, key: str, told: Mapping[tuple[str, str], tuple[str, ...]]) -> list[ScanFacts]:
     """The scans of a set to draw, in order of name: some evenly spread, then those with findings, worst first."""
-    own = [facts for facts in report.facts if facts.role is role]
+    own = [facts for facts in report.facts if facts.key == key]
     even = [own[round(place)] for place in np.linspace(0, len(own) - 1, min(_SPREAD, len(own))).tolist()]
     by_name = {facts.scan: facts for facts in own}
-    worst = [by_name[scan] for known, scan in told if known is role and scan in by_name]
+    worst = [by_name[scan] for known, scan in told if known == key and scan in by_name]
     chosen = list({facts.scan: facts for facts in (*even, *worst)}.values())[:_MOST]
     return sorted(chosen, key=lambda facts: facts.scan)
 
@@ -146,7 +144,7 @@ def _draw(
     colour = FOUND if any(finding.startswith(_ERROR) for finding in findings) else _REMARK
     text = "\n".join(_red(findings))
     axes[0].text(0, -0.03, text, color=colour, fontsize=6.5, va="top", transform=axes[0].transAxes, clip_on=False)
-    picture = _picture(paths, reading)
+    picture = _picture(paths, facts.modality, reading)
     if picture is None:
         axes[0].text(0.05, 0.5, "cannot be drawn", color=FOUND, fontsize=7, transform=axes[0].transAxes)
         return
@@ -162,10 +160,10 @@ def _red(findings: Sequence[str]) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], f"… ({len(findings)} findings)"]
 
 
-def _picture(paths: Mapping[str, Path], reading: ReadLimits) -> _Picture | None:
+def _picture(paths: Mapping[str, Path], modality: Modality, reading: ReadLimits) -> _Picture | None:
     """The slices of a scan; None if its image cannot be read. Masks that do not fit are left out."""
     try:
-        image, grid = read_volume(paths[IMAGE], reading)
+        image, grid = read_volume(paths[modality], reading)
     except DataError:
         return None
     brain, lesions = (_mask(paths.get(kind), image.shape, reading) for kind in (MASK, SEGMENTATION))

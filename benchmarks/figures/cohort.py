@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...datasets.cohort import Cohort, Data, Role
+from ...datasets.cohort import Cohort, Data
 from ..engine.samples import Mask
 from .drawing import TRUE, axes_grid, grey, outline, save
 
@@ -28,7 +28,7 @@ def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) 
     Raises:
         UserError: matplotlib is not installed, or the file cannot be written.
     """
-    cohorts = [data.healthy, *(data.lesions[role] for role in Role if role in data.lesions)]
+    cohorts = data.cohorts
     columns = min(3, subjects)
     blocks = [block for cohort in cohorts for block in _blocks(cohort, spread_subjects(cohort, subjects), columns)]
     names = [f"{block[0][0].title}\n({len(block[0][0].store.ids)} subjects)" for block in blocks]

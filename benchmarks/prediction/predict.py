@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...datasets.layout import IMAGE, stem_of
 from ...datasets.scans.native import write_native
 from ...datasets.scans.new_scan import ReadyScan, ready_scan
 from ...datasets.scans.preparation import PREPARATION_VERSION, bounding_box
@@ -38,6 +37,7 @@ from ...datasets.scans.scan_file import is_pair, sha256_of
 from ...datasets.scans.scan_header import HEADS, ReadLimits
 from ...datasets.scans.scan_preparation import SCAN_PREPARATION_VERSION
 from ...datasets.scans.space import Grid, isotropic_grid, resample
+from ...datasets.splits.own import scan_of
 from ...errors import DataError, UserError
 from ...files import read_json, write_json, write_text
 from ...metrics import find_components
@@ -71,7 +71,7 @@ class ScanFile:
     @property
     def name(self) -> str:
         """What the results are called: the file's name without suffix, and without "_t2" as in the data layout."""
-        return stem_of(self.path.name).removesuffix(f"_{IMAGE}")
+        return scan_of(self.path.name)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...datasets.cohort import Provenance, Role
+from ...datasets.cohort import HEALTHY, Provenance
 from ...datasets.scans.atlases import MNI152, MODALITIES
 from ...datasets.scans.preparation import PreparationSettings
 from ...errors import UserError
@@ -96,16 +96,16 @@ class TrainedRun:
         Raises:
             RecordError: the record names none.
         """
-        found = self.config.cohorts.get(Role.HEALTHY.value)
+        found = self.config.cohorts.get(HEALTHY)
         if found is None:
             raise RecordError(f"{self.records[0].folder / CONFIG} is damaged: it names no healthy cohort")
         return found
 
     @property
     def thresholds(self) -> dict[str, tuple[ThresholdPair, ...]]:
-        """By role of the lesion set, the thresholds of each fold; only sets that every fold has."""
+        """By key of the lesion set, the thresholds of each fold; only sets that every fold has."""
         found = [record.thresholds for record in self.records]
-        return {role: tuple(one[role] for one in found) for role in found[0] if all(role in one for one in found)}
+        return {key: tuple(one[key] for one in found) for key in found[0] if all(key in one for one in found)}
 
     def readers(self, device: str) -> tuple[Reader, ...]:
         """A reader a fold, with its trained weights.
@@ -159,7 +159,7 @@ def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
     """The word, or the cell or family that MLflow's run of that id stands for."""
     if len(word) != _MLFLOW_ID_LENGTH or not set(word) <= set("0123456789abcdef"):
         return (word,)
-    from ..tracking.tracking import named_by_run
+    from ..tracking.sync import named_by_run
 
     return (named_by_run(mlflow_uri, word) or word,)
 
@@ -221,7 +221,7 @@ def _class_of(record: RunRecord) -> type[Detector]:
 
 
 def _class_in_file(path: Path, name: str, source: str) -> type[Detector]:
-    file = own.OwnFile.read(path)
+    file = own.read_file(path)
     if own.FILE_SOURCE + file.digest != source:
         raise UserError(
             f"{path} is not the file that the cell was run with (sha256), so it is not run; bring that one back"

@@ -122,7 +122,7 @@ class RunRecord:
 
     @property
     def thresholds(self) -> dict[str, ThresholdPair]:
-        """Thresholds by lesion role; empty until found."""
+        """Thresholds by key of a lesion set; empty until found."""
         return read_as(self.folder / THRESHOLDS, dict[str, ThresholdPair]) or {}
 
     @property

@@ -76,7 +76,7 @@ class CellConfig(_Recorded):
         departures: where its numbers leave the paper's.
         data: name of the data source.
         data_title: its title.
-        cohorts: by role.
+        cohorts: by key of a set.
         fingerprint: hash of prepared volumes and splits.
         splits: name of the splits.
         fold: index of the fold.
@@ -148,7 +148,7 @@ class VolumeScore:
 
     Attributes:
         cohort: name of the data set.
-        role: "healthy", "tumours" or "ms".
+        role: the key of its set, "healthy", "tumours", "ms" or another.
         subject: id of the subject.
         dice: Dice at the greedy threshold; None for a healthy volume, and for what `note` leaves out of the mean.
         dice_exact: Dice at the exact optimum of the validation set; None as above.

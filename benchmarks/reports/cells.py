@@ -19,7 +19,7 @@ from ..records.record_files import CellConfig, CohortConfig, RecordError, Volume
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..tracking.tracking import FoldResult
+    from ..tracking.fold_result import FoldResult
 
 _T = TypeVar("_T")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...methods import Detector
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow
-from ..tracking.tracking import over_folds
+from ..tracking.fold_result import over_folds
 from .columns import BESIDE_NOTE, Column, columns_of, set_titles
 from .notes import DASH, MARK, UNREPORTED, caption_of, cell_notes, line_notes, preset_notes, preset_title, row_notes
 from .published import Published, as_numbers, published, reported_elsewhere

@@ -15,7 +15,9 @@ from ...errors import UserError
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suite_names
 from ..records.record import all_records, finished
-from ..tracking.tracking import FoldResult, TrackingError, fold_results, store_uri
+from ..tracking.database import TrackingError, store_uri
+from ..tracking.fold_result import FoldResult
+from ..tracking.sync import fold_results
 from .cells import cells_of_results
 from .console import counted
 from .renderers import csv, html, latex, markdown

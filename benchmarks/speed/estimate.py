@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ...datasets.cohort import Role
+from ...datasets.cohort import HEALTHY
 from ...methods import Detector
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, memory_watched
 from ..engine.arithmetic import arithmetic
@@ -123,8 +123,8 @@ def _timed_seconds(job: Job, device: str, trained: bool) -> float:
 def _reconstructions(job: Job, trained: bool) -> int:
     """How many volumes are reconstructed, each as often as the score asks for."""
     splits = job.data.splits
-    lesions = sum(len(part.val) + len(job.test_scans(role)) for role, part in splits.lesion.items())
-    healthy = len(job.test_scans(Role.HEALTHY))
+    lesions = sum(len(part.val) + len(job.test_scans(key)) for key, part in splits.lesion.items())
+    healthy = len(job.test_scans(HEALTHY))
     control = healthy if job.plan.score.untrained_control and job.entry.method.trainable and not trained else 0
     score = score_of(job.plan)
     if score is None:

@@ -16,11 +16,14 @@ from typing import Any
 
 from ...errors import DataError
 from ...workers import be_a_good_child, in_workers
-from ..cohort import Role, Splits
-from ..downloads.prepare import prepared_rows
-from ..load import DATA_SETS, SPLIT_CHOICES, FoundSet, find_set, scans_of
+from ..base import DataSet
+from ..cohort import HEALTHY, Splits
+from ..found import FoundSet, find_set, refuse_two_healthy
+from ..modality import Modality
+from ..rows import prepared_rows
 from ..scans.preparation import PreparationSettings
 from ..scans.scan_header import USUAL, ReadLimits
+from ..splits.choice import SPLIT_CHOICES
 from ..store.store import Progress
 from .compare import DUPLICATE_KINDS, duplicates, misplaced, turned, unlike
 from .facts import ScanFacts, ScanFiles, examine_scan
@@ -66,16 +69,18 @@ class Report:
 
     Attributes:
         directory: it.
-        sets: the sets that are there, by role.
-        summaries: a row a set.
+        modality: the contrast that was looked at.
+        sets: the sets that are there, by key.
+        summaries: a row per set.
         facts: every scan that has a file.
         findings: errors first.
         split: name of the split that was audited; None where none could be made.
     """
 
     directory: Path
-    sets: Mapping[Role, FoundSet]
-    summaries: Mapping[Role, SetSummary]
+    modality: Modality
+    sets: Mapping[str, FoundSet]
+    summaries: Mapping[str, SetSummary]
     facts: tuple[ScanFacts, ...]
     findings: tuple[CheckFinding, ...]
     split: str | None
@@ -96,6 +101,8 @@ def check_directory(
     jobs: int = 1,
     progress: Progress | None = None,
     *,
+    known: Sequence[DataSet],
+    modality: Modality = Modality.T2,
     limits: Limits | None = None,
     settings: PreparationSettings | None = None,
     reading: ReadLimits = USUAL,
@@ -104,9 +111,11 @@ def check_directory(
 
     Args:
         directory: in the form that `layout` describes.
-        splits: "published", "deleaked", "own" or None, as `disk.load_disk`; leaks are errors whatever is chosen.
+        splits: "published", "deleaked", "own" or None, as `load.load_disk`; leaks are errors whatever is chosen.
         jobs: worker processes; each needs some 0.5 GB.
         progress: called with (scans done, scans in all).
+        known: the data sets that may lie there.
+        modality: the contrast of the scans that are looked at.
         limits: the bounds; None for the usual ones.
         settings: the preparation at load; None for the protocol's.
         reading: what is refused unread.
@@ -115,49 +124,69 @@ def check_directory(
         DataError: there is no such directory, it holds no set at all, an unknown choice of splits, or a worker died.
     """
     limits = limits or Limits()
-    sets = _find(directory, splits)
-    rows = {role: prepared_rows(directory, found.info) for role, found in sets.items()}
-    files = [one for role, found in sets.items() for one in _files(found, rows[role])]
+    sets = _find(directory, splits, known, modality)
+    rows = {key: _rows_of(directory, found) for key, found in sets.items()}
+    files = [one for key, found in sets.items() for one in _files(found, rows[key])]
     work = partial(examine_scan, settings=settings or PreparationSettings(), reading=reading)
     facts = _examine(files, work, jobs, progress or (lambda _done, _total: None))
-    split, defects = split_defects(directory, sets, splits)
+    split, defects = split_defects(directory, sets, known, splits)
     use = _Use.of(split)
     for one in facts:
         defects += use.judge(scan_defects(one, limits))
-    for role, found in sets.items():
-        own = [one for one in facts if one.role is role]
+    for key, found in sets.items():
+        own = [one for one in facts if one.key == key]
         defects += file_defects(found)
-        defects += use.judge(unlike(own, found.info.site_of, limits))
-        defects += use.judge(row_defects(directory, found, rows[role]))
-    twice = [*duplicates(facts, use.reads), *same_sources(rows, facts, use.reads)]
+        defects += use.judge(unlike(own, found.data_set.site_of, limits))
+        defects += use.judge(row_defects(directory, found, rows[key]))
+    twice = [*duplicates(facts, use.reads), *same_sources(rows, facts, modality, use.reads)]
     defects += [*twice, *misplaced(facts, limits), *turned(facts, limits)]
-    defects += [*absences(directory, sets), *mixed_atlases(rows)]
-    summaries = {role: _summary(found, facts, twice) for role, found in sets.items()}
-    titles = {role: found.title for role, found in sets.items()}
-    return Report(directory, sets, summaries, facts, group(defects, titles), None if split is None else split.name)
+    defects += [*absences(directory, sets, known, modality), *mixed_atlases(rows)]
+    summaries = {key: _summary(found, facts, twice) for key, found in sets.items()}
+    titles = {key: found.title for key, found in sets.items()}
+    name = None if split is None else split.name
+    return Report(directory, modality, sets, summaries, facts, group(defects, titles), name)
 
 
-def _find(directory: Path, splits: str | None) -> dict[Role, FoundSet]:
-    """The sets of which any file is there."""
+def _find(directory: Path, splits: str | None, known: Sequence[DataSet], modality: Modality) -> dict[str, FoundSet]:
+    """By key, the sets of which any file is there, the healthy one first."""
     if not directory.is_dir():
         raise DataError(f"{directory} is no directory; give one in the layout that --data reads")
     if splits is not None and splits not in SPLIT_CHOICES:
         raise DataError(f"--splits {splits} is unknown; choose one of {', '.join(SPLIT_CHOICES)}")
-    found = {info.role: find_set(directory, info) for info in DATA_SETS}
-    sets = {role: one for role, one in found.items() if any(one.files.values())}
-    if not sets:
-        folders = ", ".join(info.folder for info in DATA_SETS)
-        raise DataError(f"{directory} holds no scans; they are expected below {folders}, each image as t2/ID_t2.nii.gz")
-    return sets
+    found = [find_set(directory, data_set, modality) for data_set in known]
+    refuse_two_healthy(directory, [one for one in found if one.scans])
+    there = [one for one in found if any(one.files.values())]
+    if not there:
+        folders = ", ".join(data_set.folder for data_set in known)
+        raise DataError(
+            f"{directory} holds no scans; they are expected below {folders}, each image as "
+            f"{modality}/ID_{modality}.nii.gz"
+        )
+    ordered = sorted(there, key=lambda one: (one.key != HEALTHY, not one.scans))
+    return _by_key(ordered)
+
+
+def _by_key(found: Sequence[FoundSet]) -> dict[str, FoundSet]:
+    """The sets by key; of two healthy ones that which has images."""
+    by_key: dict[str, FoundSet] = {}
+    for one in found:
+        by_key.setdefault(one.key, one)
+    return by_key
+
+
+def _rows_of(directory: Path, found: FoundSet) -> dict[str, dict[str, Any]]:
+    """What was noted of a set's scans in this modality."""
+    rows = prepared_rows(directory, found.data_set.name)
+    return {scan: row for scan, row in rows.items() if found.modality in row["results"]}
 
 
 def _files(found: FoundSet, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[ScanFiles]:
     """The scans that have an image, each with what was noted when it was prepared."""
     for scan in found.scans:
-        paths = {kind: found.files[kind][scan] for kind in found.info.kinds if scan in found.files[kind]}
+        paths = {kind: found.files[kind][scan] for kind in found.kinds if scan in found.files[kind]}
         results = rows.get(scan, {}).get("results", {})
         written = {kind: str(results[kind].get("sha256")) for kind in paths if kind in results}
-        yield ScanFiles(found.info.role, scan, paths, written)
+        yield ScanFiles(found.key, found.modality, scan, paths, written)
 
 
 def _examine(
@@ -169,33 +198,33 @@ def _examine(
     report(0, len(files))
     try:
         for done, facts in enumerate(results, start=1):
-            found[facts.role, facts.scan] = facts
+            found[facts.key, facts.scan] = facts
             report(done, len(files))
     except BrokenProcessPool as error:
         raise DataError("a worker process died, probably for lack of memory; start again with fewer --jobs") from error
-    return tuple(found[one.role, one.scan] for one in files)
+    return tuple(found[one.key, one.scan] for one in files)
 
 
 @dataclass(frozen=True)
 class _Use:
-    """What a run with some split reads: by role the scans, or None where it might read all."""
+    """What a run with some split reads: by key of a set the scans, or None where it might read all."""
 
-    scans: Mapping[Role, frozenset[str]] | None
+    scans: Mapping[str, frozenset[str]] | None
 
     @classmethod
     def of(cls, split: Splits | None) -> _Use:
         if split is None or split.name == "own":
             return cls(None)
-        return cls({role: frozenset(scans_of(split, role)) for role in (Role.HEALTHY, *split.lesion)})
+        return cls({key: frozenset(split.scans_of(key)) for key in (HEALTHY, *split.lesion)})
 
-    def reads(self, role: Role, scan: str) -> bool:
+    def reads(self, key: str, scan: str) -> bool:
         """Whether a run reads a scan."""
-        return self.scans is None or scan in self.scans.get(role, frozenset())
+        return self.scans is None or scan in self.scans.get(key, frozenset())
 
     def judge(self, defects: Iterable[Defect]) -> Iterator[Defect]:
         """The defects; those of scans that no run reads are remarks."""
         for defect in defects:
-            used = not defect.scan or self.reads(defect.roles[0], defect.scan)
+            used = not defect.scan or self.reads(defect.keys[0], defect.scan)
             yield defect if used else replace(defect, severity=Severity.REMARK)
 
 
@@ -203,10 +232,9 @@ class _Use:
 
 
 def _summary(found: FoundSet, facts: Sequence[ScanFacts], defects: Sequence[Defect]) -> SetSummary:
-    role = found.info.role
-    own = [one for one in facts if one.role is role]
+    own = [one for one in facts if one.key == found.key]
     greys = [one.intensities for one in own if one.intensities is not None]
-    twice = {one.scan for one in defects if one.kind in DUPLICATE_KINDS and one.role is role}
+    twice = {one.scan for one in defects if one.kind in DUPLICATE_KINDS and one.key == found.key}
     return SetSummary(
         title=found.title,
         scans=len(found.scans),

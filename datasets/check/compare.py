@@ -12,19 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cohort import Role
-from ..downloads.prepare import OUTLIER, modified_z
+from ..outliers import FEWEST_TO_COMPARE, OUTLIER, modified_z
 from ..scans.pose import pose_of
 from .facts import BrainFacts, ScanFacts
 from .rules import Defect, Kind, Limits, Severity, median
 
-_FEWEST_TO_COMPARE = 5
 _ALIKE = 0.03  # what the scaled medians of alike scans differ by
 
 DUPLICATE_KINDS = (Kind.DUPLICATE, Kind.TURNED_DUPLICATE, Kind.SAME_SOURCE)
 
 #: Whether a run reads a scan, so that what is wrong with it stands against the run.
-IsUsed = Callable[[Role, str], bool]
+IsUsed = Callable[[str, str], bool]
 
 
 def duplicates(facts: Sequence[ScanFacts], is_used: IsUsed) -> Iterator[Defect]:
@@ -36,24 +34,24 @@ def duplicates(facts: Sequence[ScanFacts], is_used: IsUsed) -> Iterator[Defect]:
     for same in groups.values():
         exact = len({one.voxels.digest for one in same if one.voxels is not None}) == 1
         kind = Kind.DUPLICATE if exact else Kind.TURNED_DUPLICATE
-        yield from twins(kind, [(one.role, one.scan) for one in same], is_used)
+        yield from twins(kind, [(one.key, one.scan) for one in same], is_used)
 
 
-def twins(kind: Kind, same: Sequence[tuple[Role, str]], is_used: IsUsed) -> Iterator[Defect]:
+def twins(kind: Kind, same: Sequence[tuple[str, str]], is_used: IsUsed) -> Iterator[Defect]:
     """A defect for each of several scans that are one; an error if a run reads two of them."""
     if len(same) < 2:
         return
     severity = Severity.ERROR if sum(is_used(*one) for one in same) > 1 else Severity.REMARK
-    roles = tuple(role for role in Role if role in {role for role, _ in same})
-    for role, scan in same:
-        other = next(one for one in same if one != (role, scan))
-        yield Defect(kind, severity, roles, scan, f"= {other[1]}", role)
+    keys = tuple(dict.fromkeys(key for key, _ in same))
+    for key, scan in same:
+        other = next(one for one in same if one != (key, scan))
+        yield Defect(kind, severity, keys, scan, f"= {other[1]}", key)
 
 
 def misplaced(facts: Sequence[ScanFacts], limits: Limits) -> Iterator[Defect]:
     """Brains that lie elsewhere in the world than the others, or are larger or smaller along an axis."""
     brains: list[tuple[ScanFacts, BrainFacts]] = [(one, one.brain) for one in facts if one.brain is not None]
-    if len(brains) < _FEWEST_TO_COMPARE:
+    if len(brains) < FEWEST_TO_COMPARE:
         return
     centre = np.median([brain.centre for _, brain in brains], axis=0)
     extent = np.median([brain.extent for _, brain in brains], axis=0)
@@ -96,16 +94,16 @@ def unlike(facts: Sequence[ScanFacts], site_of: Callable[[str], str | None], lim
         site = site_of(scan)
         if site is not None:
             sites[site].append(middle)
-    usual_of = {site: median(values) for site, values in sites.items() if len(values) >= _FEWEST_TO_COMPARE}
+    usual_of = {site: median(values) for site, values in sites.items() if len(values) >= FEWEST_TO_COMPARE}
     if usual_of and max(usual_of.values()) - min(usual_of.values()) > limits.site_gap:
         low, high = min(usual_of, key=usual_of.__getitem__), max(usual_of, key=usual_of.__getitem__)
         medians = f"{usual_of[low]:.2f} in {low}, {usual_of[high]:.2f} in {high}"
         sentence = f"the sites differ in grey values, scaled median {medians}"
-        yield Defect(Kind.SITES, Severity.REMARK, (facts[0].role,), "", sentence)
+        yield Defect(Kind.SITES, Severity.REMARK, (facts[0].key,), "", sentence)
 
 
 def _remark(kind: Kind, one: ScanFacts, value: str) -> Defect:
-    return Defect(kind, Severity.REMARK, (one.role,), one.scan, value)
+    return Defect(kind, Severity.REMARK, (one.key,), one.scan, value)
 
 
 def _millimetres(difference: NDArray[np.float64]) -> str:

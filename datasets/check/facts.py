@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..cohort import Role
-from ..layout import IMAGE, MASK, SEGMENTATION
+from ..layout import MASK, SEGMENTATION
+from ..modality import Modality
 from ..scans.intensities import common_value, faces_of, without_signal
 from ..scans.nifti import as_mask, read_header, read_volume
 from ..scans.pose import mask_shape
@@ -36,13 +36,15 @@ class ScanFiles:
     """A scan to be examined.
 
     Attributes:
-        role: the role of its set.
+        key: the key of its set.
+        modality: the contrast of its image, which is the image's kind of file.
         scan: its name.
         paths: by kind ("t2", "mask", "seg"), the files that are there.
         written: by kind, the sha256 that `bench prepare` noted; empty where it noted none.
     """
 
-    role: Role
+    key: str
+    modality: Modality
     scan: str
     paths: Mapping[str, Path]
     written: Mapping[str, str]
@@ -163,7 +165,8 @@ class ScanFacts:
     """A scan. What could not be found out, for want of a file or of its fit to the others, is None or absent.
 
     Attributes:
-        role: the role of its set.
+        key: the key of its set.
+        modality: the contrast of its image, which is the image's kind of file.
         scan: its name.
         files: by kind, the files that can be read.
         unreadable: a sentence for each that cannot.
@@ -177,7 +180,8 @@ class ScanFacts:
         empty: kinds of mask that mark nothing.
     """
 
-    role: Role
+    key: str
+    modality: Modality
     scan: str
     files: Mapping[str, FileFacts]
     unreadable: tuple[str, ...]
@@ -200,16 +204,17 @@ def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadL
         reading: what is refused unread.
     """
     volumes, unreadable = _read(files.paths, reading)
-    masks, misfits = _fit(volumes, files.paths)
+    masks, misfits = _fit(volumes, files.paths, files.modality)
     brain, lesions = masks.get(MASK), masks.get(SEGMENTATION)
-    image, grid = volumes.get(IMAGE, (None, None))
+    image, grid = volumes.get(files.modality, (None, None))
     return ScanFacts(
-        role=files.role,
+        key=files.key,
+        modality=files.modality,
         scan=files.scan,
         files={kind: _file_facts(files.paths[kind], grid, reading) for kind, (_, grid) in volumes.items()},
         unreadable=unreadable,
         misfits=misfits,
-        largest_label=_fractions(volumes),
+        largest_label=_fractions(volumes, files.modality),
         changed=_changed(files),
         voxels=None if image is None else _voxel_facts(image),
         brain=None if brain is None or grid is None or not brain.any() else _brain_facts(brain, grid),
@@ -233,19 +238,19 @@ def _read(paths: Mapping[str, Path], reading: ReadLimits) -> tuple[dict[str, tup
 
 
 def _fit(
-    volumes: Mapping[str, tuple[Array, Grid]], paths: Mapping[str, Path]
+    volumes: Mapping[str, tuple[Array, Grid]], paths: Mapping[str, Path], image: Modality
 ) -> tuple[dict[str, Mask], tuple[str, ...]]:
     """The masks as a run reads them, and a sentence for each that it would refuse."""
     masks: dict[str, Mask] = {}
     misfits: list[str] = []
-    if IMAGE not in volumes:
+    if image not in volumes:
         return masks, ()
-    _, image_grid = volumes[IMAGE]
+    _, image_grid = volumes[image]
     for kind, (values, grid) in volumes.items():
-        if kind == IMAGE:
+        if kind == image:
             continue
         try:
-            masks[kind] = as_mask(values, grid, paths[kind].name, paths[IMAGE].name, image_grid)
+            masks[kind] = as_mask(values, grid, paths[kind].name, paths[image].name, image_grid)
         except DataError as error:
             misfits.append(str(error))
     return masks, tuple(misfits)
@@ -291,12 +296,12 @@ def _voxel_facts(image: Array) -> VoxelFacts:
     return VoxelFacts(digest, loose, distinct)
 
 
-def _fractions(volumes: Mapping[str, tuple[Array, Grid]]) -> dict[str, float]:
+def _fractions(volumes: Mapping[str, tuple[Array, Grid]], image: Modality) -> dict[str, float]:
     """The largest value of each mask or segmentation that holds fractions, as a linear warp leaves them."""
     found = {}
     for kind, (values, _) in volumes.items():
         finite = values[np.isfinite(values)]
-        if kind != IMAGE and np.any(finite != np.rint(finite)):
+        if kind != image and np.any(finite != np.rint(finite)):
             found[kind] = float(finite.max())
     return found
 

@@ -14,8 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ...errors import shorten
-from ..cohort import Role
-from ..layout import IMAGE, MASK, SEGMENTATION
+from ..layout import MASK, SEGMENTATION
 from ..scans.nifti import VOXEL_TOLERANCE
 from ..scans.preparation import PreparationSettings
 from .facts import BrainFacts, IntensityFacts, LesionFacts, ScanFacts, VoxelFacts
@@ -107,7 +106,7 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.NOT_FINITE: "the image holds not-a-number or infinite voxels inside the brain",
         Kind.CONSTANT: "the image is constant inside the brain",
         Kind.FEW_VALUES: "the image holds few distinct values",
-        Kind.UNLIKE: "grey values unlike the set's (median between the 1st and 99th percentile); is it a T2",
+        Kind.UNLIKE: "grey values unlike the set's (median between the 1st and 99th percentile); look at its modality",
         Kind.NO_LESION: "the segmentation marks nothing; correct it or take the scan out",
         Kind.LESION_OUT_OF_VIEW: "no lesion lies within the field of view; a run does as score.lesion_free says",
         Kind.LESION_OUTSIDE: "lesion voxels outside the brain mask, which no method can find (share)",
@@ -172,23 +171,23 @@ class Defect:
     Attributes:
         kind: what it is about.
         severity: how bad.
-        roles: the sets concerned.
+        keys: of the sets concerned.
         scan: the scan's name; empty where it is about sets.
         value: what was measured; a whole sentence of the kinds that need one.
-        own_role: the set of the scan, where several are concerned.
+        own_key: of the set of the scan, where several are concerned.
     """
 
     kind: Kind
     severity: Severity
-    roles: tuple[Role, ...]
+    keys: tuple[str, ...]
     scan: str
     value: str = ""
-    own_role: Role | None = None
+    own_key: str | None = None
 
     @property
-    def role(self) -> Role | None:
-        """The set of the scan; None where it is about several sets or none."""
-        return self.own_role or (self.roles[0] if len(self.roles) == 1 else None)
+    def key(self) -> str | None:
+        """The key of the scan's set; None where it is about several sets or none."""
+        return self.own_key or (self.keys[0] if len(self.keys) == 1 else None)
 
     @property
     def label(self) -> str:
@@ -221,9 +220,9 @@ class CheckFinding:
         return self.defects[0].severity
 
     @property
-    def roles(self) -> tuple[Role, ...]:
-        """The sets concerned."""
-        return self.defects[0].roles
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the sets concerned."""
+        return self.defects[0].keys
 
     def __str__(self) -> str:
         labels = shorten(tuple(defect.label for defect in self.defects))
@@ -241,7 +240,7 @@ def scan_defects(facts: ScanFacts, limits: Limits) -> tuple[Defect, ...]:
         rules += _voxel_rules(facts.voxels, limits)
     if facts.lesions is not None:
         rules += _lesion_rules(facts, facts.lesions, limits)
-    return tuple(Defect(kind, severity, (facts.role,), facts.scan, value) for kind, severity, value in rules)
+    return tuple(Defect(kind, severity, (facts.key,), facts.scan, value) for kind, severity, value in rules)
 
 
 _Rule = tuple[Kind, Severity, str]
@@ -258,7 +257,7 @@ def _file_rules(facts: ScanFacts, limits: Limits) -> Iterator[_Rule]:
     axes = {one.axes for one in facts.files.values() if one.is_placed} - {"RAS"}
     if axes:
         yield Kind.AXES, _REMARK, ", ".join(sorted(axes))
-    image = facts.files.get(IMAGE)
+    image = facts.files.get(facts.modality)
     if image is None:
         return
     if not image.is_placed:
@@ -329,19 +328,24 @@ def _lesion_rules(facts: ScanFacts, lesions: LesionFacts, limits: Limits) -> Ite
 # ----------------------------------------------------------------------------------------------------------- findings
 
 
-def group(defects: Iterable[Defect], titles: Mapping[Role, str]) -> tuple[CheckFinding, ...]:
-    """Defects of one kind, severity and set become one finding; errors come first, then the order of kinds."""
-    grouped: dict[tuple[Severity, Kind, tuple[Role, ...], str], list[Defect]] = {}
+def group(defects: Iterable[Defect], titles: Mapping[str, str]) -> tuple[CheckFinding, ...]:
+    """Defects of one kind, severity and set become one finding; errors come first, then the order of kinds.
+
+    Args:
+        defects: in any order.
+        titles: of the sets by key, in the order that findings shall have.
+    """
+    grouped: dict[tuple[Severity, Kind, tuple[str, ...], str], list[Defect]] = {}
     for defect in defects:
         alone = "" if defect.kind in TEXTS else defect.value
-        grouped.setdefault((defect.severity, defect.kind, defect.roles, alone), []).append(defect)
-    kinds, roles = list(Kind), list(Role)
+        grouped.setdefault((defect.severity, defect.kind, defect.keys, alone), []).append(defect)
+    kinds, keys = list(Kind), list(titles)
 
-    def rank(key: tuple[Severity, Kind, tuple[Role, ...], str]) -> tuple[bool, int, list[int]]:
-        return key[0] is Severity.REMARK, kinds.index(key[1]), [roles.index(role) for role in key[2]]
+    def rank(key: tuple[Severity, Kind, tuple[str, ...], str]) -> tuple[bool, int, list[int]]:
+        return key[0] is Severity.REMARK, kinds.index(key[1]), [keys.index(one) for one in key[2]]
 
     return tuple(
-        CheckFinding(" and ".join(titles[role] for role in key[2]), tuple(grouped[key]))
+        CheckFinding(" and ".join(titles[one] for one in key[2]), tuple(grouped[key]))
         for key in sorted(grouped, key=rank)
     )
 

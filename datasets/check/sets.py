@@ -7,68 +7,87 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataError
+from ...errors import DataError, shorten
 from ...files import read_json
-from ..cohort import Role, Splits
-from ..downloads.prepare import ROWS, SET_FILE, doubt_of, find_outliers, row_provenance
+from ..base import DataSet
+from ..cohort import HEALTHY, Splits
 from ..findings import Finding
-from ..layout import IMAGE, SPLITS_FOLDER, DataSetInfo, scan_path
-from ..load import DATA_SETS, FoundSet, choose_splits, find_set, scans_of
+from ..found import FoundSet
+from ..layout import SPLITS_FOLDER, scan_path
+from ..modality import Modality
+from ..rows import ROWS, SET_FILE, doubt_of, find_outliers, row_provenance
+from ..splits.choice import choose_splits
 from ..splits.own import has_split_files
 from .compare import IsUsed, twins
 from .facts import ScanFacts
 from .rules import Defect, Kind, Severity
 
-#: By role and scan, what `bench prepare` noted.
-Rows = Mapping[Role, Mapping[str, Mapping[str, Any]]]
-
-_HEALTHY_INFO: DataSetInfo = DATA_SETS[0]
+#: By key of a set and scan, what `bench prepare` noted.
+Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 # --------------------------------------------------------------------------------------------------------------- files
 
 
-def absences(directory: Path, sets: Mapping[Role, FoundSet]) -> Iterator[Defect]:
-    """The sets that have no images; only the healthy one is indispensable."""
-    for info in DATA_SETS:
-        if info.role in sets and sets[info.role].scans:
-            continue
-        where = f"{info.title} has no images here; they are expected as {scan_path(directory, info, IMAGE, '<scan>')}"
-        if info.role is Role.HEALTHY:
-            yield Defect(Kind.NO_HEALTHY, Severity.ERROR, (), "", f"no healthy scans: {where}")
-        else:
-            yield Defect(Kind.ABSENT, Severity.REMARK, (), "", f"{where}; its columns stay empty")
+def absences(
+    directory: Path, sets: Mapping[str, FoundSet], known: Sequence[DataSet], modality: Modality
+) -> Iterator[Defect]:
+    """Sets whose images are missing beside their masks; and that there is no healthy set, or none with lesions.
+
+    Only a healthy set is indispensable.
+    """
+    there = {key for key, found in sets.items() if found.scans}
+    for key, found in sets.items():
+        if key not in there and key != HEALTHY:
+            sentence = f"{_no_images(directory, found.data_set, modality)}; its columns stay empty"
+            yield Defect(Kind.ABSENT, Severity.REMARK, (), "", sentence)
+    if HEALTHY not in there:
+        healthy = [one for one in known if one.is_healthy]
+        expected = sets[HEALTHY].data_set if HEALTHY in sets else healthy[0]
+        sentence = f"no healthy scans: {_no_images(directory, expected, modality)}"
+        yield Defect(Kind.NO_HEALTHY, Severity.ERROR, (), "", sentence)
+    if not there - {HEALTHY}:
+        folders = shorten(tuple(one.folder for one in known if not one.is_healthy))
+        sentence = f"no scans with lesions, so nothing is scored; they are expected below {folders}"
+        yield Defect(Kind.ABSENT, Severity.REMARK, (), "", sentence)
+
+
+def _no_images(directory: Path, data_set: DataSet, modality: Modality) -> str:
+    expected = scan_path(directory, data_set, modality, "<scan>")
+    return f"{data_set.title} has no images here; they are expected as {expected}"
 
 
 def file_defects(found: FoundSet) -> Iterator[Defect]:
     """Files that are missing or stand twice."""
-    role = found.info.role
+    key = found.key
     for sentence in found.doubled:
-        yield Defect(Kind.DOUBLED, Severity.ERROR, (role,), "", sentence)
+        yield Defect(Kind.DOUBLED, Severity.ERROR, (key,), "", sentence)
     for scan in found.scans:
-        missing = [kind for kind in found.info.kinds if scan not in found.files[kind]]
+        missing = [kind for kind in found.kinds if scan not in found.files[kind]]
         if missing:
-            yield Defect(Kind.INCOMPLETE, Severity.ERROR, (role,), scan, f"no {', '.join(missing)}")
+            yield Defect(Kind.INCOMPLETE, Severity.ERROR, (key,), scan, f"no {', '.join(missing)}")
     others = {scan for files in found.files.values() for scan in files} - set(found.scans)
     for scan in sorted(others):
-        there = [kind for kind in found.info.kinds if scan in found.files[kind]]
-        yield Defect(Kind.NO_IMAGE, Severity.ERROR, (role,), scan, ", ".join(there))
+        there = [kind for kind in found.kinds if scan in found.files[kind]]
+        yield Defect(Kind.NO_IMAGE, Severity.ERROR, (key,), scan, ", ".join(there))
 
 
 # --------------------------------------------------------------------------------------------------------------- split
 
 
 def split_defects(
-    directory: Path, sets: Mapping[Role, FoundSet], choice: str | None
+    directory: Path, sets: Mapping[str, FoundSet], known: Sequence[DataSet], choice: str | None
 ) -> tuple[Splits | None, list[Defect]]:
     """The split that a run would take, and what the audit found in it; None where there can be none."""
-    usable = {role: found for role, found in sets.items() if found.scans}
-    usable = {Role.HEALTHY: find_set(directory, _HEALTHY_INFO), **usable}
-    chosen = choice or ("published" if has_split_files(directory / SPLITS_FOLDER, _HEALTHY_INFO) else "own")
-    if chosen == "own" and not usable[Role.HEALTHY].scans:
+    usable = {key: found for key, found in sets.items() if found.scans or key == HEALTHY}
+    if HEALTHY not in usable:
         return None, []  # that there are no healthy scans is said already
+    healthy = usable[HEALTHY]
+    chosen = choice or ("published" if has_split_files(directory / SPLITS_FOLDER, healthy.data_set) else "own")
+    if chosen == "own" and not healthy.scans:
+        return None, []
     try:
-        split = choose_splits(directory, usable, chosen)
+        split = choose_splits(directory, usable, known, chosen)
     except DataError as error:
         return None, [Defect(Kind.SPLIT, Severity.ERROR, (), "", f"no split: {error}")]
     defects = [Defect(Kind.SPLIT, Severity.REMARK, (), "", note) for note in split.notes]
@@ -87,12 +106,12 @@ def _audit_defects(findings: Sequence[Finding]) -> Iterator[Defect]:
         yield Defect(Kind.SPLIT, Severity.REMARK, (), "", f"the split: {kind} in {count} {places}")
 
 
-def _not_there(split: Splits, sets: Mapping[Role, FoundSet]) -> Iterator[Defect]:
-    for role in (Role.HEALTHY, *split.lesion):
-        there = set(sets[role].scans)
-        for scan in scans_of(split, role):
+def _not_there(split: Splits, sets: Mapping[str, FoundSet]) -> Iterator[Defect]:
+    for key in (HEALTHY, *split.lesion):
+        there = set(sets[key].scans)
+        for scan in split.scans_of(key):
             if scan not in there:
-                yield Defect(Kind.NOT_THERE, Severity.ERROR, (role,), scan)
+                yield Defect(Kind.NOT_THERE, Severity.ERROR, (key,), scan)
 
 
 # ------------------------------------------------------------------------------------------------- what was prepared
@@ -100,31 +119,31 @@ def _not_there(split: Splits, sets: Mapping[Role, FoundSet]) -> Iterator[Defect]
 
 def row_defects(directory: Path, found: FoundSet, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Defect]:
     """Where a set's files and the rows that `bench prepare` wrote of them disagree, and what it had to say."""
-    role = found.info.role
+    key = found.key
     for scan, row in rows.items():
         gone = [kind for kind in row["results"] if scan not in found.files.get(kind, {})]
         if gone:
-            yield Defect(Kind.LOST, Severity.ERROR, (role,), scan, ", ".join(gone))
+            yield Defect(Kind.LOST, Severity.ERROR, (key,), scan, ", ".join(gone))
     if rows:
         for scan in sorted(set(found.scans) - set(rows)):
-            yield Defect(Kind.NO_ROW, Severity.REMARK, (role,), scan)
+            yield Defect(Kind.NO_ROW, Severity.REMARK, (key,), scan)
     for scan, why in find_outliers({scan: row for scan, row in rows.items() if "registration" in row}).items():
         severity = Severity.ERROR if doubt_of(rows[scan]) else Severity.REMARK
-        yield Defect(Kind.REGISTRATION, severity, (role,), scan, why)
-    summary = read_json(directory / ROWS / found.info.name / SET_FILE) or {}
+        yield Defect(Kind.REGISTRATION, severity, (key,), scan, why)
+    summary = read_json(directory / ROWS / found.data_set.name / SET_FILE) or {}
     for failure in summary.get("failures", []):
-        yield Defect(Kind.NOT_PREPARED, Severity.REMARK, (role,), str(failure.get("scan")))
+        yield Defect(Kind.NOT_PREPARED, Severity.REMARK, (key,), str(failure.get("scan")))
 
 
-def same_sources(rows: Rows, facts: Sequence[ScanFacts], is_used: IsUsed) -> Iterator[Defect]:
+def same_sources(rows: Rows, facts: Sequence[ScanFacts], modality: Modality, is_used: IsUsed) -> Iterator[Defect]:
     """Scans that are there and were prepared from the same source file, unless their voxels tell it already."""
-    digests = {(one.role, one.scan): one.voxels.loose_digest for one in facts if one.voxels is not None}
-    groups: dict[str, list[tuple[Role, str]]] = defaultdict(list)
-    for role, own in rows.items():
+    digests = {(one.key, one.scan): one.voxels.loose_digest for one in facts if one.voxels is not None}
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for key, own in rows.items():
         for scan, row in own.items():
-            source = row.get("sources", {}).get(IMAGE, {}).get("sha256")
-            if source and (role, scan) in digests:
-                groups[source].append((role, scan))
+            source = row.get("sources", {}).get(modality, {}).get("sha256")
+            if source and (key, scan) in digests:
+                groups[source].append((key, scan))
     for same in groups.values():
         if len({digests[one] for one in same}) > 1:
             yield from twins(Kind.SAME_SOURCE, same, is_used)
@@ -133,12 +152,12 @@ def same_sources(rows: Rows, facts: Sequence[ScanFacts], is_used: IsUsed) -> Ite
 def mixed_atlases(rows: Rows) -> Iterator[Defect]:
     """Scans that were brought to different atlases do not lie in one space."""
     atlases: dict[str, str] = {}
-    roles: set[Role] = set()
-    for role, own in rows.items():
-        for way in filter(None, map(row_provenance, own.values())):
-            atlases[str(way.atlas_sha256)] = way.atlas
-            roles.add(role)
+    keys: list[str] = []
+    for key, own in rows.items():
+        ways = [way for way in map(row_provenance, own.values()) if way is not None]
+        atlases |= {str(way.atlas_sha256): way.atlas for way in ways}
+        keys += [key] if ways else []
     if len(atlases) > 1:
         names = ", ".join(f"{name} ({digest[:8]})" for digest, name in sorted(atlases.items(), key=lambda one: one[1]))
         sentence = f"the scans were brought to different atlases: {names}; prepare all of them with one --atlas"
-        yield Defect(Kind.RECIPES, Severity.ERROR, tuple(role for role in Role if role in roles), "", sentence)
+        yield Defect(Kind.RECIPES, Severity.ERROR, tuple(keys), "", sentence)

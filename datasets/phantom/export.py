@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from ...errors import DataError
 from ...files import read_json, replacing, write_json
 from ...workers import be_a_good_child, in_workers
-from ..cohort import Role, Subject
-from ..layout import IMAGE, MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, DataSetInfo, scan_path
+from ..base import DataSet
+from ..cohort import Subject
+from ..layout import MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, scan_path
+from ..modality import Modality
 from ..store.store import Progress
 from .anatomy import load_atlas
-from .subjects import MODELS, PHANTOM_VERSION, PhantomSize, phantom_splits, simulate, subjects
+from .subjects import MODELS, PHANTOM_VERSION, PhantomSet, PhantomSize, phantom_splits, simulate, subjects
 
 _COMPRESSION = 3
 _HEADER = ("", "img_name", "age", "site", "label", "img_path", "mask_path", "seg_path", "Agegroup")
@@ -71,7 +73,7 @@ def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
 
 
 def _write_scans(size: PhantomSize, directory: Path, seed: int, jobs: int, progress: Progress | None) -> None:
-    tasks = [(subject, role) for role in Role for subject in subjects(size, role)]
+    tasks = [(subject, role) for role in PhantomSet for subject in subjects(size, role)]
     report = progress or (lambda _done, _total: None)
     missing = [task for task in tasks if not all(path.exists() for path in _paths(directory, *task).values())]
     done = len(tasks) - len(missing)
@@ -93,18 +95,18 @@ def _write_scans(size: PhantomSize, directory: Path, seed: int, jobs: int, progr
         ) from error
 
 
-def _write_task(write: Callable[[Subject, Role], None], task: tuple[Subject, Role]) -> None:
+def _write_task(write: Callable[[Subject, PhantomSet], None], task: tuple[Subject, PhantomSet]) -> None:
     write(*task)
 
 
-def _paths(directory: Path, subject: Subject, role: Role) -> dict[str, Path]:
+def _paths(directory: Path, subject: Subject, role: PhantomSet) -> dict[str, Path]:
     info = MODELS[role]
-    return {kind: scan_path(directory, info, kind, subject.id) for kind in info.kinds}
+    return {kind: scan_path(directory, info, kind, subject.id) for kind in info.kinds(Modality.T2)}
 
 
-def _write_scan(directory: Path, seed: int, subject: Subject, role: Role) -> None:
+def _write_scan(directory: Path, seed: int, subject: Subject, role: PhantomSet) -> None:
     scan = simulate(subject, role, seed)
-    arrays: dict[str, NDArray[Any]] = {IMAGE: scan.t2.astype(np.int16), MASK: scan.brain_mask.astype(np.uint8)}
+    arrays: dict[str, NDArray[Any]] = {Modality.T2: scan.t2.astype(np.int16), MASK: scan.brain_mask.astype(np.uint8)}
     if scan.lesion_mask is not None:
         arrays[SEGMENTATION] = scan.lesion_mask.astype(np.uint8)
     for kind, path in _paths(directory, subject, role).items():
@@ -130,17 +132,18 @@ def _write_whole(path: Path, content: bytes) -> None:
 def _write_splits(size: PhantomSize, folder: Path) -> None:
     """Write the split files in the published columns."""
     splits = phantom_splits(size)
-    healthy = MODELS[Role.HEALTHY]
-    _write_csv(folder / healthy.test_csv, size, Role.HEALTHY, splits.healthy_test)
+    healthy = MODELS[PhantomSet.HEALTHY]
+    _write_csv(folder / healthy.test_csv, size, PhantomSet.HEALTHY, splits.healthy_test)
     for number, fold in enumerate(splits.folds):
-        _write_csv(folder / healthy.fold_csv("train", number), size, Role.HEALTHY, fold.train)
-        _write_csv(folder / healthy.fold_csv("val", number), size, Role.HEALTHY, fold.val)
-    for role, part in splits.lesion.items():
+        _write_csv(folder / healthy.fold_csv("train", number), size, PhantomSet.HEALTHY, fold.train)
+        _write_csv(folder / healthy.fold_csv("val", number), size, PhantomSet.HEALTHY, fold.val)
+    for key, part in splits.lesion.items():
+        role = PhantomSet(key)
         _write_csv(folder / MODELS[role].val_csv, size, role, part.val)
         _write_csv(folder / MODELS[role].test_csv, size, role, part.test)
 
 
-def _write_csv(path: Path, size: PhantomSize, role: Role, ids: Iterable[str]) -> None:
+def _write_csv(path: Path, size: PhantomSize, role: PhantomSet, ids: Iterable[str]) -> None:
     people = {subject.id: subject for subject in subjects(size, role)}
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -149,9 +152,9 @@ def _write_csv(path: Path, size: PhantomSize, role: Role, ids: Iterable[str]) ->
     _write_whole(path, text.getvalue().encode())
 
 
-def _row(number: int, subject: Subject, role: Role, info: DataSetInfo) -> tuple[object, ...]:
-    image, mask = (scan_path(Path("/"), info, kind, subject.id) for kind in (IMAGE, MASK))
-    diseased = role is not Role.HEALTHY
+def _row(number: int, subject: Subject, role: PhantomSet, info: DataSet) -> tuple[object, ...]:
+    image, mask = (scan_path(Path("/"), info, kind, subject.id) for kind in (Modality.T2, MASK))
+    diseased = role is not PhantomSet.HEALTHY
     segmentation = scan_path(Path("/"), info, SEGMENTATION, subject.id) if diseased else ""
     # The published classes: up to 40 years, to 60, to 80, older.
     group = float(max(1, math.ceil((subject.age or 0) / 20) - 1))

@@ -26,7 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..cohort import Cohort, Data, Role, Subject
+from ..cohort import Cohort, Data, Subject
+from ..modality import Modality
 from ..scans.preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
 from ..store.store import Progress, build_store
 from .export import export_nifti
@@ -36,6 +37,7 @@ from .subjects import (
     PHANTOM_VERSION,
     SIZES,
     TITLES,
+    PhantomSet,
     PhantomSize,
     SimulatedScan,
     phantom_size,
@@ -50,6 +52,7 @@ __all__ = [
     "PHANTOM_VERSION",
     "SIZES",
     "TITLES",
+    "PhantomSet",
     "PhantomSize",
     "SimulatedScan",
     "export_nifti",
@@ -87,11 +90,11 @@ def load_phantom(
     Raises:
         DataError: the disk is full or a worker was killed.
     """
-    members = {role: subjects(size, role) for role in Role}
+    members = {role: subjects(size, role) for role in PhantomSet}
     total = sum(len(people) for people in members.values())
     recipe = _recipe(seed, settings)
     folder = cache / f"phantom-{size.name}-seed{seed}-{_key(recipe)}"
-    cohorts: dict[Role, Cohort] = {}
+    cohorts: dict[PhantomSet, Cohort] = {}
     done = 0
     for role, people in members.items():
         store = build_store(
@@ -99,17 +102,17 @@ def load_phantom(
             people,
             partial(_prepare, role=role, seed=seed, settings=settings),
             {**recipe, "role": role.value},
-            has_lesions=role is not Role.HEALTHY,
+            has_lesions=role is not PhantomSet.HEALTHY,
             jobs=jobs,
             progress=_part_of(progress, done, total),
         )
         done += len(people)
-        cohorts[role] = Cohort(f"phantom-{role.value}", TITLES[role], role, store)
+        cohorts[role] = Cohort(f"phantom-{role}", TITLES[role], role.value, store, Modality.T2)
     return Data(
         name="phantom",
         title=f"phantom ({size.name})",
-        healthy=cohorts[Role.HEALTHY],
-        lesions={role: cohorts[role] for role in (Role.TUMOURS, Role.MS)},
+        healthy=cohorts[PhantomSet.HEALTHY],
+        lesions={role.value: cohorts[role] for role in (PhantomSet.TUMOURS, PhantomSet.MS)},
         splits=phantom_splits(size),
     )
 
@@ -129,7 +132,7 @@ def _key(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
 
 
-def _prepare(subject: Subject, role: Role, seed: int, settings: PreparationSettings) -> PreparedVolume:
+def _prepare(subject: Subject, role: PhantomSet, seed: int, settings: PreparationSettings) -> PreparedVolume:
     simulated = simulate(subject, role, seed)
     return prepare_volume(simulated.t2, simulated.brain_mask, simulated.lesion_mask, settings)
 

@@ -7,14 +7,15 @@ a low-discrepancy sequence of that number, so that even a cohort of four spans t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
 from .. import brats21, ixi, mslub
-from ..cohort import Part, Role, Splits, Subject
-from ..layout import DataSetInfo
+from ..base import DataSet
+from ..cohort import Part, Splits, Subject
 from ..splits.own import OWN_SPLIT_SEED, own_folds
 from .anatomy import grow
 from .fields import spread
@@ -22,6 +23,14 @@ from .lesions import grow_ms, grow_tumour, plan_ms, plan_tumour
 from .scanner import HEALTHY_SCANNERS, MS_SCANNERS, SCANNERS, TUMOUR_SCANNERS, scan
 
 PHANTOM_VERSION = 1  # raise it when a change of a phantom_*.py file changes the scans: stores are then built anew
+
+
+class PhantomSet(StrEnum):
+    """The sets of the phantom, by the keys that they have in metrics and columns."""
+
+    HEALTHY = "healthy"
+    TUMOURS = "tumours"
+    MS = "ms"
 
 
 @dataclass(frozen=True)
@@ -46,12 +55,12 @@ class PhantomSize:
     ms_val: int
     ms_test: int
 
-    def count(self, role: Role) -> int:
+    def count(self, role: PhantomSet) -> int:
         """Return the number of subjects of a set."""
         return {
-            Role.HEALTHY: self.healthy_folds + self.healthy_test,
-            Role.TUMOURS: self.tumours_val + self.tumours_test,
-            Role.MS: self.ms_val + self.ms_test,
+            PhantomSet.HEALTHY: self.healthy_folds + self.healthy_test,
+            PhantomSet.TUMOURS: self.tumours_val + self.tumours_test,
+            PhantomSet.MS: self.ms_val + self.ms_test,
         }[role]
 
 
@@ -59,19 +68,19 @@ DEMO = PhantomSize("demo", 50, 8, 6, 10, 4, 8)
 PAPER = PhantomSize("paper", 402, 158, 100, 1151, 10, 20)
 SIZES = {size.name: size for size in (DEMO, PAPER)}
 
-TITLES = {Role.HEALTHY: "phantom healthy", Role.TUMOURS: "phantom tumours", Role.MS: "phantom MS"}
+TITLES = {PhantomSet.HEALTHY: "phantom healthy", PhantomSet.TUMOURS: "phantom tumours", PhantomSet.MS: "phantom MS"}
 # The real set whose place each set takes, on disk too.
-MODELS = {Role.HEALTHY: ixi.INFO, Role.TUMOURS: brats21.INFO, Role.MS: mslub.INFO}
+MODELS = {PhantomSet.HEALTHY: ixi.DATA_SET, PhantomSet.TUMOURS: brats21.DATA_SET, PhantomSet.MS: mslub.DATA_SET}
 
 # Quartiles of the ages, years: healthy as in IXI, glioma patients older, MS patients in mid-life.
 _AGES = {
-    Role.HEALTHY: (20.0, 35.0, 49.0, 62.0, 86.0),
-    Role.TUMOURS: (25.0, 52.0, 61.0, 69.0, 85.0),
-    Role.MS: (25.0, 33.0, 39.0, 48.0, 64.0),
+    PhantomSet.HEALTHY: (20.0, 35.0, 49.0, 62.0, 86.0),
+    PhantomSet.TUMOURS: (25.0, 52.0, 61.0, 69.0, 85.0),
+    PhantomSet.MS: (25.0, 33.0, 39.0, 48.0, 64.0),
 }
-_SITES = {Role.HEALTHY: HEALTHY_SCANNERS, Role.TUMOURS: TUMOUR_SCANNERS, Role.MS: MS_SCANNERS}
+_SITES = {PhantomSet.HEALTHY: HEALTHY_SCANNERS, PhantomSet.TUMOURS: TUMOUR_SCANNERS, PhantomSet.MS: MS_SCANNERS}
 # Shares of these scanners, the healthy ones as in IXI (Guys, HH, IOP).
-_SHARES = {Role.HEALTHY: (0.55, 0.32, 0.13), Role.TUMOURS: (0.4, 0.35, 0.25), Role.MS: (1.0,)}
+_SHARES = {PhantomSet.HEALTHY: (0.55, 0.32, 0.13), PhantomSet.TUMOURS: (0.4, 0.35, 0.25), PhantomSet.MS: (1.0,)}
 
 
 def phantom_size(name: str) -> PhantomSize:
@@ -85,12 +94,12 @@ def phantom_size(name: str) -> PhantomSize:
     return SIZES[name]
 
 
-def subjects(size: PhantomSize, role: Role) -> tuple[Subject, ...]:
+def subjects(size: PhantomSize, role: PhantomSet) -> tuple[Subject, ...]:
     """Return the subjects of a set, in the order of their numbers; a larger size begins with the same ones."""
     return tuple(_subject(role, number) for number in range(size.count(role)))
 
 
-def _subject(role: Role, number: int) -> Subject:
+def _subject(role: PhantomSet, number: int) -> Subject:
     age = float(np.interp(spread(number, 0, f"{role.value} age"), (0, 0.25, 0.5, 0.75, 1), _AGES[role]))
     borders = np.cumsum(_SHARES[role])[:-1]
     # Odd numbers only: age and scanner must not follow the same sequence.
@@ -103,24 +112,24 @@ def phantom_splits(size: PhantomSize) -> Splits:
 
     Of the lesion sets the first subjects choose the threshold, the others are scored.
     """
-    folds, healthy_test = own_folds(subjects(size, Role.HEALTHY), _info(size), seed=OWN_SPLIT_SEED)
-    tumours = tuple(subject.id for subject in subjects(size, Role.TUMOURS))
-    ms = tuple(subject.id for subject in subjects(size, Role.MS))
+    folds, healthy_test = own_folds(subjects(size, PhantomSet.HEALTHY), _info(size), seed=OWN_SPLIT_SEED)
+    tumours = tuple(subject.id for subject in subjects(size, PhantomSet.TUMOURS))
+    ms = tuple(subject.id for subject in subjects(size, PhantomSet.MS))
     return Splits(
         name="phantom",
         folds=folds,
         healthy_test=healthy_test,
         lesion={
-            Role.TUMOURS: Part(tumours[: size.tumours_val], tumours[size.tumours_val :]),
-            Role.MS: Part(ms[: size.ms_val], ms[size.ms_val :]),
+            PhantomSet.TUMOURS.value: Part(tumours[: size.tumours_val], tumours[size.tumours_val :]),
+            PhantomSet.MS.value: Part(ms[: size.ms_val], ms[size.ms_val :]),
         },
     )
 
 
-def _info(size: PhantomSize) -> DataSetInfo:
+def _info(size: PhantomSize) -> DataSet:
     """Return IXI's identity with the phantom's title and test share; each scan is a person of its own."""
-    held_out = (size.healthy_test, size.count(Role.HEALTHY))
-    return replace(ixi.INFO, title=TITLES[Role.HEALTHY], held_out=held_out, person_of=str)
+    held_out = (size.healthy_test, size.count(PhantomSet.HEALTHY))
+    return replace(ixi.DATA_SET, title=TITLES[PhantomSet.HEALTHY], held_out=held_out, person_of=str)
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class SimulatedScan:
     lesion_mask: NDArray[np.bool_] | None
 
 
-def simulate(subject: Subject, role: Role, seed: int) -> SimulatedScan:
+def simulate(subject: Subject, role: PhantomSet, seed: int) -> SimulatedScan:
     """Return the scan of a subject, a function of (seed, subject) alone.
 
     Args:
@@ -154,13 +163,13 @@ def simulate(subject: Subject, role: Role, seed: int) -> SimulatedScan:
         raise DataError(f"{subject.id} is no subject of the set {TITLES[role]}; take one from subjects()")
     quantile = spread(int(subject.id.rsplit("-", 1)[1]), seed, f"{role.value} volume")
     lesions = None
-    if role is Role.TUMOURS:
+    if role is PhantomSet.TUMOURS:
         tumour = plan_tumour(subject.id, seed, quantile)
         anatomy = grow(subject.id, seed, subject.age, tumour.push)
         lesions = grow_tumour(anatomy, tumour, subject.id, seed)
     else:
         anatomy = grow(subject.id, seed, subject.age)
-    if role is Role.MS:
+    if role is PhantomSet.MS:
         lesions = grow_ms(anatomy, plan_ms(subject.id, seed, quantile), subject.id, seed)
     t2 = scan(anatomy, scanner, subject.id, seed, subject.age, paint=lesions.paint if lesions else None)
     return SimulatedScan(t2, anatomy.brain, lesions.mask if lesions else None)

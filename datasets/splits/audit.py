@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 from ...errors import DataError
-from ..cohort import Fold, Part, Role, Splits
+from ..cohort import HEALTHY, Fold, Part, Splits
 from ..findings import Finding, Problem
 
 PersonOf = Callable[[str], str]
@@ -24,32 +24,32 @@ class _Named:
     """One part of a split with the name it has in messages."""
 
     name: str
-    role: Role
+    key: str
     fold: int | None
     scans: tuple[str, ...]
 
 
 def audit(
     splits: Splits,
-    person_of: Mapping[Role, PersonOf],
+    person_of: Mapping[str, PersonOf],
     *,
-    present: Mapping[Role, AbstractSet[str]] | None = None,
+    present: Mapping[str, AbstractSet[str]] | None = None,
 ) -> tuple[Finding, ...]:
     """Everything that is wrong with a split.
 
     Args:
         splits: the split; parts may hold a scan twice.
-        person_of: for each role, the person a scan shows; a role that is not given has one scan a person.
-        present: for each role, the scans whose files are there; None leaves missing files unchecked.
+        person_of: by key of a set, the person a scan shows; a set that is not given has one scan per person.
+        present: by key of a set, the scans whose files are there; None leaves missing files unchecked.
 
     Returns:
         Findings in a fixed order: leaks, duplicates, overlapping validation sets, missing files.
     """
     parts = tuple(_parts(splits))
-    leaks = [finding for a, b in _must_be_disjoint(parts) for finding in _leaks(a, b, person_of.get(a.role, str))]
+    leaks = [finding for a, b in _must_be_disjoint(parts) for finding in _leaks(a, b, person_of.get(a.key, str))]
     findings = [*leaks, *_duplicates(parts), *_validation_overlaps(parts)]
     if present is not None:
-        absent = {role: _listed(parts, role) - present.get(role, frozenset()) for role in Role}
+        absent = {part.key: _listed(parts, part.key) - present.get(part.key, frozenset()) for part in parts}
         findings += _within(parts, Problem.MISSING_FILE, absent)
     return tuple(findings)
 
@@ -59,7 +59,7 @@ def leaks_among(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(finding for finding in findings if finding.is_leak)
 
 
-def deleak(splits: Splits, person_of: Mapping[Role, PersonOf]) -> Splits:
+def deleak(splits: Splits, person_of: Mapping[str, PersonOf]) -> Splits:
     """The same split without its leaks and duplicates.
 
     A person in test or validation leaves training, a person in test leaves validation, and every scan counts once.
@@ -67,7 +67,7 @@ def deleak(splits: Splits, person_of: Mapping[Role, PersonOf]) -> Splits:
     Raises:
         DataError: nothing is left of a part.
     """
-    healthy = person_of.get(Role.HEALTHY, str)
+    healthy = person_of.get(HEALTHY, str)
     test = _once(splits.healthy_test)
     folds = []
     for number, fold in enumerate(splits.folds):
@@ -77,27 +77,27 @@ def deleak(splits: Splits, person_of: Mapping[Role, PersonOf]) -> Splits:
             raise DataError(f"without its leaks fold {number} has no {'training' if val else 'validation'} scan left")
         folds.append(Fold(train, val))
     lesion = {}
-    for role, part in splits.lesion.items():
-        lesion[role] = Part(_without(part.val, part.test, person_of.get(role, str)), _once(part.test))
-        if not lesion[role].val:
-            raise DataError(f"without its leaks the {role} set has no validation scan left")
+    for key, part in splits.lesion.items():
+        lesion[key] = Part(_without(part.val, part.test, person_of.get(key, str)), _once(part.test))
+        if not lesion[key].val:
+            raise DataError(f"without its leaks the {key} set has no validation scan left")
     return replace(splits, name="deleaked", folds=tuple(folds), healthy_test=test, lesion=lesion)
 
 
 def _parts(splits: Splits) -> Iterator[_Named]:
     for number, fold in enumerate(splits.folds):
-        yield _Named("train", Role.HEALTHY, number, fold.train)
-        yield _Named("val", Role.HEALTHY, number, fold.val)
-    yield _Named("test", Role.HEALTHY, None, splits.healthy_test)
-    for role, part in splits.lesion.items():
-        yield _Named(f"{role} val", role, None, part.val)
-        yield _Named(f"{role} test", role, None, part.test)
+        yield _Named("train", HEALTHY, number, fold.train)
+        yield _Named("val", HEALTHY, number, fold.val)
+    yield _Named("test", HEALTHY, None, splits.healthy_test)
+    for key, part in splits.lesion.items():
+        yield _Named(f"{key} val", key, None, part.val)
+        yield _Named(f"{key} test", key, None, part.test)
 
 
 def _must_be_disjoint(parts: tuple[_Named, ...]) -> Iterator[tuple[_Named, _Named]]:
     """Pairs of parts of one set, leaving out pairs of different folds, which share scans by design."""
     for a, b in combinations(parts, 2):
-        if a.role is b.role and (a.fold is None or b.fold is None or a.fold == b.fold):
+        if a.key == b.key and (a.fold is None or b.fold is None or a.fold == b.fold):
             yield a, b
 
 
@@ -130,15 +130,15 @@ def _validation_overlaps(parts: tuple[_Named, ...]) -> Iterator[Finding]:
             yield Finding(Problem.VALIDATION_OVERLAP, name_a, name_b, None, shared)
 
 
-def _within(parts: tuple[_Named, ...], kind: Problem, concerned: Mapping[Role, AbstractSet[str]]) -> Iterator[Finding]:
+def _within(parts: tuple[_Named, ...], kind: Problem, concerned: Mapping[str, AbstractSet[str]]) -> Iterator[Finding]:
     for part in parts:
-        scans = tuple(sorted(set(part.scans) & concerned.get(part.role, frozenset())))
+        scans = tuple(sorted(set(part.scans) & concerned.get(part.key, frozenset())))
         if scans:
             yield Finding(kind, part.name, None, part.fold, scans)
 
 
-def _listed(parts: tuple[_Named, ...], role: Role) -> frozenset[str]:
-    return frozenset(scan for part in parts if part.role is role for scan in part.scans)
+def _listed(parts: tuple[_Named, ...], key: str) -> frozenset[str]:
+    return frozenset(scan for part in parts if part.key == key for scan in part.scans)
 
 
 def _once(scans: Iterable[str]) -> tuple[str, ...]:

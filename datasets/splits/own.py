@@ -22,11 +22,13 @@ from itertools import pairwise
 from pathlib import Path
 
 from ...errors import DataError
-from ..cohort import Fold, Part, Role, Splits, Subject
-from ..layout import AGES, AVAILABLE_T2, FOLDS, SPLITS_FOLDER, DataSetInfo, stem_of
+from ..base import DataSet
+from ..cohort import HEALTHY, Fold, Part, Splits, Subject
+from ..layout import AGES, FOLDS, SITES, SPLITS_FOLDER, available_csv, stem_of
+from ..modality import Modality
 
 OWN_SPLIT_SEED = 0
-_MODALITY = re.compile(r"_t[12]$")
+_MODALITY = re.compile(rf"_({'|'.join(Modality)})$")
 
 
 def scan_of(img_name: str) -> str:
@@ -38,13 +40,13 @@ def scan_of(img_name: str) -> str:
 
 
 def own_splits(
-    cohorts: Mapping[Role, Sequence[Subject]], infos: Mapping[Role, DataSetInfo], *, seed: int = OWN_SPLIT_SEED
+    cohorts: Mapping[str, Sequence[Subject]], data_sets: Mapping[str, DataSet], *, seed: int = OWN_SPLIT_SEED
 ) -> Splits:
     """Partition every set, stratified by age.
 
     Args:
-        cohorts: the scans of each set that is there; the healthy set must be.
-        infos: the identity of each of these sets: which scans show one person, and what share is held out.
+        cohorts: by key, the scans of each set that is there; the healthy set must be.
+        data_sets: by key, the identity of each: which scans show one person, and what share is held out.
         seed: another seed, another partition.
 
     Returns:
@@ -53,28 +55,25 @@ def own_splits(
     Raises:
         DataError: a set is too small to give every part one scan.
     """
-    folds, test = own_folds(cohorts[Role.HEALTHY], infos[Role.HEALTHY], seed=seed)
-    lesion: dict[Role, Part] = {}
-    for role in cohorts:
-        if role is not Role.HEALTHY:
-            lesion[role] = own_part(cohorts[role], infos[role], seed=seed)
-    notes = tuple(note for role in cohorts for note in age_notes(cohorts[role], infos[role]))
+    folds, test = own_folds(cohorts[HEALTHY], data_sets[HEALTHY], seed=seed)
+    lesion = {key: own_part(subjects, data_sets[key], seed=seed) for key, subjects in cohorts.items() if key != HEALTHY}
+    notes = tuple(note for key in cohorts for note in age_notes(cohorts[key], data_sets[key]))
     return Splits("own", folds, test, lesion, notes=notes)
 
 
-def own_folds(subjects: Sequence[Subject], info: DataSetInfo, *, seed: int) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
+def own_folds(subjects: Sequence[Subject], data_set: DataSet, *, seed: int) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
     """Test set and five folds of the healthy scans; a person's scans stay together.
 
     Raises:
         DataError: fewer than six people.
     """
-    people = _people(subjects, info, seed)
+    people = _people(subjects, data_set, seed)
     if len(people) < FOLDS + 1:
         raise DataError(
-            f"{info.title} shows {len(people)} people; a split needs at least {FOLDS + 1}, "
+            f"{data_set.title} shows {len(people)} people; a split needs at least {FOLDS + 1}, "
             f"one for each of {FOLDS} folds and one to test"
         )
-    held_out = min(_share(len(people), info), len(people) - FOLDS)
+    held_out = min(_share(len(people), data_set), len(people) - FOLDS)
     test, rest = _one_of_each_run(people, held_out, f"{seed}:test")
     groups = _deal(rest, FOLDS, f"{seed}:folds")
     folds = []
@@ -84,30 +83,33 @@ def own_folds(subjects: Sequence[Subject], info: DataSetInfo, *, seed: int) -> t
     return tuple(folds), _scans(test)
 
 
-def own_part(subjects: Sequence[Subject], info: DataSetInfo, *, seed: int) -> Part:
+def own_part(subjects: Sequence[Subject], data_set: DataSet, *, seed: int) -> Part:
     """Validation and test set of a lesion set.
 
     Raises:
         DataError: fewer than two people.
     """
-    people = _people(subjects, info, seed)
+    people = _people(subjects, data_set, seed)
     if len(people) < 2:
         raise DataError(
-            f"{info.title} shows {len(people)} people; it needs at least two, one to choose the threshold, one to test"
+            f"{data_set.title} shows {len(people)} people; it needs at least two, one to choose the threshold, one to "
+            "test"
         )
-    val, test = _one_of_each_run(people, min(_share(len(people), info), len(people) - 1), f"{seed}:val")
+    val, test = _one_of_each_run(people, min(_share(len(people), data_set), len(people) - 1), f"{seed}:val")
     return Part(_scans(val), _scans(test))
 
 
-def age_notes(subjects: Sequence[Subject], info: DataSetInfo) -> tuple[str, ...]:
+def age_notes(subjects: Sequence[Subject], data_set: DataSet) -> tuple[str, ...]:
     """What the user should know about a split by ages that are not all there."""
     unknown = sum(subject.age is None for subject in subjects)
     if unknown == 0:
         return ()
     if unknown == len(subjects):
         remedy = f"give ages in {SPLITS_FOLDER}/{AGES} (columns img_name, age)"
-        return (f"{info.title}: no ages are known, so our own split is not stratified by age; {remedy}",)
-    return (f"{info.title}: {unknown} of {len(subjects)} scans have no age and are split as a stratum of their own",)
+        return (f"{data_set.title}: no ages are known, so our own split is not stratified by age; {remedy}",)
+    return (
+        f"{data_set.title}: {unknown} of {len(subjects)} scans have no age and are split as a stratum of their own",
+    )
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,11 @@ class _Person:
     scans: tuple[str, ...]
 
 
-def _people(subjects: Sequence[Subject], info: DataSetInfo, seed: int) -> list[_Person]:
+def _people(subjects: Sequence[Subject], data_set: DataSet, seed: int) -> list[_Person]:
     """People in order of age, those of unknown age last; chance orders the equals."""
     scans: dict[str, list[Subject]] = defaultdict(list)
     for subject in subjects:
-        scans[info.person_of(subject.id)].append(subject)
+        scans[data_set.person_of(subject.id)].append(subject)
     people = []
     for name, own in scans.items():
         age = min((subject.age for subject in own if subject.age is not None), default=math.inf)
@@ -129,8 +131,8 @@ def _people(subjects: Sequence[Subject], info: DataSetInfo, seed: int) -> list[_
     return sorted(people, key=lambda person: (person.age, _chance(f"{seed}:order", person)))
 
 
-def _share(count: int, info: DataSetInfo) -> int:
-    held_out, of = info.held_out
+def _share(count: int, data_set: DataSet) -> int:
+    held_out, of = data_set.held_out
     return max(1, round(count * held_out / of))
 
 
@@ -162,12 +164,15 @@ def _scans(people: Iterable[_Person]) -> tuple[str, ...]:
 # ---------------------------------------------------------------------------------------- the published split files
 
 
-def has_split_files(folder: Path, info: DataSetInfo) -> bool:
-    """Whether a folder holds any split file of a set."""
-    return any(folder.glob(f"{info.csv_prefix}_*.csv"))
+def has_split_files(folder: Path, data_set: DataSet) -> bool:
+    """Whether a folder holds any split file of a set, and not of one whose prefix begins alike."""
+    files = (path.name for path in folder.glob(f"{data_set.csv_prefix}_*.csv"))
+    return any(
+        re.fullmatch(r"(train|val|test)(_fold\d+)?\.csv", name[len(data_set.csv_prefix) + 1 :]) for name in files
+    )
 
 
-def read_healthy_splits(folder: Path, info: DataSetInfo) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
+def read_healthy_splits(folder: Path, data_set: DataSet) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
     """Folds and test scans of the healthy set, exactly as the files list them, duplicates included.
 
     Folds are numbered from 0 without a gap; there need not be five.
@@ -176,19 +181,19 @@ def read_healthy_splits(folder: Path, info: DataSetInfo) -> tuple[tuple[Fold, ..
         DataError: a file is missing or malformed.
     """
     folds: list[Fold] = []
-    while (folder / info.fold_csv("train", len(folds))).exists() or not folds:
-        train, val = (read_scans(folder / info.fold_csv(part, len(folds))) for part in ("train", "val"))
+    while (folder / data_set.fold_csv("train", len(folds))).exists() or not folds:
+        train, val = (read_scans(folder / data_set.fold_csv(part, len(folds))) for part in ("train", "val"))
         folds.append(Fold(train, val))
-    return tuple(folds), read_scans(folder / info.test_csv)
+    return tuple(folds), read_scans(folder / data_set.test_csv)
 
 
-def read_lesion_part(folder: Path, info: DataSetInfo) -> Part:
+def read_lesion_part(folder: Path, data_set: DataSet) -> Part:
     """Validation and test scans of a lesion set, exactly as the files list them.
 
     Raises:
         DataError: a file is missing or malformed.
     """
-    return Part(read_scans(folder / info.val_csv), read_scans(folder / info.test_csv))
+    return Part(read_scans(folder / data_set.val_csv), read_scans(folder / data_set.test_csv))
 
 
 def read_scans(path: Path) -> tuple[str, ...]:
@@ -219,13 +224,24 @@ def read_ages(folder: Path) -> dict[str, float]:
     return ages
 
 
-def read_available(folder: Path) -> frozenset[str] | None:
-    """The healthy scans that have a T2, from `avail_t2.csv` (names in its last column); None without that file.
+def read_sites(folder: Path) -> dict[str, str]:
+    """Sites by scan, from `sites.csv` (columns img_name, site); none without that file.
 
     Raises:
         DataError: the file is malformed.
     """
-    path = folder / AVAILABLE_T2
+    path = folder / SITES
+    rows = _read_rows(path) if path.exists() else []
+    return {scan_of(row["img_name"]): row["site"] for row in rows if row.get("img_name") and row.get("site")}
+
+
+def read_available(folder: Path, modality: Modality) -> frozenset[str] | None:
+    """The healthy scans that have a modality, from `avail_t2.csv` (names in its last column); None without that file.
+
+    Raises:
+        DataError: the file is malformed.
+    """
+    path = folder / available_csv(modality)
     if not path.exists():
         return None
     return frozenset(scan_of(list(row.values())[-1] or "") for row in _read_rows(path))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +24,20 @@ from urllib.parse import urlsplit
 from ...download import TIMEOUT, download, own_cache, reason
 from ...errors import DataError, shorten
 from ...files import replacing
-from ..cohort import Role, Splits
+from ..base import DataSet
+from ..cohort import HEALTHY, Splits
+from ..found import FoundSet
 from ..layout import SPLITS_FOLDER
-from ..load import DATA_SETS, FoundSet, choose_splits
+from ..modality import Modality
 from ..store.store import Progress
 from .audit import leaks_among
+from .choice import choose_splits
 from .own import has_split_files
 
 REPOSITORY = "FinnBehrendt/patched-Diffusion-Models-UAD"
 COMMIT = "da14cd0"
+#: The healthy set that the published files are of.
+_HEALTHY_SET = "ixi"
 BASE_URL = f"https://raw.githubusercontent.com/{REPOSITORY}/{COMMIT}/Data/splits"
 
 #: The published files and the sha256 of each, at that commit (line ends are LF).
@@ -293,16 +298,25 @@ class SplitReview:
         )
 
 
-def review_splits(directory: Path) -> SplitReview:
+def review_splits(directory: Path, known: Sequence[DataSet]) -> SplitReview:
     """Audit the split files of a data directory; its scans need not be there yet.
+
+    Args:
+        directory: the data directory.
+        known: every set whose split files may lie there; of the healthy ones the first that has some counts.
 
     Raises:
         DataError: a split file is missing or malformed.
     """
     folder = directory / SPLITS_FOLDER
-    listed = [info for info in DATA_SETS if info.role is Role.HEALTHY or has_split_files(folder, info)]
-    sets = {info.role: FoundSet(info, {kind: {} for kind in info.kinds}, is_phantom=False) for info in listed}
-    return SplitReview(choose_splits(directory, sets, "published"), choose_splits(directory, sets, "deleaked"))
+    listed = [one for one in known if has_split_files(folder, one)]
+    healthy = [one for one in listed if one.is_healthy] or [one for one in known if one.name == _HEALTHY_SET]
+    sets = {
+        one.key: FoundSet(one, Modality.T2, {kind: {} for kind in one.kinds(Modality.T2)}, is_phantom=False)
+        for one in (*healthy[:1], *(one for one in listed if not one.is_healthy))
+    }
+    published, deleaked = (choose_splits(directory, sets, known, choice) for choice in ("published", "deleaked"))
+    return SplitReview(published, deleaked)
 
 
 def _sizes(splits: Splits) -> str:
@@ -311,8 +325,8 @@ def _sizes(splits: Splits) -> str:
     healthy = (
         f"{len(splits.folds)} folds of {train} training and {val} validation scans, {len(splits.healthy_test)} test"
     )
-    lesion = (f"{role}: {len(part.val)} validation, {len(part.test)} test" for role, part in splits.lesion.items())
-    return "; ".join((f"{Role.HEALTHY}: {healthy}", *lesion))
+    lesion = (f"{key}: {len(part.val)} validation, {len(part.test)} test" for key, part in splits.lesion.items())
+    return "; ".join((f"{HEALTHY}: {healthy}", *lesion))
 
 
 def _range(counts: Iterable[int]) -> str:

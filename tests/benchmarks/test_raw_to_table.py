@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
 from uadbench.datasets.downloads import prepare
-from uadbench.datasets.downloads.prepare import Outcome, Recipe, prepare_set
+from uadbench.datasets.downloads.prepare import prepare_set
 from uadbench.datasets.downloads.raw_layouts import RawSet
+from uadbench.datasets.downloads.recipe import PreparationRecipe
+from uadbench.datasets.downloads.set_summary import PreparedSet
 from uadbench.datasets.scans import registration
 from uadbench.datasets.scans.bias import BiasSettings
 from uadbench.datasets.scans.registration import RegistrationSettings
@@ -38,7 +40,7 @@ METHODS = ("--method", "thresh", "--method", "ae", "--folds", "0")
 SHORT = ("--set", "train.epochs=2", "--set", "train.validate_every=1", "--set", "data.slices=8")
 
 
-def prepare_hastily(raw: RawSet, out: Path, recipe: Recipe, *rest: object) -> Outcome:
+def prepare_hastily(raw: RawSet, out: Path, recipe: PreparationRecipe, *rest: object) -> PreparedSet:
     return prepare_set(raw, out, replace(recipe, settings=HASTY), *rest)  # type: ignore[arg-type]
 
 

@@ -13,14 +13,18 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.downloads.prepare import Recipe
-from uadbench.datasets.layout import DataSetInfo, scan_path
+from uadbench.datasets.base import DataSet
+from uadbench.datasets.downloads.recipe import PreparationRecipe
+from uadbench.datasets.layout import scan_path
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.atlases import read_atlas
 from uadbench.datasets.scans.bias import BiasSettings
 from uadbench.datasets.scans.preparation import PreparationSettings
 from uadbench.datasets.scans.registration import RegistrationSettings
 from uadbench.datasets.scans.scan_preparation import ScanSettings
 from uadbench.datasets.scans.skull_strip import MaskFile, Stripped
+
+from cases import SHARED
 
 Brain = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 
@@ -64,10 +68,10 @@ def write_nifti() -> Callable[..., None]:
     return _write_nifti
 
 
-def _write_scan(root: Path, info: DataSetInfo, scan: str, seed: int = 0, axes: str = "RAS") -> None:
+def _write_scan(root: Path, info: DataSet, scan: str, seed: int = 0, axes: str = "RAS") -> None:
     image, mask, lesion = _brain(seed)
     files = {"t2": image, "mask": mask, "seg": lesion}
-    for kind in info.kinds:
+    for kind in info.kinds(Modality.T2):
         _write_nifti(scan_path(root, info, kind, scan), files[kind], axes=axes)
 
 
@@ -95,7 +99,7 @@ def write_csv() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real scans and published split files, beside the project; absent in a plain clone."""
-    folder = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: no published split files and no real scans to test with")
     return folder
@@ -169,6 +173,8 @@ def atlas_file(tmp_path_factory, head, oriented, grid_points) -> Path:
 
 
 @pytest.fixture(scope="session")
-def recipe_for(atlas_file, coarse) -> Callable[[str], Recipe]:
+def recipe_for(atlas_file, coarse) -> Callable[[str], PreparationRecipe]:
     """How a set is prepared in miniature, by its name."""
-    return lambda name: Recipe(read_atlas(atlas_file), Stripped() if name == "brats21" else MaskFile(), coarse)
+    return lambda name: PreparationRecipe(
+        read_atlas(atlas_file), Stripped() if name == "brats21" else MaskFile(), coarse
+    )

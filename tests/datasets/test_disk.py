@@ -12,16 +12,18 @@ import pytest
 from scipy import ndimage
 
 from uadbench.datasets import ixi, mslub
-from uadbench.datasets.cohort import Fold, Part, Role
+from uadbench.datasets.cohort import Fold, Part
 from uadbench.datasets.findings import LeakError, Problem
 from uadbench.datasets.layout import scan_path
 from uadbench.datasets.load import load_disk
+from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.nifti import read_image
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
 from uadbench.errors import DataError
 
 HEALTHY = [f"IXI{number:03d}-{site}-{1000 + number}" for number, site in enumerate(["Guys", "HH", "IOP"] * 3)]
 PATIENTS = ["patient07", "patient19", "patient21"]
+KNOWN = tuple(data_sets().values())
 
 
 @pytest.fixture
@@ -29,16 +31,16 @@ def directory(tmp_path, write_scan):
     """Nine healthy scans and three patients, no split files."""
     root = tmp_path / "clinic"
     for number, scan in enumerate(HEALTHY):
-        write_scan(root, ixi.INFO, scan, seed=number)
+        write_scan(root, ixi.DATA_SET, scan, seed=number)
     for number, scan in enumerate(PATIENTS):
-        write_scan(root, mslub.INFO, scan, seed=50 + number)
+        write_scan(root, mslub.DATA_SET, scan, seed=50 + number)
     return root
 
 
 @pytest.fixture
 def load(directory, tmp_path, small):
     def run(splits=None, jobs=1, progress=None, settings=small):
-        return load_disk(directory, tmp_path / "cache", settings, splits, jobs, progress)
+        return load_disk(directory, tmp_path / "cache", settings, splits, jobs, progress, known=KNOWN)
 
     return run
 
@@ -64,12 +66,12 @@ def test_reads_prepares_and_splits(load, directory, brain, small):
     data = load()
     assert (data.name, data.title) == ("clinic", "IXI, MSLUB")
     assert data.splits.name == "own"
-    assert set(data.lesions) == set(data.splits.lesion) == {Role.MS}  # no tumours here: simply not there
+    assert set(data.lesions) == set(data.splits.lesion) == {"ms"}  # no tumours here: simply not there
     assert data.healthy.store.ids == tuple(sorted(HEALTHY))
     assert {subject.site for subject in data.healthy.store.subjects} == {"Guys", "HH", "IOP"}
     assert not data.healthy.store.has_lesions
     expected = prepare_volume(*brain(51), small)
-    store = data.lesions[Role.MS].store
+    store = data.lesions["ms"].store
     assert np.array_equal(store.volume("patient19"), expected.volume)
     assert np.array_equal(store.brain_mask("patient19"), expected.brain_mask)
     assert np.array_equal(store.lesion_mask("patient19"), expected.lesion_mask)
@@ -87,12 +89,12 @@ def test_orientation_on_disk_does_not_matter(tmp_path, brain, write_nifti, axes)
 
 
 def test_files_of_different_orientation_give_the_same_volumes(load, directory, write_scan, write_nifti, brain):
-    before = load().lesions[Role.MS].store
-    write_scan(directory, mslub.INFO, "patient07", seed=50, axes="LAS")
+    before = load().lesions["ms"].store
+    write_scan(directory, mslub.DATA_SET, "patient07", seed=50, axes="LAS")
     image, mask, _ = brain(51)
-    write_nifti(scan_path(directory, mslub.INFO, "t2", "patient19"), image, axes="PIR")
-    write_nifti(scan_path(directory, mslub.INFO, "mask", "patient19"), mask, axes="LPS")
-    after = load().lesions[Role.MS].store
+    write_nifti(scan_path(directory, mslub.DATA_SET, "t2", "patient19"), image, axes="PIR")
+    write_nifti(scan_path(directory, mslub.DATA_SET, "mask", "patient19"), mask, axes="LPS")
+    after = load().lesions["ms"].store
     assert after.folder != before.folder
     for scan in PATIENTS:
         assert np.array_equal(after.volume(scan), before.volume(scan))
@@ -102,12 +104,12 @@ def test_files_of_different_orientation_give_the_same_volumes(load, directory, w
 def test_frame_axis_label_numbers_and_plain_nii_are_accepted(load, directory, brain, small):
     image, mask, lesion = brain(50)
     for kind, array in (("t2", image), ("mask", mask * 255.0), ("seg", lesion * 4.0)):
-        path = scan_path(directory, mslub.INFO, kind, "patient07")
+        path = scan_path(directory, mslub.DATA_SET, kind, "patient07")
         affine = nib.load(path).affine
         path.unlink()
         frames = np.moveaxis(array, (0, 1, 2), (2, 1, 0))[..., None].astype(np.float32)
         nib.save(nib.Nifti1Image(frames, affine), path.with_name(path.name.removesuffix(".gz")))
-    store = load().lesions[Role.MS].store
+    store = load().lesions["ms"].store
     expected = prepare_volume(image, mask, lesion, small)
     assert np.array_equal(store.volume("patient07"), expected.volume)
     assert np.array_equal(store.lesion_mask("patient07"), expected.lesion_mask)
@@ -127,23 +129,23 @@ def test_second_load_prepares_nothing_and_another_preparation_does(load, small):
 
 def test_changed_source_file_is_prepared_again(load, directory, write_scan):
     before = load()
-    write_scan(directory, ixi.INFO, HEALTHY[0], seed=99)
+    write_scan(directory, ixi.DATA_SET, HEALTHY[0], seed=99)
     after = load()
     assert after.fingerprint != before.fingerprint
     assert not np.array_equal(after.healthy.store.volume(HEALTHY[0]), before.healthy.store.volume(HEALTHY[0]))
-    assert after.lesions[Role.MS].store.fingerprint == before.lesions[Role.MS].store.fingerprint
+    assert after.lesions["ms"].store.fingerprint == before.lesions["ms"].store.fingerprint
 
 
 def test_touched_source_file_is_not(load, directory):
     before = load()
-    os.utime(scan_path(directory, ixi.INFO, "t2", HEALTHY[0]))
+    os.utime(scan_path(directory, ixi.DATA_SET, "t2", HEALTHY[0]))
     assert load().healthy.store.folder == before.healthy.store.folder
 
 
 @pytest.mark.slow
 def test_worker_processes_give_the_same_numbers(load, directory, tmp_path, small):
     alone = load()
-    together = load_disk(directory, tmp_path / "other", small, None, 2)
+    together = load_disk(directory, tmp_path / "other", small, None, 2, known=KNOWN)
     assert together.fingerprint == alone.fingerprint
 
 
@@ -156,8 +158,8 @@ def test_split_files_are_used_and_name_who_is_needed(load, publish):
     assert data.splits.name == "published"
     assert data.splits.folds == (Fold(tuple(HEALTHY[:5]), tuple(HEALTHY[5:7])),)
     assert data.splits.healthy_test == tuple(HEALTHY[7:])
-    assert data.splits.lesion == {Role.MS: Part(("patient07",), ("patient19",))}
-    assert data.lesions[Role.MS].store.ids == ("patient07", "patient19")  # 21 stands in no part
+    assert data.splits.lesion == {"ms": Part(("patient07",), ("patient19",))}
+    assert data.lesions["ms"].store.ids == ("patient07", "patient19")  # 21 stands in no part
     assert [subject.age for subject in data.healthy.store.subjects[:5]] == [30, 31, 32, 33, 34]
 
 
@@ -204,7 +206,7 @@ def test_lesion_set_without_split_files_gets_our_own(load, publish):
     publish(ms=None)
     splits = load().splits
     assert splits.name == "published"
-    assert (len(splits.lesion[Role.MS].val), len(splits.lesion[Role.MS].test)) == (1, 2)
+    assert (len(splits.lesion["ms"].val), len(splits.lesion["ms"].test)) == (1, 2)
     assert any("MSLUB has no split files" in note for note in splits.notes)
 
 
@@ -212,7 +214,7 @@ def test_split_files_of_a_set_that_is_not_there_are_noted(load, publish, write_c
     folder = publish()
     write_csv(folder / "Brats21_val.csv", ["BraTS2021_00538"])
     data = load()
-    assert set(data.lesions) == {Role.MS}
+    assert set(data.lesions) == {"ms"}
     assert any("BraTS21" in note for note in data.splits.notes)
 
 
@@ -224,18 +226,21 @@ def test_choices_that_cannot_be(load):
 
 
 def test_phantom_exports_are_called_so(load, directory):
-    (directory / ixi.INFO.folder / "PHANTOM.json").write_text("{}")
+    (directory / ixi.DATA_SET.folder / "PHANTOM.json").write_text("{}")
     mixed = load()
     assert (mixed.healthy.name, mixed.healthy.title, mixed.name) == ("phantom-healthy", "phantom healthy", "clinic")
-    assert mixed.lesions[Role.MS].title == "MSLUB"
-    (directory / mslub.INFO.folder / "PHANTOM.json").write_text("{}")
+    assert mixed.lesions["ms"].title == "MSLUB"
+    (directory / mslub.DATA_SET.folder / "PHANTOM.json").write_text("{}")
     assert load().name == "phantom-clinic"
-    assert load().lesions[Role.MS].name == "phantom-ms"
+    assert load().lesions["ms"].name == "phantom-ms"
 
 
 def test_a_name_may_not_claim_to_be_the_phantom(load, directory, tmp_path, small):
     directory.rename(tmp_path / "phantom-like")
-    assert load_disk(tmp_path / "phantom-like", tmp_path / "cache", small, None, 1).name == "mixed-phantom-like"
+    assert (
+        load_disk(tmp_path / "phantom-like", tmp_path / "cache", small, None, 1, known=KNOWN).name
+        == "mixed-phantom-like"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ what is broken
@@ -282,7 +287,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_file_is_named_with_its_problem(load, directory, name):
     kind, damage, words = BROKEN[name]
-    path = scan_path(directory, mslub.INFO, kind, "patient19")
+    path = scan_path(directory, mslub.DATA_SET, kind, "patient19")
     damage(path)
     with pytest.raises(DataError, match=words) as caught:
         load()
@@ -291,22 +296,22 @@ def test_broken_file_is_named_with_its_problem(load, directory, name):
 
 
 def test_a_scan_without_a_lesion_is_loaded_for_the_preset_to_judge(load, directory):
-    edit(scan_path(directory, mslub.INFO, "seg", "patient19"), lambda a, f: (a * 0, f))
-    store = load().lesions[Role.MS].store
+    edit(scan_path(directory, mslub.DATA_SET, "seg", "patient19"), lambda a, f: (a * 0, f))
+    store = load().lesions["ms"].store
     assert "patient19" in store.ids and not store.lesion_mask("patient19").any()
 
 
 def test_mended_file_is_enough_to_go_on(load, directory, write_scan):
-    path = scan_path(directory, ixi.INFO, "t2", HEALTHY[4])
+    path = scan_path(directory, ixi.DATA_SET, "t2", HEALTHY[4])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError):
         load()
-    write_scan(directory, ixi.INFO, HEALTHY[4], seed=4)
+    write_scan(directory, ixi.DATA_SET, HEALTHY[4], seed=4)
     assert len(load().healthy.store.ids) == 9
 
 
 def test_same_scan_twice_is_named(load, directory):
-    path = scan_path(directory, ixi.INFO, "t2", HEALTHY[0])
+    path = scan_path(directory, ixi.DATA_SET, "t2", HEALTHY[0])
     path.with_name(f"{HEALTHY[0]}.nii").write_bytes(b"")
     with pytest.raises(DataError, match="the same scan"):
         load()
@@ -323,7 +328,7 @@ def as_pair(path):
 
 def test_other_formats_and_spellings_give_the_same_volumes(load, directory, small):
     before = load()
-    paths = [scan_path(directory, mslub.INFO, kind, PATIENTS[0]) for kind in ("t2", "mask", "seg")]
+    paths = [scan_path(directory, mslub.DATA_SET, kind, PATIENTS[0]) for kind in ("t2", "mask", "seg")]
     as_pair(paths[0])
     paths[1].rename(paths[1].with_name(f"{PATIENTS[0]}_mask.NII.GZ"))
     image = nib.load(paths[2])
@@ -331,23 +336,23 @@ def test_other_formats_and_spellings_give_the_same_volumes(load, directory, smal
     paths[2].unlink()
     after = load()
     for one in ("volume", "lesion_mask"):
-        same = (getattr(data.lesions[Role.MS].store, one)(PATIENTS[0]) for data in (before, after))
+        same = (getattr(data.lesions["ms"].store, one)(PATIENTS[0]) for data in (before, after))
         np.testing.assert_array_equal(*same)
 
 
 def test_a_pair_that_changed_in_either_file_is_prepared_again(load, directory):
-    header = as_pair(scan_path(directory, mslub.INFO, "t2", PATIENTS[0]))
-    folders = {load().lesions[Role.MS].store.folder}
+    header = as_pair(scan_path(directory, mslub.DATA_SET, "t2", PATIENTS[0]))
+    folders = {load().lesions["ms"].store.folder}
     for path in (header.with_suffix(".img"), header):
         content = bytearray(path.read_bytes())
         content[-1 if path.suffix == ".img" else 150] ^= 1  # a voxel, a letter of the description
         path.write_bytes(content)
-        folders.add(load().lesions[Role.MS].store.folder)
+        folders.add(load().lesions["ms"].store.folder)
     assert len(folders) == 3
 
 
 def test_a_pair_beside_another_file_of_the_scan_is_twice(load, directory):
-    path = scan_path(directory, mslub.INFO, "t2", PATIENTS[0])
+    path = scan_path(directory, mslub.DATA_SET, "t2", PATIENTS[0])
     content = path.read_bytes()
     header = as_pair(path)
     for name, twin in ((path.name, content), (f"{header.stem}.img.gz", b""), (f"{header.stem}.MGZ", b"")):
@@ -359,7 +364,7 @@ def test_a_pair_beside_another_file_of_the_scan_is_twice(load, directory):
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), lambda path: path.mkdir()])
 def test_what_is_no_file_does_not_hang(load, directory, make):
-    path = scan_path(directory, mslub.INFO, "t2", PATIENTS[0])
+    path = scan_path(directory, mslub.DATA_SET, "t2", PATIENTS[0])
     path.unlink()
     make(path)
     with pytest.raises(DataError, match="patient07_t2.nii.gz is a .* and no file; give the file itself"):
@@ -368,9 +373,9 @@ def test_what_is_no_file_does_not_hang(load, directory, make):
 
 def test_directory_that_is_none_of_ours(tmp_path, small):
     with pytest.raises(DataError, match="no directory"):
-        load_disk(tmp_path / "nowhere", tmp_path / "cache", small, None, 1)
+        load_disk(tmp_path / "nowhere", tmp_path / "cache", small, None, 1, known=KNOWN)
     with pytest.raises(DataError, match="Train/ixi/t2"):
-        load_disk(tmp_path, tmp_path / "cache", small, None, 1)
+        load_disk(tmp_path, tmp_path / "cache", small, None, 1, known=KNOWN)
 
 
 # ------------------------------------------------------------------------------------------------- real patients

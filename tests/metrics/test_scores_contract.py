@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
+from uadbench import registry as plugins
 from uadbench.metrics.scores import HealthyScan, Score, ScoreInfo, UnknownScoreError, score_named, scores
 from uadbench.metrics.scores import registry as registry_module
 
@@ -102,13 +103,10 @@ def test_an_unknown_score_is_one_sentence_with_the_list() -> None:
 
 
 @pytest.fixture
-def clean_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean_registry() -> Iterator[None]:
     """Registers nothing for the other tests."""
-    monkeypatch.setattr(registry_module, "_SCORES", dict(registry_module._SCORES))
-    monkeypatch.setattr(registry_module, "_DISTRIBUTIONS", {})
-    registry_module._load_plugins.cache_clear()
-    yield
-    registry_module._load_plugins.cache_clear()
+    with registry_module.REGISTRY.isolated():
+        yield
 
 
 def info_of(name: str) -> ScoreInfo:
@@ -140,7 +138,7 @@ def test_an_installed_package_brings_its_scores(clean_registry: None, monkeypatc
             return Foreign
 
     broken = EntryPoint("broken", "no_such_module_anywhere", registry_module.ENTRY_POINTS)
-    monkeypatch.setattr(registry_module, "entry_points", lambda group: [broken, Point()])
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [broken, Point()])
     with pytest.warns(registry_module.ScorePluginWarning, match="no_such_module_anywhere"):
         assert registry_module.scores()["foreign"] is Foreign
     assert registry_module.distribution_of("foreign") == "more-scores 1.2"

@@ -14,10 +14,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from uadbench.datasets.cohort import Role
 from uadbench.datasets.phantom.anatomy import load_atlas
 from uadbench.datasets.phantom.load import phantom_size
-from uadbench.datasets.phantom.subjects import phantom_splits, simulate, subjects
+from uadbench.datasets.phantom.subjects import PhantomSet, phantom_splits, simulate, subjects
 from uadbench.datasets.scans.bias import BiasSettings, correct_bias
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
 from uadbench.datasets.scans.space import Grid
@@ -47,7 +46,7 @@ def main() -> None:
         "N4, 2 levels": BiasSettings(iterations=(50, 50)),
     }
     print("set      scan                   ml    " + "  ".join(f"{name:>24}" for name in settings))
-    for role in (Role.TUMOURS, Role.MS):
+    for role in (PhantomSet.TUMOURS, PhantomSet.MS):
         people = {subject.id: subject for subject in subjects(size, role)}
         rows = []
         for scan_id in phantom_splits(size).lesion[role].test[:count]:
@@ -60,7 +59,7 @@ def main() -> None:
         print(line(role, "median", "", np.median(rows, axis=0)), flush=True)
 
 
-def line(role: Role, name: str, millilitres: str, values: Iterable[float]) -> str:
+def line(role: PhantomSet, name: str, millilitres: str, values: Iterable[float]) -> str:
     """A line of the table."""
     return f"{role:8} {name:20} {millilitres:>6}  " + "  ".join(f"{value:24.3f}" for value in values)
 

@@ -21,10 +21,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from uadbench.datasets.cohort import Role
 from uadbench.datasets.phantom.anatomy import load_atlas
 from uadbench.datasets.phantom.load import phantom_size
-from uadbench.datasets.phantom.subjects import SimulatedScan, phantom_splits, simulate, subjects
+from uadbench.datasets.phantom.subjects import PhantomSet, SimulatedScan, phantom_splits, simulate, subjects
 from uadbench.datasets.scans.scan_preparation import sampled_inside
 from uadbench.datasets.scans.space import Grid, resample
 
@@ -100,11 +99,11 @@ def main() -> None:
     words = options.parse_args()
     words.out.mkdir(parents=True, exist_ok=True)
     size = phantom_size("demo")
-    people = {subject.id: subject for subject in subjects(size, Role.TUMOURS)}
-    names = list(phantom_splits(size).lesion[Role.TUMOURS].test[: words.scans])
+    people = {subject.id: subject for subject in subjects(size, PhantomSet.TUMOURS)}
+    names = list(phantom_splits(size).lesion[PhantomSet.TUMOURS].test[: words.scans])
     for name in names:
         if not (words.out / f"{name}-truth.nii.gz").exists():
-            write_pair(simulate(people[name], Role.TUMOURS, SEED), name, words.out)
+            write_pair(simulate(people[name], PhantomSet.TUMOURS, SEED), name, words.out)
     poses = [f"{name}{pose}" for name in names for pose in ("", "-odd")]
     bench = Path(sys.executable).with_name("bench")
     command = [bench, "predict", *(words.out / f"{pose}.nii.gz" for pose in poses)]

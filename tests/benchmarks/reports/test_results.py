@@ -24,7 +24,7 @@ from uadbench.benchmarks.records.record_files import CellConfig
 from uadbench.benchmarks.reports.cells import cells_of_records, cells_of_results
 from uadbench.benchmarks.reports.results import load_results, read_cell
 from uadbench.benchmarks.reports.table import Table, TableOptions, make_table
-from uadbench.benchmarks.tracking.tracking import fold_results, sync_all
+from uadbench.benchmarks.tracking.sync import fold_results, sync_all
 from uadbench.errors import UserError
 
 if TYPE_CHECKING:

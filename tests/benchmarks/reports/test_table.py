@@ -17,7 +17,7 @@ from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.cells import cells_of_results
 from uadbench.benchmarks.reports.notes import cell_notes
 from uadbench.benchmarks.reports.tables import render
-from uadbench.benchmarks.tracking.tracking import FoldResult
+from uadbench.benchmarks.tracking.fold_result import FoldResult
 
 if TYPE_CHECKING:
     from .conftest import Bench

@@ -16,7 +16,7 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.reports.table import TableOptions
 from uadbench.benchmarks.reports.tables import gather, print_tables
-from uadbench.benchmarks.tracking.tracking import sync_all
+from uadbench.benchmarks.tracking.sync import sync_all
 from uadbench.errors import UserError
 from uadbench.methods import methods
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from cases import ROOT
 from scipy import ndimage
 
 from uadbench.datasets.scans.atlases import load_mni152, read_atlas
@@ -19,6 +18,8 @@ from uadbench.datasets.scans.nifti import read_volume
 from uadbench.datasets.scans.skull_strip import DeepBet, HdBet, MaskFile, Stripped, make_stripper
 from uadbench.datasets.scans.space import Grid, isotropic_grid, resample
 from uadbench.errors import DataError
+
+from cases import ROOT
 
 
 @pytest.fixture(scope="module")

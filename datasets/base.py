@@ -194,7 +194,7 @@ class DataSet:
     person_of: Callable[[str], str] = whole_name
     site_of: Callable[[str], str | None] = no_site
     participants: ParticipantSheet | None = None
-    stripper: str = "hd-bet"
+    stripper: str = "auto"
     labels: Labels = Labels()
 
     def __post_init__(self) -> None:

@@ -134,7 +134,7 @@ def bids_set(
     citation: str,
     source: str,
     lesion_masks: str = LESION_MASKS,
-    stripper: str = "hd-bet",
+    stripper: str = "auto",
     held_out: tuple[int, int] = (1, 4),
 ) -> DataSet:
     """A data set that comes as a BIDS directory.

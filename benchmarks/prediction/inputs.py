@@ -99,7 +99,7 @@ class ScanFile:
 
     @property
     def name(self) -> str:
-        """What the user says, or the file's name without suffix, and without "_t2" and the like as in the data layout."""
+        """What the user says, or the file's name without suffix and modality, as in the data layout."""
         return self.given_name or scan_of(self.path.name)
 
     @property

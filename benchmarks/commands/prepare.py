@@ -78,6 +78,14 @@ N4LevelsOption = Annotated[
     ),
 ]
 
+LesionMasksOption = Annotated[
+    str,
+    typer.Option(
+        "--lesion-masks",
+        help="Of a BIDS directory: where its lesion masks lie, such as 'derivatives/**/*_desc-lesion_mask.nii.gz'.",
+    ),
+]
+
 
 @app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
 def prepare_any_set(
@@ -91,9 +99,11 @@ def prepare_any_set(
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
+    lesion_masks: LesionMasksOption = "",
     data_set: DataSetOption = [],  # noqa: B006
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
+    from ...datasets.bids import with_lesion_masks
     from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
     from ...datasets.registry import data_set_named
     from ..engine.progress import RichReporter
@@ -101,7 +111,10 @@ def prepare_any_set(
 
     known = known_data_sets(data_set)
     options = PrepareOptions(modality, skull_strip, atlas, atlas_modality, n4_levels, max_voxels)
-    plan = plan_download(data_set_named(str(context.info_name)), raw, out, options, known)
+    chosen = data_set_named(str(context.info_name))
+    if lesion_masks:
+        chosen = with_lesion_masks(chosen, lesion_masks)
+    plan = plan_download(chosen, raw, out, options, known)
     console = make_console()
     for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)

@@ -6,7 +6,6 @@ components. A method only reconstructs; it never sees a lesion mask.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ import torch
 from ... import metrics
 from ...datasets.cohort import Cohort
 from ...errors import UserError
+from ...files import sha256_of_bytes
 from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...metrics.scores import HealthyScan, Score, scores
@@ -203,7 +203,7 @@ def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str
     """
     if count == "all":
         return tuple(scans)
-    first = set(sorted(set(scans), key=lambda scan: hashlib.sha256(scan.encode()).hexdigest())[:count])
+    first = set(sorted(set(scans), key=lambda scan: sha256_of_bytes(scan.encode()))[:count])
     return tuple(scan for scan in scans if scan in first)
 
 

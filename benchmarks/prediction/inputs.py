@@ -6,7 +6,6 @@ or by the name that the user gives it, in every message, record and file name.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ...datasets.scans.scan_file import is_pair, sha256_of
 from ...datasets.scans.scan_header import ReadLimits
 from ...datasets.splits.own import scan_of
 from ...errors import DataError, UserError
-from ...files import sha256_of_file
+from ...files import sha256_of_bytes, sha256_of_file
 
 _GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -193,7 +192,7 @@ class DicomScan:
         except OSError as error:
             raise DataError(f"{self.title} has a file that cannot be read ({error.strerror}); copy it again") from error
         frames = sorted(f"{digests[one.file]}:{one.frame}" for one in self.series.slices)
-        return hashlib.sha256("".join(frames).encode()).hexdigest()
+        return sha256_of_bytes("".join(frames).encode())
 
     def open(self, limits: ReadLimits) -> OpenedScan:
         """Read the series."""

@@ -37,7 +37,7 @@ def choose_device(word: str) -> str:
 
 
 def default_workers(device: str) -> int:
-    """Cells at a time: one a core on the CPU, where small networks leave cores idle; one on a GPU."""
+    """Cells at a time: one per core on the CPU, where small networks leave cores idle; one on a GPU."""
     return usable_cores() if device == "cpu" else 1
 
 

@@ -150,7 +150,7 @@ class Reader:
             original: prepared volume, float32 [D, H, W].
             mask: its brain, bool [D, H, W].
             subject: of whom it is.
-            size: images a forward pass.
+            size: images per forward pass.
             number: of the reconstruction, from 0.
         """
         device = self.detector.device

@@ -194,7 +194,7 @@ class _Team:
         jobs: the cells.
         runs: the folder of run records.
         device: "cpu" or "cuda".
-        workers: processes, at most one a cell.
+        workers: processes, at most one per cell.
         reporter: where progress goes.
     """
 
@@ -296,7 +296,7 @@ class _Team:
 
 
 class _Board:
-    """One bar a worker, on the main process's reporter."""
+    """One bar per worker, on the main process's reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter

@@ -163,7 +163,7 @@ class DeepBet:
 
 @cache
 def _deepbet_networks() -> Any:
-    """Loaded once a process."""
+    """Loaded once per process."""
     import torch
     from deepbet import BrainExtraction
 

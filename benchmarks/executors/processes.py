@@ -90,11 +90,11 @@ def run_jobs(jobs: Sequence[Job], runs: Path, device: str, workers: int, reporte
     if workers == 1 or len(jobs) == 1:
         yield from _run_here(jobs, runs, device, reporter)
     else:
-        team = _Team(jobs, runs, device, min(workers, len(jobs)), reporter)
+        team = _Workers(jobs, runs, device, min(workers, len(jobs)), reporter)
         try:
             yield from team.run()
         finally:
-            team.dismiss()
+            team.stop()
 
 
 def _run_here(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) -> Iterator[Outcome]:
@@ -187,7 +187,7 @@ class _Worker:
         return f"its process {how}"
 
 
-class _Team:
+class _Workers:
     """The workers, and the cells that wait for one of them.
 
     Args:
@@ -264,7 +264,7 @@ class _Team:
         self._reporter.say(f"  {words}; it is tried once more from its checkpoint, {pace} now")
         return None
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Stop every worker at once, whatever it does: all it writes is written whole or not at all."""
         with signals_held():
             for worker in self._workers.values():

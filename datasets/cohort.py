@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DataError
 from ..files import sha256_of_json
 from .findings import SplitFinding
 from .modality import Modality
+
+if TYPE_CHECKING:  # the command line knows modalities, and asks for no volume
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The key of the healthy set, of which a run has one; lesion sets have keys of their own.
 HEALTHY = "healthy"

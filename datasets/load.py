@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..files import read_json, sha256_of_json, write_json
 from .base import DataSet, Labels
 from .cohort import HEALTHY, Cohort, Data, Splits, Subject, is_phantom_name
 from .findings import Problem
-from .found import FoundSet, find_sets
+from .found import FoundSet, find_sets, unknown_note
 from .layout import MASK, SEGMENTATION, SPLITS_FOLDER, scan_path
 from .modality import Modality
 from .rows import provenance_of
@@ -71,6 +71,7 @@ def load_disk(
     """
     sets = find_sets(directory, known, modality)
     split = choose_splits(directory, sets, known, splits)
+    split = replace(split, notes=(*split.notes, *unknown_note(directory, known, modality)))
     _refuse_missing(directory, sets, split)
     people = known_people(directory)
     cohorts = {}

@@ -161,6 +161,8 @@ def predict(
     *,
     affine: NDArray[Any] | None = None,
     mask: Scan | None = None,
+    series: str | int | None = None,
+    name: str = "",
     out: str | Path | None = None,
     threshold: str | float = "tumours",
     skull_strip: str = "auto",
@@ -174,10 +176,13 @@ def predict(
     """Find what a trained run holds for an anomaly in a new scan, as `bench predict` does.
 
     Args:
-        scan: path of a scan of any orientation and voxel size, or its voxels [X, Y, Z] together with `affine`.
+        scan: path of a scan of any orientation and voxel size, or of a folder of DICOM files; or its voxels [X, Y, Z]
+            together with `affine`.
         run: a cell, a parent (all its folds), a row, or MLflow's id of one: `bench list runs`.
         affine: voxels to world millimetres, RAS+, [4, 4]; with an array only.
         mask: the brain mask, as path or as array of the scan's shape.
+        series: of DICOM with several series: which, by number or UID.
+        name: what to call the results; empty takes the file's name, of DICOM "series-NUMBER".
         out: folder to keep the maps, the table, the picture and the account in; None keeps no files.
         threshold: the run's threshold of a lesion set, by its name, or a number.
         skull_strip: "auto", "hd-bet", "deepbet", "synthstrip" or "none".
@@ -211,7 +216,8 @@ def predict(
         masks = [] if mask is None else [_as_file(mask, affine, Path(place) / "scan_mask.nii.gz")]
         kept = Path(place) / "maps" if out is None else Path(out)
         predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, kept, force=force)
-        (found,) = find_scans(paths, masks, [], []).scans
+        names, chosen_series = [name] if name else [], [] if series is None else [str(series)]
+        (found,) = find_scans(paths, masks, names, chosen_series).scans
         outcome = predict_scans(predictor, [found], _reporter(quiet=quiet))
         if outcome.failures:
             raise DataError(f"{found.name}: {outcome.failures[0].reason}")

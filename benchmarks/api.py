@@ -193,7 +193,9 @@ def predict(
         DataError: the scan cannot be predicted; why.
     """
     from .engine.environment import choose_device, keep_to_own_cores
-    from .prediction.predict import Predictor, choose_threshold, predict_scans, scan_files
+    from .prediction.inputs import find_scans
+    from .prediction.predict import predict_scans
+    from .prediction.predictor import Predictor, choose_threshold
     from .prediction.scan_recipe import recipe_for
     from .prediction.trained import find_run
     from .tracking.database import store_uri
@@ -202,18 +204,18 @@ def predict(
     chosen = choose_device(device)
     keep_to_own_cores()
     trained = find_run(run, folder / "runs", store_uri(folder))
-    name, value = choose_threshold(str(threshold), trained)
+    lesions, value = choose_threshold(str(threshold), trained)
     recipe = recipe_for(trained, atlas, n4_levels)
     with tempfile.TemporaryDirectory(prefix="uadbench-") as place:
         paths = [_as_file(scan, affine, Path(place) / "scan.nii.gz")]
         masks = [] if mask is None else [_as_file(mask, affine, Path(place) / "scan_mask.nii.gz")]
         kept = Path(place) / "maps" if out is None else Path(out)
-        predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, kept, force=force)
-        (file,) = scan_files(paths, masks)
-        outcome = predict_scans(predictor, [file], _reporter(quiet=quiet))
+        predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, kept, force=force)
+        (found,) = find_scans(paths, masks, [], []).scans
+        outcome = predict_scans(predictor, [found], _reporter(quiet=quiet))
         if outcome.failures:
-            raise DataError(f"{file.name}: {outcome.failures[0].reason}")
-        return _read_prediction(kept, file.name, keeps_files=out is not None)
+            raise DataError(f"{found.name}: {outcome.failures[0].reason}")
+        return _read_prediction(kept, found.name, keeps_files=out is not None)
 
 
 def _read_prediction(folder: Path, name: str, *, keeps_files: bool) -> Prediction:
@@ -302,7 +304,7 @@ def _method_words(method: Method | Sequence[Method]) -> list[str]:
 def _words_of_class(cls: type[Detector]) -> list[str]:
     """The rows of a class that is registered; else the file that it stands in, as its text is part of a cell's id."""
     from ..methods import methods
-    from .plan.own import own_file_of
+    from ..own_files import own_file_of
 
     _refuse_main(cls)
     if cls in methods().values():

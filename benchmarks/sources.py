@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..cores import usable_cores
+from ..datasets.base import DataSet
 from ..datasets.cohort import Data
 from ..datasets.load import load_disk
 from ..datasets.modality import Modality
 from ..datasets.phantom.load import load_phantom, phantom_size
-from ..datasets.registry import data_sets
+from ..datasets.registry import data_sets, register_file
 from ..datasets.scans.preparation import PreparationSettings
 from ..errors import UserError
 from .engine.progress import Reporter
@@ -55,8 +57,19 @@ def open_data(
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
-        known = tuple(data_sets().values())
+        known = known_data_sets()
         return load_disk(directory, cache, settings, splits, jobs, progress.update, known=known, modality=modality)
+
+
+def known_data_sets(files: Sequence[Path] = ()) -> tuple[DataSet, ...]:
+    """Every data set that this process knows, with those of the user's own files.
+
+    Raises:
+        UserError: a file cannot be read, or holds no data set or one that clashes with another.
+    """
+    for file in files:
+        register_file(file)
+    return tuple(data_sets().values())
 
 
 class StoreProgress:

@@ -23,7 +23,7 @@ from uadbench.datasets.modality import Modality
 from uadbench.datasets.phantom.anatomy import load_atlas
 from uadbench.datasets.phantom.subjects import SIZES, PhantomSet, PhantomSize, simulate, subjects
 from uadbench.datasets.scans.preparation import PreparedVolume
-from uadbench.datasets.store.store import build_store
+from uadbench.datasets.store.build import build_store
 
 from cases import TINY
 

@@ -10,13 +10,14 @@ import typer
 
 from ...stopping import end_quickly, exit_code
 from ..reports.console import make_console
-from .options import MaxVoxelsOption, SplitsOption
+from .options import DataSetOption, MaxVoxelsOption, SplitsOption
 
 
 def check(
     directory: Annotated[Path, typer.Argument(help="The data directory, as for --data.", show_default=False)],
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
+    data_set: DataSetOption = [],  # noqa: B006
     jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
@@ -26,18 +27,17 @@ def check(
     """
     from ...cores import usable_cores
     from ...datasets.check.check import check_directory
-    from ...datasets.registry import data_sets
     from ...datasets.scans.scan_header import usual_limits
     from ..engine.progress import RichReporter
     from ..figures.check_sheet import draw_sheet
-    from ..sources import StoreProgress
+    from ..sources import StoreProgress, known_data_sets
     from .check_report import print_report
 
     console = make_console()
     reading = usual_limits(max_voxels)
     try:
         with StoreProgress(RichReporter(console), "check scans") as progress:
-            known = tuple(data_sets().values())
+            known = known_data_sets(data_set)
             report = check_directory(
                 directory, splits, jobs or usable_cores(), progress.update, known=known, reading=reading
             )

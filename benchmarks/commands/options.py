@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from .completion import complete_method, complete_preset
 
 #: Where runs, volume stores and figures land unless `--results` says otherwise.
@@ -22,6 +23,11 @@ MethodOption = Annotated[
 ]
 FoldsOption = Annotated[str, typer.Option("--folds", help="all, or indices such as 0,2.")]
 DataOption = Annotated[str, typer.Option("--data", help="phantom, or a directory of prepared scans.")]
+DataSetOption = Annotated[
+    list[Path],
+    typer.Option("--data-set", help="A file of your own that describes a data set; may be repeated."),
+]
+ModalityOption = Annotated[Modality, typer.Option("--modality", help="The contrast of the scans; a run has one.")]
 PresetOption = Annotated[
     str, typer.Option("--preset", help="demo, quick, paper, or a .toml file.", autocompletion=complete_preset)
 ]

@@ -15,7 +15,8 @@ def predict(
     scan: Annotated[
         list[Path],
         typer.Argument(
-            help="Scans of any orientation and voxel size: .nii, .nii.gz, .mgz, .mgh, pairs of .hdr and .img.",
+            help="Scans of any orientation and voxel size: .nii, .nii.gz, .mgz, .mgh, pairs of .hdr and .img; DICOM "
+            "files, or folders of them.",
             show_default=False,
         ),
     ],
@@ -24,7 +25,20 @@ def predict(
         typer.Option("--run", help="A cell, a parent (all its folds), a row, or MLflow's id of one: bench list runs."),
     ],
     out: Annotated[Path, typer.Option("--out", help="The folder to write to.")],
-    mask: Annotated[list[Path], typer.Option("--mask", help="A scan's brain mask; once a scan, in their order.")] = [],  # noqa: B006
+    mask: Annotated[
+        list[Path], typer.Option("--mask", help="A scan's brain mask; once per scan, in their order.")
+    ] = [],  # noqa: B006
+    series: Annotated[
+        list[str], typer.Option("--series", help="Of DICOM with several series: which, by number or UID; repeatable.")
+    ] = [],  # noqa: B006
+    name: Annotated[
+        list[str],
+        typer.Option(
+            "--name",
+            help="What to call a scan's results; once per scan, in their order. Default: the file's name, of DICOM "
+            "series-NUMBER.",
+        ),
+    ] = [],  # noqa: B006
     threshold: Annotated[
         str, typer.Option("--threshold", help="The run's threshold: of tumours or of ms; or a number.")
     ] = "tumours",
@@ -55,7 +69,10 @@ def predict(
     from ...datasets.scans.scan_header import head_limits
     from ..engine.environment import choose_device, keep_to_own_cores
     from ..engine.progress import RichReporter
-    from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
+    from ..prediction.components import NOTICE
+    from ..prediction.inputs import find_scans
+    from ..prediction.predict import predict_scans
+    from ..prediction.predictor import Predictor, choose_threshold
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
     from ..tracking.database import store_uri
@@ -63,14 +80,14 @@ def predict(
     console = make_console()
     chosen = choose_device(device)
     keep_to_own_cores()
-    scans = scan_files(scan, mask)
+    found = find_scans(scan, mask, name, series)
     trained = find_run(run_, results / "runs", store_uri(results))
-    name, value = choose_threshold(threshold, trained)
+    lesions, value = choose_threshold(threshold, trained)
     recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)
-    predictor = Predictor(trained, name, value, recipe, skull_strip, chosen, out, limits, force)
-    for line in predictor.lines():
+    predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, out, limits, force)
+    for line in (*found.notes, *predictor.lines()):
         console.print(line, highlight=False, markup=False)
-    outcome = predict_scans(predictor, scans, RichReporter(console))
+    outcome = predict_scans(predictor, found.scans, RichReporter(console))
     for line in (*outcome.lines(out), NOTICE):
         console.print(line, highlight=False, markup=False)
     if outcome.failures:

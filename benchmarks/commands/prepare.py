@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from ...datasets.modality import Modality
 from ..reports.console import make_console
-from .options import MaxVoxelsOption
+from .options import DataSetOption, MaxVoxelsOption, ModalityOption
 
-app = typer.Typer(no_args_is_help=True, help="Write data sets in the layout that --data reads.")
+_PHANTOM, _ANY_SET = "phantom", "any-set"
+
+
+class DataSets(TyperGroup):
+    """A command per data set: the registered ones are listed, one of the user's own file is known by its name, too."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The phantom, then the sets that are registered."""
+        from ...datasets.registry import data_sets
+
+        return [_PHANTOM, *data_sets()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a set: the one that prepares any set, under this set's name."""
+        if cmd_name == _PHANTOM:
+            return super().get_command(ctx, cmd_name)
+        found = copy(super().get_command(ctx, _ANY_SET))
+        if found is not None:
+            found.name = cmd_name
+        return found
+
+
+app = typer.Typer(cls=DataSets, no_args_is_help=True, help="Write data sets in the layout that --data reads.")
 
 RawArgument = Annotated[Path, typer.Argument(help="The download: its folder, or the .tar.", show_default=False)]
 PreparedOption = Annotated[Path, typer.Option("--out", help="The data directory to write to; give it to --data.")]
@@ -18,8 +43,9 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
-        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
+        "auto (the first of these that is installed), mask-file (the brain masks of the download), or none (the scans "
+        "are stripped; that is checked); default: the set's own.",
     ),
 ]
 AtlasOption = Annotated[
@@ -53,83 +79,41 @@ N4LevelsOption = Annotated[
 ]
 
 
-@app.command("ixi")
-def prepare_ixi(
+@app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
+def prepare_any_set(
+    context: typer.Context,
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "auto",
+    modality: ModalityOption = Modality.T2,
+    skull_strip: StripOption = "",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
+    data_set: DataSetOption = [],  # noqa: B006
 ) -> None:
-    """Prepare the download of IXI: IXI-T2.tar or its folder, with IXI.xls beside the scans for ages."""
-    _prepare_download("ixi", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
-
-
-@app.command("brats21")
-def prepare_brats21(
-    raw: RawArgument,
-    out: PreparedOption,
-    skull_strip: StripOption = "none",
-    atlas: AtlasOption = "auto",
-    atlas_modality: AtlasModalityOption = "",
-    n4_levels: N4LevelsOption = 4,
-    jobs: PrepareJobsOption = 1,
-    max_voxels: MaxVoxelsOption = None,
-) -> None:
-    """Prepare the download of BraTS21: the training set's .tar or folder."""
-    _prepare_download("brats21", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
-
-
-@app.command("mslub")
-def prepare_mslub(
-    raw: RawArgument,
-    out: PreparedOption,
-    skull_strip: StripOption = "mask-file",
-    atlas: AtlasOption = "auto",
-    atlas_modality: AtlasModalityOption = "",
-    n4_levels: N4LevelsOption = 4,
-    jobs: PrepareJobsOption = 1,
-    max_voxels: MaxVoxelsOption = None,
-) -> None:
-    """Prepare the download of MSLUB: the folder of the patients."""
-    _prepare_download("mslub", raw, out, skull_strip, (atlas, atlas_modality), n4_levels, jobs, max_voxels)
-
-
-def _prepare_download(
-    name: str,
-    raw: Path,
-    out: Path,
-    skull_strip: str,
-    atlas: tuple[str, str],
-    n4_levels: int,
-    jobs: int,
-    max_voxels: int | None,
-) -> None:
-    """Prepare a set, say what happened, and leave with 1 if a scan failed; `atlas` is the atlas and its modality."""
+    """Prepare a set, say what happened, and leave with 1 if a scan failed."""
     from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
-    from ...datasets.registry import data_set_named, data_sets
+    from ...datasets.registry import data_set_named
     from ..engine.progress import RichReporter
-    from ..sources import StoreProgress
+    from ..sources import StoreProgress, known_data_sets
 
-    options = PrepareOptions(
-        skull_strip=skull_strip, atlas=atlas[0], atlas_modality=atlas[1], n4_levels=n4_levels, max_voxels=max_voxels
-    )
-    plan = plan_download(data_set_named(name), raw, out, options, tuple(data_sets().values()))
+    known = known_data_sets(data_set)
+    options = PrepareOptions(modality, skull_strip, atlas, atlas_modality, n4_levels, max_voxels)
+    plan = plan_download(data_set_named(str(context.info_name)), raw, out, options, known)
     console = make_console()
     for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)
     with StoreProgress(RichReporter(console), f"prepare {plan.raw.data_set.title}") as progress:
         prepared = prepare_download(plan, jobs, progress.update)
-    for line in (*plan.raw.lines(), *prepared.lines(out, name)):
+    for line in (*plan.raw.lines(), *prepared.lines(out, plan.raw.data_set.name)):
         console.print(line, highlight=False, markup=False)
     if prepared.failures:
         raise typer.Exit(1)
 
 
-@app.command("phantom")
+@app.command(_PHANTOM)
 def prepare_phantom(
     nifti: Annotated[Path, typer.Option("--nifti", help="The folder to write.")],
     size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",

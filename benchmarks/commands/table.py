@@ -34,7 +34,8 @@ def table(
     """Print the tables from the runs in MLflow: 1 and 2 are the paper's, frontier is what came after it."""
     from ..plan.request import requested_preset
     from ..plan.suite import select_rows
-    from ..reports.tables import TableOptions, print_tables
+    from ..reports.table import TableOptions
+    from ..reports.tables import print_tables
 
     more = select_rows(method)
     print_tables(

@@ -21,8 +21,8 @@ def ui(
     from ..tracking.interface import check_address, is_server, runs_link, serve
     from ..tracking.sync import prepare_store
 
-    say = RichReporter(make_console()).say
     uri = store_uri(results)
+    say = RichReporter(make_console()).say
     if is_server(uri):
         link = runs_link(without_password(uri), prepare_store(uri))
         say(f"The store is a server, which has its own interface: {link}")

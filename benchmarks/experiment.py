@@ -17,13 +17,13 @@ from ..datasets.cohort import Data
 from ..errors import UserError
 from .engine.environment import choose_device, default_workers, keep_to_own_cores
 from .engine.job import Job, check_lesions, jobs_for
-from .engine.preflight import preflight
 from .engine.progress import Reporter
 from .executors.processes import Outcome, run_jobs
 from .plan.own import word_of
 from .plan.preset import Preset
 from .plan.request import Request, fold_numbers, requested_preset, requested_rows
 from .plan.suite import SuiteRow
+from .preflight import preflight
 from .records.record import record_of
 from .records.reuse import require_weights
 from .reports.results_line import results_line

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from uadbench.benchmarks import preflight
 from uadbench.benchmarks.commands import app as cli
 from uadbench.benchmarks.contract.checks import ContractError, check_detector
 from uadbench.benchmarks.engine import cell_run as engine
-from uadbench.benchmarks.engine import preflight
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter

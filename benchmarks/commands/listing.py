@@ -71,14 +71,15 @@ def _data(results: Path) -> Table:
     table = Table("store", "volumes", "MiB", title=f"Volume stores under {results / 'data'}")
     for manifest in sorted((results / "data").rglob(MANIFEST)):
         folder = manifest.parent
-        if any(part.endswith((".partial", ".old")) for part in folder.parts):
+        name = folder.relative_to(results / "data")
+        if any(part.endswith((".partial", ".old")) for part in name.parts):
             continue
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2**20
         try:
             count = str(len(VolumeStore.open(folder).ids))
         except DataError as error:
             count = f"damaged: {error}"
-        table.add_row(str(folder.relative_to(results / "data")), count, f"{size:.0f}")
+        table.add_row(str(name), count, f"{size:.0f}")
     return table
 
 

@@ -22,8 +22,9 @@ from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparedVolume
 from uadbench.datasets.store.store import build_store
 
+from cases import TINY
+
 TINY_SHAPE = (6, 96, 96)
-TINY_PRESET = Path(__file__).parent / "tiny.toml"
 
 
 def tiny_brain(key: str, subject: Subject) -> PreparedVolume:
@@ -77,7 +78,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 @pytest.fixture(scope="session")
 def tiny_preset() -> Preset:
-    return load_preset(str(TINY_PRESET))
+    return load_preset(str(TINY))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+from cases import TESTS
 
 
 def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
@@ -29,18 +29,21 @@ def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
         importlib.util.find_spec = lambda name, *a: None if name.split(".")[0] in absent else true_find(name, *a)
         sys.path.insert(0, {str(TESTS)!r})
         from pathlib import Path
-        from conftest import TINY_PRESET, make_tiny_data
+        from cases import TINY
+        from conftest import make_tiny_data
         import runpy
         for name in ("conftest.py", "test_gpu.py", "test_out_of_memory.py"):  # what runs on a GPU node
             runpy.run_path(str(Path({str(TESTS)!r}) / "benchmarks" / name))
-        from uadbench.benchmarks.engine.cell_run import jobs_for, run_job
+        from uadbench.benchmarks.engine.cell_run import run_job
+        from uadbench.benchmarks.engine.job import jobs_for
         from uadbench.benchmarks.plan.preset import load_preset
         from uadbench.benchmarks.engine.progress import SilentReporter
         from uadbench.benchmarks.plan.suite import select_rows
-        from uadbench.benchmarks.tracking.tracking import TrackingError, store_uri, sync_record
+        from uadbench.benchmarks.tracking.database import TrackingError, store_uri
+        from uadbench.benchmarks.tracking.sync import sync_record
         folder = Path({str(tmp_path)!r})
         data = make_tiny_data(folder / "data")
-        for job in jobs_for(select_rows(["thresh", "maediff"]), (0,), data, load_preset(str(TINY_PRESET)), 0):
+        for job in jobs_for(select_rows(["thresh", "maediff"]), (0,), data, load_preset(str(TINY)), 0):
             record = run_job(job, folder / "runs", "cpu", SilentReporter())
             assert record.done
         try:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.speed.catalogue import methods_markdown
 from uadbench.benchmarks.speed.measurement import as_markdown, read_measurements
 
-ROOT = Path(__file__).parents[1]
+from cases import ROOT
 
 
 def between(start: str, end: str) -> str:

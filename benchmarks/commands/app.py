@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ...datasets.cohort import Data
-    from ..engine.cell_run import Job
+    from ..engine.job import Job
     from ..plan.preset import Preset
     from ..plan.suite import SuiteRow
     from ..records.record import RunRecord
@@ -72,7 +72,7 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError) and error.name in _LATE_LIBRARIES:
         return f"{error.name} is not installed here, and this command needs it; pip install {error.name}"
     if isinstance(error, MemoryError | OSError | RuntimeError | ImportError):  # else PyTorch is imported for nothing
-        from ..engine.out_of_memory import is_out_of_memory
+        from ...out_of_memory import is_out_of_memory
 
         if is_out_of_memory(error):
             words = " ".join(str(error).split())[:300]
@@ -244,7 +244,8 @@ def _run_all(
     from ...errors import UserError
     from ..engine.progress import RichReporter
     from ..executors.processes import run_jobs
-    from ..tracking.tracking import TrackingError, store_uri, sync_record
+    from ..tracking.database import TrackingError, store_uri
+    from ..tracking.sync import sync_record
 
     reporter = RichReporter(console)
     tracked = True
@@ -278,8 +279,8 @@ def _announce(
     jobs: list[Job], data: Data, preset: Preset, results: Path, device: str, workers: int, console: Console
 ) -> None:
     """Say what will be done and how long that should take."""
-    from ..engine.cell_run import check_lesions
     from ..engine.environment import describe_environment
+    from ..engine.job import check_lesions
     from ..records.record import record_of
     from ..speed.estimate import estimates
 
@@ -322,11 +323,15 @@ def _announce(
 @app.command()
 def table(
     which: Annotated[str, typer.Argument(help="1, 2, frontier or all.")] = "all",
-    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex or csv.")] = "rich",
+    form: Annotated[str, typer.Option("--format", help="rich, markdown, latex, csv or html.")] = "rich",
     paper: Annotated[bool, typer.Option("--paper", help="Put the published row under each of ours.")] = False,
     elsewhere: Annotated[bool, typer.Option("--elsewhere", help="Add what other papers reported.")] = False,
     controls: Annotated[bool, typer.Option("--controls", help="Add the control rows and the untrained l1.")] = False,
     beside: Annotated[bool, typer.Option("--beside", help="Add Dice at the exact threshold, l1 in the brain.")] = False,
+    all_rows: Annotated[bool, typer.Option("--all-rows", help="Show the rows that were not run yet, too.")] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
+    ] = False,
     method: Annotated[
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
@@ -338,7 +343,7 @@ def table(
 ) -> None:
     """Print the tables from the runs in MLflow: 1 and 2 are the paper's, frontier is what came after it."""
     from ..plan.suite import select_rows
-    from ..reports.tables import print_tables
+    from ..reports.tables import TableOptions, print_tables
 
     more = select_rows(method)
     print_tables(
@@ -349,10 +354,14 @@ def table(
         seed=seed,
         results=results,
         console=_console(sys.stdout),
-        paper=paper,
-        controls=controls,
-        elsewhere=elsewhere,
-        beside=beside,
+        options=TableOptions(
+            paper=paper,
+            elsewhere=elsewhere,
+            controls=controls,
+            beside=beside,
+            all_rows=all_rows,
+            variants=variants,
+        ),
         more=more,
     )
 
@@ -435,7 +444,8 @@ def sync(
 ) -> None:
     """Bring MLflow up to date with the run records; twice doubles nothing."""
     from ..engine.progress import RichReporter
-    from ..tracking.tracking import store_uri, sync_all
+    from ..tracking.database import store_uri
+    from ..tracking.sync import sync_all
 
     console = _console()
     uri = store_uri(results)
@@ -451,13 +461,18 @@ def ui(
 ) -> None:
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
-    from ..tracking.interface import check_address, serve
-    from ..tracking.tracking import prepare_store, store_uri
+    from ..tracking.database import store_uri, without_password
+    from ..tracking.interface import check_address, is_server, runs_link, serve
+    from ..tracking.sync import prepare_store
 
-    check_address(host, port)
+    say = RichReporter(_console()).say
     uri = store_uri(results)
-    prepare_store(uri)
-    raise typer.Exit(serve(uri, host, port, RichReporter(_console()).say))
+    if is_server(uri):
+        link = runs_link(without_password(uri), prepare_store(uri))
+        say(f"The store is a server, which has its own interface: {link}")
+        return
+    check_address(host, port)
+    raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))
 
 
 @figure_app.command("cohort")
@@ -469,7 +484,7 @@ def figure_cohort(
     results: ResultsOption = _RESULTS,
 ) -> None:
     """Draw a contact sheet of the cohort."""
-    from ..figures.figures import cohort_sheet
+    from ..figures.cohort import cohort_sheet
 
     console = _console()
     source = _open(data, _preset(preset, []), results, splits, console)
@@ -512,8 +527,8 @@ StripOption = Annotated[
     str,
     typer.Option(
         "--skull-strip",
-        help="hd-bet (what the published preparation used), deepbet, synthstrip (each if installed), "
-        "mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
+        help="hd-bet (what the published preparation used), deepbet, synthstrip, auto (the first of these that is "
+        "installed), mask-file (the brain masks of the download), or none (the scans are stripped; that is checked).",
     ),
 ]
 AtlasOption = Annotated[
@@ -559,7 +574,7 @@ N4LevelsOption = Annotated[
 def prepare_ixi(
     raw: RawArgument,
     out: PreparedOption,
-    skull_strip: StripOption = "hd-bet",
+    skull_strip: StripOption = "auto",
     atlas: AtlasOption = "auto",
     atlas_modality: AtlasModalityOption = "",
     n4_levels: N4LevelsOption = 4,
@@ -679,7 +694,7 @@ def predict(
     from ..prediction.predict import NOTICE, Predictor, choose_threshold, predict_scans, scan_files
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
-    from ..tracking.tracking import store_uri
+    from ..tracking.database import store_uri
 
     console = _console()
     chosen = choose_device(device)
@@ -797,7 +812,8 @@ def _preset(name: str, changes: list[str], entries: Sequence[SuiteRow] = (), *, 
 
     `alone`: no other rows read it, so that a change that none of these reads is refused.
     """
-    from ..plan.preset import brought_sections, check_changes, load_preset, plan_for
+    from ..plan.plan import brought_sections, check_changes, plan_for
+    from ..plan.preset import load_preset
 
     preset = load_preset(name, changes, brought_sections(entry.method for entry in entries))
     check_changes(preset, entries, alone=alone)
@@ -816,7 +832,7 @@ def _open(word: str, preset: Preset, results: Path, splits: str | None, console:
 def _jobs(
     entries: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
 ) -> list[Job]:
-    from ..engine.cell_run import jobs_for
+    from ..engine.job import jobs_for
 
     chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
     return jobs_for(entries, chosen, data, preset, seed)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ...datasets.check.check import Report, SetSummary, Spread
 from ...datasets.check.rules import Kind, Severity
-from ..reports.console import make_console
+from ..reports.console import counted, make_console
 
 _WIDEST = 1000  # a table in a pipe is not cut at 80 letters
 _COLUMNS = (
@@ -42,7 +42,7 @@ def print_report(report: Report, console: Console) -> None:
 def verdict(report: Report) -> str:
     """One sentence: whether a run can be trusted, and if not, why."""
     errors, remarks = report.of(Severity.ERROR), report.of(Severity.REMARK)
-    counts = f"{_count(len(errors), 'error')}, {_count(len(remarks), 'remark')}"
+    counts = f"{counted(len(errors), 'error')}, {counted(len(remarks), 'remark')}"
     split = f", split: {report.split}" if report.split is not None else ""
     if not errors:
         return f"{report.directory} is fit for a run ({counts}{split})."
@@ -86,7 +86,3 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"{finding.severity}: {finding}"
     if any(finding.kind is Kind.LEAK for finding in report.findings):
         yield "Of the leaks: --splits deleaked drops these scans from training, --splits own makes another partition."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

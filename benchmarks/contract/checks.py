@@ -27,11 +27,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...errors import DataError, UserError
 from ...methods import Batch, Detector, OptimizerSettings, Scan
+from ...out_of_memory import MemoryShortageError, is_out_of_memory
 from ...own_files import explain, file_of
 from ...stopping import raise_stop
-from ..engine.out_of_memory import MemoryShortageError, is_out_of_memory
 from ..plan.own import checked_class
-from ..plan.preset import Plan, brought_sections, build_detector, load_preset, plan_for
+from ..plan.plan import Plan, brought_sections, build_detector, plan_for
+from ..plan.preset import load_preset
 from .labels import labels_hidden
 from .trainer import fit, make_trainer
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils import deterministic
 
 from ...errors import UserError
-from ..plan.preset import TrainSettings
+from ..plan.settings import TrainSettings
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"

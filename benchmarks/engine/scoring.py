@@ -23,10 +23,11 @@ from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...metrics.scores import HealthyScan, Score, scores
 from ..contract.labels import labels_hidden
-from ..plan.preset import Plan, ScoreSettings
+from ..plan.plan import Plan
+from ..plan.settings import ScoreSettings
 from ..records.record_files import ThresholdPair, VolumeScore
 from .arithmetic import autocast
-from .out_of_memory import Halving
+from .memory import Halving
 from .slices import Slab
 
 

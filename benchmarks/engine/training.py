@@ -30,7 +30,7 @@ from ...methods import Batch, Detector
 from ...methods.parts.seeds import derive_seed
 from ...stopping import raise_stop
 from ..contract.trainer import fit, make_trainer
-from ..plan.preset import TrainSettings
+from ..plan.settings import TrainSettings
 from ..records.checkpoint import read_checkpoint, save_weights
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError

@@ -8,6 +8,7 @@ checkpoints are atomic, so nothing is lost and no cell stays locked.
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import signal
 import time
@@ -23,21 +24,16 @@ from typing import Any, Literal
 
 from ...errors import DataError, UserError
 from ...files import write_text
+from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
 from ...own_files import OwnFile, explain, file_of, own_file_of
 from ...stopping import raise_stop
 from ...workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
-from ..engine.cell_run import Job, run_job
+from ..engine.cell_run import run_job
 from ..engine.environment import threads_per_worker
-from ..engine.out_of_memory import (
-    Halving,
-    MemoryShortageError,
-    Stage,
-    free_memory,
-    is_out_of_memory,
-    scoring_stage,
-    training_stage,
-)
+from ..engine.job import Job
+from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.progress import Bar, Reporter
+from ..engine.samples import Draw
 from ..plan.own import source_of
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError
@@ -121,7 +117,7 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     What would end the program (SystemExit and the like, EOFError) ends the cell, whoever's method raised it.
     """
     try:
-        run_job(job, runs, device, reporter)
+        run_job(job, runs, device, reporter, _figure_drawer())
     except MemoryShortageError as error:
         return f"{error}; {_KEPT}"
     except (UserError, DataError) as error:
@@ -137,6 +133,15 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
         write_text(log, traceback.format_exc())
         return f"{method.__name__} failed: {explain(error, file_of(method))}; the traceback is in {log}"
     return ""
+
+
+def _figure_drawer() -> Draw | None:
+    """Draws a cell's figure where matplotlib is installed: a bare GPU node has none."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return None
+    from ..figures.reconstructions import reconstruction_figure
+
+    return reconstruction_figure
 
 
 def _stage_of(job: Job, runs: Path, title: str = "") -> Stage:

@@ -39,7 +39,7 @@ def axes_grid(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as MatplotlibFigure
     except ImportError as error:
-        from ..engine.out_of_memory import is_out_of_memory
+        from ...out_of_memory import is_out_of_memory
 
         if is_out_of_memory(error):
             raise

@@ -8,15 +8,14 @@ another cell, never a silent mix.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ...methods import Detector
+from .cell_id import cell_id, digest
 from .own import source_of
-from .preset import Plan
+from .plan import Plan
 
 #: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
 #: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
@@ -75,7 +74,7 @@ class Recipe:
     @property
     def id(self) -> str:
         """Hash of the recipe, 12 hexadecimal digits."""
-        return _digest(self.content())
+        return digest(self.content())
 
 
 @dataclass(frozen=True)
@@ -105,16 +104,6 @@ class Cell:
         return f"{self.recipe.method}-fold{self.fold}-{self.id}"
 
 
-def cell_id(content: Mapping[str, Any], fold: int, fingerprint: str) -> str:
-    """The id of the cell of a recipe's content, a fold and the data's fingerprint."""
-    return _digest({"recipe": content, "fold": fold, "data": fingerprint})
-
-
 def training_content(content: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a recipe's content that its weights depend on: everything but score and post-processing."""
     return {key: value for key, value in content.items() if key not in _SCORING_KEYS}
-
-
-def _digest(content: dict[str, Any]) -> str:
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,7 +1,7 @@
 """Suites: which rows make which table, as data.
 
 A suite row names a registered row (`row = "pddpm-s16"`) and may change its title or fix more settings: the ablations
-of Table 2 are the same class with other arguments.
+of Table 2 are the same class with other arguments. `[columns]` says what is reported of lesion sets and healthy sets.
 """
 
 from __future__ import annotations
@@ -33,11 +33,21 @@ class SuiteRow:
 
 @dataclass(frozen=True)
 class Suite:
-    """A table: its name, caption and rows from top to bottom."""
+    """A table.
+
+    Attributes:
+        name: what `bench table` takes.
+        title: its caption.
+        rows: from top to bottom.
+        lesion_metrics: the columns of each lesion set, see `reports.columns.METRICS`.
+        healthy_metrics: those of the healthy set.
+    """
 
     name: str
     title: str
     rows: tuple[SuiteRow, ...]
+    lesion_metrics: tuple[str, ...] = ("dice", "auprc")
+    healthy_metrics: tuple[str, ...] = ("l1",)
 
 
 def suite_names() -> tuple[str, ...]:
@@ -56,7 +66,9 @@ def load_suite(name: str) -> Suite:
         raise UserError(f"there is no suite {name!r}; choose one of {', '.join(suite_names())}")
     resource = resources.files("uadbench.benchmarks.plan.suites") / f"{name}.toml"
     document = tomllib.loads(resource.read_text(encoding="utf-8"))
-    return Suite(name=name, title=document["title"], rows=tuple(_suite_row(entry) for entry in document["row"]))
+    rows = tuple(_suite_row(entry) for entry in document["row"])
+    columns = {f"{part}_metrics": tuple(names) for part, names in document.get("columns", {}).items()}
+    return Suite(name=name, title=document["title"], rows=rows, **columns)
 
 
 def select_rows(names: list[str]) -> tuple[SuiteRow, ...]:

@@ -41,17 +41,10 @@ from ...datasets.splits.own import scan_of
 from ...errors import DataError, UserError
 from ...files import read_json, write_json, write_text
 from ...metrics import find_components
+from ...out_of_memory import MemoryShortageError, Stage, free_memory, memory_watched
 from ..engine.arithmetic import arithmetic
 from ..engine.environment import describe_environment
-from ..engine.out_of_memory import (
-    Halving,
-    MemoryShortageError,
-    Stage,
-    free_memory,
-    memory_watched,
-    prediction_stage,
-    scan_stage,
-)
+from ..engine.memory import Halving, prediction_stage, scan_stage
 from ..engine.progress import Bar, Reporter
 from ..engine.scoring import Reader, binarise
 from ..figures.overlay import Place, View, overlay_figure

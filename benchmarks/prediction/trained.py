@@ -20,7 +20,7 @@ from ...methods import Detector, methods
 from ..engine.scoring import Reader, score_of
 from ..engine.slices import Slab
 from ..plan import own
-from ..plan.preset import Plan
+from ..plan.plan import Plan
 from ..records.checkpoint import load_weights
 from ..records.record import CONFIG, RunRecord, all_records, finished
 from ..records.record_files import CellConfig, CohortConfig, RecordError, ThresholdPair
@@ -159,7 +159,7 @@ def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
     """The word, or the cell or family that MLflow's run of that id stands for."""
     if len(word) != _MLFLOW_ID_LENGTH or not set(word) <= set("0123456789abcdef"):
         return (word,)
-    from ..tracking.tracking import named_by_run
+    from ..tracking.sync import named_by_run
 
     return (named_by_run(mlflow_uri, word) or word,)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ...files import replacing
 from ...methods import Detector
-from ..engine.out_of_memory import is_out_of_memory
+from ...out_of_memory import is_out_of_memory
 from .record import RunRecord
 from .record_files import RecordError, archive_problem
 

@@ -28,14 +28,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from ...errors import UserError
 from ...files import lock_holder, locked, remove, remove_partials, write_json
-from ..plan.cell import Cell, cell_id
+from ..plan.cell_id import cell_id
 from .record_files import (
     CellConfig,
     CellState,
@@ -53,6 +53,9 @@ from .record_files import (
     write_arrays,
     write_lines,
 )
+
+if TYPE_CHECKING:
+    from ..plan.cell import Cell
 
 #: Name of the number of scans among the arrays of a score; no attribute of a class is called so.
 _SCANS = "number of scans"

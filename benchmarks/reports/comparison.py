@@ -7,8 +7,10 @@ from pathlib import Path
 
 from ...errors import UserError
 from ..engine.arithmetic import arithmetic
-from ..engine.cell_run import Job, figure_samples, reader_of
-from ..figures.figures import comparison_figure
+from ..engine.job import Job
+from ..engine.reading import reader_of
+from ..engine.samples import figure_samples
+from ..figures.reconstructions import comparison_figure
 from ..plan.own import word_of
 from ..records.record import record_of
 

@@ -35,6 +35,11 @@ def in_ascii(text: str) -> str:
     return text.translate(_TABLE)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, e.g. "1 fold" and "2 folds"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def print_what_can_be_shown() -> None:
     """Let standard output and error replace what they cannot show, instead of ending in an error."""
     for stream in (sys.stdout, sys.stderr):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 
+from ...markdown import markdown_table
 from ...methods import rows
-from ..markdown import code, markdown_table, significant
 from ..plan.preset import Preset
 from ..plan.suite import SuiteRow, load_suite, suite_names
 from .counting import count_cost
 from .memory import count_step_bytes
+from .words import code, significant
 from .workload import Workload, workloads
 
 _HEADER = (
@@ -28,11 +29,14 @@ _HEADER = (
 
 def methods_markdown(preset: Preset) -> str:
     """Every row of every suite, then registered rows that are in none, then controls; equal rows share a line."""
+    import pandas as pd
+
     suites = suites_by_row()
     listed = [entry for name in _suites() for entry in load_suite(name).rows]
     others = [SuiteRow(row, cls) for name, (cls, row) in rows().items() if name not in suites]
     entries = sorted([*listed, *others], key=lambda entry: entry.method.info.control)
-    return markdown_table(_HEADER, [_line(work, suites) for work in workloads(entries, preset)], left=5)
+    lines = [_line(work, suites) for work in workloads(entries, preset)]
+    return markdown_table(pd.DataFrame(lines, columns=list(_HEADER)), left=5)
 
 
 def suites_by_row() -> dict[str, list[str]]:

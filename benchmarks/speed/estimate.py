@@ -11,21 +11,14 @@ import torch
 
 from ...datasets.cohort import HEALTHY
 from ...methods import Detector
+from ...out_of_memory import MemoryShortageError, Stage, free_memory, memory_watched
 from ..engine.arithmetic import arithmetic
-from ..engine.cell_run import Job
 from ..engine.environment import threads_per_worker
-from ..engine.out_of_memory import (
-    Halving,
-    MemoryShortageError,
-    Stage,
-    free_memory,
-    memory_watched,
-    scoring_stage,
-    training_stage,
-)
+from ..engine.job import Job
+from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.scoring import score_of
 from ..engine.slices import Batching
-from ..plan.preset import TrainSettings
+from ..plan.settings import TrainSettings
 from ..records.record import all_records
 from ..records.record_files import RecordError
 from ..records.reuse import has_weights

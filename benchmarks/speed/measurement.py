@@ -15,8 +15,9 @@ from rich.text import Text
 
 from ...errors import UserError
 from ...files import write_text
+from ...markdown import markdown_table
 from ...methods import Frozen
-from ..markdown import code, markdown_table, significant
+from .words import code, significant
 
 _DASH = "–"
 
@@ -145,10 +146,12 @@ def write_measurements(path: Path, measurements: Iterable[Measurement]) -> None:
 
 def as_markdown(measurements: Sequence[Measurement]) -> str:
     """Write measurements as a Markdown table, their conditions below it."""
-    columns = _columns(measurements)
-    lines = [[code(m.rows.split(", ")), *cells] for m, *cells in zip(measurements, *columns.values(), strict=True)]
+    import pandas as pd
+
+    rows = [code(m.rows.split(", ")) for m in measurements]
     notes = [f"* {note}" for note in _notes(measurements)]
-    return "\n".join([markdown_table(["row", *columns], lines, left=1), "", *notes])
+    frame = pd.DataFrame({"row": rows, **_columns(measurements)})
+    return "\n".join([markdown_table(frame, left=1), "", *notes])
 
 
 def as_rich(measurements: Sequence[Measurement]) -> Group:

@@ -9,9 +9,9 @@ import lightning as L
 import torch
 
 from ...methods import Detector
+from ...out_of_memory import free_memory, is_out_of_memory
 from ..engine.arithmetic import arithmetic
 from ..engine.environment import describe_environment
-from ..engine.out_of_memory import free_memory, is_out_of_memory
 from ..engine.progress import Bar, Reporter
 from ..plan.cell import Recipe
 from ..plan.preset import Preset

@@ -22,7 +22,7 @@ import torch
 from ...errors import UserError
 from ...methods import Batch, Detector, OptimizerSettings
 from ..engine.arithmetic import autocast
-from ..plan.preset import TrainSettings
+from ..plan.settings import TrainSettings
 from .counting import FlopCounter
 from .workload import batch_of, random_volume, scan_of
 

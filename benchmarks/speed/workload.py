@@ -13,7 +13,8 @@ import torch
 from ...errors import UserError
 from ...methods import Batch, Detector, Row, Scan
 from ..plan.cell import Recipe
-from ..plan.preset import Plan, Preset, build_detector, plan_for
+from ..plan.plan import Plan, build_detector, plan_for
+from ..plan.preset import Preset
 from ..plan.suite import SuiteRow
 
 

@@ -22,6 +22,8 @@ from types import FrameType
 from ...errors import UserError
 
 _GRACE_SECONDS = 5.0
+_STDIN = 0
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")  # a server may listen on these; a browser cannot go there
 #: What the server would start besides, for features of MLflow that this benchmark does not use.
 _NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 _REASONS = {
@@ -63,11 +65,27 @@ def check_address(host: str, port: int) -> None:
         raise UserError(f"port {port} on {host} {reason}") from error
 
 
-def serve(uri: str, host: str, port: int, say: Callable[[str], None]) -> int:
+def is_server(uri: str) -> bool:
+    """Whether a store is an MLflow server, which has the interface already."""
+    return uri.startswith(("http://", "https://"))
+
+
+def runs_link(server: str, experiment: str) -> str:
+    """Where MLflow 3 shows the runs of an experiment.
+
+    Args:
+        server: its address.
+        experiment: the experiment's id.
+    """
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs"
+
+
+def serve(uri: str, experiment: str, host: str, port: int, say: Callable[[str], None]) -> int:
     """Run MLflow's interface until a signal ends it, and return the exit code that belongs to the signal.
 
     Args:
         uri: the store.
+        experiment: id of the experiment that the printed link shows.
         host: address to listen on.
         port: port to listen on.
         say: prints a line.
@@ -75,16 +93,26 @@ def serve(uri: str, host: str, port: int, say: Callable[[str], None]) -> int:
     Raises:
         UserError: the server ended by itself.
     """
-    command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--backend-store-uri", uri]
-    shown = f"[{host}]" if ":" in host else host
-    say(f"MLflow's interface will be at http://{shown}:{port} in some seconds; Ctrl-C ends it.")
+    say(f"In some seconds the runs will be at {runs_link(_address(host, port), experiment)} (Ctrl-C ends it).")
     try:
         with _signals_raise():
-            code = _run_group([*command, "--host", host, "--port", str(port)])
+            code = _run_group(_command(uri, host, port))
     except EndedError as end:
         say("The interface has ended.")
         return 128 + end.number
     raise UserError(f"MLflow's server on port {port} ended by itself, with exit code {code}; its words are above")
+
+
+def _command(uri: str, host: str, port: int) -> list[str]:
+    ui = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+    return [*ui, "--backend-store-uri", uri, "--host", host, "--port", str(port)]
+
+
+def _address(host: str, port: int) -> str:
+    """What to type into a browser on this machine."""
+    if host in _EVERY_ADDRESS:
+        return f"http://localhost:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager
@@ -138,7 +166,9 @@ def _guard(command: Sequence[str]) -> int:
 
 
 def _end_with_pipe() -> None:
-    sys.stdin.buffer.read()
+    # Not by sys.stdin: a thread that waits in there is a fatal error to an interpreter that ends.
+    while os.read(_STDIN, 1):
+        pass
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

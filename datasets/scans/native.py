@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...files import replacing
-from .nifti import read_header
-from .scan_header import USUAL, ReadLimits, in_unit
+from .nifti import read_header, read_volume
+from .scan_header import HEADS, USUAL, ReadLimits, in_unit
 from .space import Affine, Grid, resample
 
 _COMPRESSION = 4
@@ -53,6 +53,33 @@ class NativeSpace:
             from_native: matrix from the scan's world to the world of `grid`, RAS+ mm [4, 4].
         """
         return resample(array, grid, self.grid, from_native)
+
+
+@dataclass(frozen=True)
+class OpenedScan:
+    """A scan in memory.
+
+    Attributes:
+        title: what messages and records call it: the path of a file, but never that of a DICOM file.
+        image: float32 [Z, Y, X] of axes near RAS.
+        grid: where that lies.
+        native: the scan's own space.
+    """
+
+    title: str
+    image: NDArray[np.float32]
+    grid: Grid
+    native: NativeSpace
+
+
+def open_scan(path: Path, limits: ReadLimits = HEADS) -> OpenedScan:
+    """Read a scan of one file, or of a pair, see `layout.SUFFIXES`.
+
+    Raises:
+        DataError: it cannot be read or is too large, or its header makes no sense.
+    """
+    image, grid = read_volume(path, limits)
+    return OpenedScan(str(path), image, grid, read_native(path, limits))
 
 
 def read_native(path: Path, limits: ReadLimits = USUAL) -> NativeSpace:

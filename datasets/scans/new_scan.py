@@ -20,17 +20,15 @@ from ...errors import DataError
 from ...workers import one_itk_thread
 from .bias import correct_bias
 from .intensities import canonical, without_background
-from .native import NativeSpace, read_native
+from .native import NativeSpace, OpenedScan
 from .nifti import as_mask, read_volume
 from .preparation import PreparationSettings, PreparedVolume, bounding_box, prepare_volume, prepared_grid
 from .registration import Atlas, Registration, doubt_about, register_affine
 from .scan_header import HEADS, ReadLimits
 from .scan_preparation import PreparedScan, RawVolumes, ScanSettings, prepare_scan, refuse_constant, refuse_not_finite
-from .skull_strip import MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
+from .skull_strip import AUTO, MASK_FILE, MaskFile, SkullStripper, Stripped, make_stripper
 from .space import Affine, Grid, resample
 
-AUTO = "auto"
-_LEARNED = ("hd-bet", "deepbet", "synthstrip")  # in the order of preference; the first is the published one
 _IN_PLACE_MM = 2.0  # mean displacement in the brain below which a scan counts as registered
 _VOXEL_TOLERANCE = 0.02  # of 1 mm
 
@@ -78,24 +76,8 @@ class ReadyScan:
         return float(abs(np.linalg.det(self.to_scan[:3, :3])))
 
 
-def choose_stripper(choice: str) -> SkullStripper | None:
-    """The skull stripper to use on a scan that needs one; None if "auto" finds none installed.
-
-    Raises:
-        DataError: an unknown name, or a chosen one is not installed.
-    """
-    if choice != AUTO:
-        return make_stripper(choice)
-    for name in _LEARNED:
-        try:
-            return make_stripper(name)
-        except DataError:
-            continue
-    return None
-
-
 def ready_scan(
-    path: Path,
+    scan: OpenedScan,
     mask_path: Path | None,
     atlas: Atlas,
     choice: str,
@@ -103,49 +85,48 @@ def ready_scan(
     settings: PreparationSettings,
     limits: ReadLimits = HEADS,
 ) -> ReadyScan:
-    """Read and prepare a scan.
+    """Prepare a scan.
 
     Args:
-        path: a file of any orientation and voxel size, see `layout.SUFFIXES`.
+        scan: of any orientation and voxel size, see `native.open_scan`.
         mask_path: its brain mask, on the same grid; None where it has none.
         atlas: the space to bring it to.
         choice: "auto" (stripped scans are recognised, others go to the first learned stripper that is installed), or
             what `make_stripper` takes.
         scan_settings: the numbers of the preparation of raw scans.
         settings: the numbers of the preparation at load.
-        limits: what is refused unread.
+        limits: which masks are refused unread.
 
     Raises:
-        DataError: the scan or its mask cannot be read or makes no sense, or no skull stripper is there.
+        DataError: the scan makes no sense, its mask cannot be read or is another's, or no skull stripper is there.
     """
-    image, grid = read_volume(path, limits)
-    native = read_native(path, limits)
-    refuse_constant(image, str(path))
-    brain, stripper, by = _brain(path, image, grid, mask_path, choice, limits)
+    refuse_constant(scan.image, scan.title)
+    brain, stripper, by = _brain(scan, mask_path, choice, limits)
     with one_itk_thread():
-        whole = image if brain is None else _canonical(path, image, brain)
-        scan, steps = _prepared(whole, grid, brain, stripper, atlas, scan_settings)
-        volume = prepare_volume(scan.image, scan.brain, None, settings)
-    in_scan = resample(scan.brain, scan.grid, grid, np.asarray(np.linalg.inv(scan.registration.to_scan)))
-    in_place = bool(np.array_equal(scan.registration.to_scan, np.eye(4)))
+        whole = scan.image if brain is None else _canonical(scan, brain)
+        prepared, steps = _prepared(whole, scan.grid, brain, stripper, atlas, scan_settings)
+        volume = prepare_volume(prepared.image, prepared.brain, None, settings)
+    to_scan = prepared.registration.to_scan
+    in_scan = resample(prepared.brain, prepared.grid, scan.grid, np.asarray(np.linalg.inv(to_scan)))
+    in_place = bool(np.array_equal(to_scan, np.eye(4)))
     return ReadyScan(
         volume=volume,
-        grid=prepared_grid(scan.grid, scan.brain, settings),
-        to_scan=scan.registration.to_scan,
-        native=native,
-        registration=None if in_place else scan.registration,
-        brain_ml=float(np.count_nonzero(in_scan)) * grid.voxel_ml,
-        steps=(*_assumption(native), by, *steps),
-        image=without_background(image, in_scan),
-        image_grid=grid,
+        grid=prepared_grid(prepared.grid, prepared.brain, settings),
+        to_scan=to_scan,
+        native=scan.native,
+        registration=None if in_place else prepared.registration,
+        brain_ml=float(np.count_nonzero(in_scan)) * scan.grid.voxel_ml,
+        steps=(*_assumption(scan.native), by, *steps),
+        image=without_background(scan.image, in_scan),
+        image_grid=scan.grid,
     )
 
 
-def _canonical(path: Path, image: NDArray[np.float32], brain: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _canonical(scan: OpenedScan, brain: NDArray[np.bool_]) -> NDArray[np.float32]:
     try:
-        return canonical(image, brain)
+        return canonical(scan.image, brain)
     except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+        raise DataError(f"{scan.title}: {error}") from error
 
 
 def _assumption(native: NativeSpace) -> tuple[str, ...]:
@@ -153,33 +134,37 @@ def _assumption(native: NativeSpace) -> tuple[str, ...]:
 
 
 def _brain(
-    path: Path, image: NDArray[np.float32], grid: Grid, mask_path: Path | None, choice: str, limits: ReadLimits
+    scan: OpenedScan, mask_path: Path | None, choice: str, limits: ReadLimits
 ) -> tuple[NDArray[np.bool_] | None, SkullStripper, str]:
     """The brain where it is known already, who finds it where not, and a sentence on it."""
     if mask_path is not None:
-        mask = _read_mask(mask_path, path, grid, limits)
-        refuse_not_finite(image, mask, str(path))
-        return mask, MaskFile(), f"skull strip: the mask {mask_path.name}"
+        mask = _read_mask(mask_path, scan, limits)
+        refuse_not_finite(scan.image, mask, scan.title)
+        return mask, MaskFile(), "skull strip: the given mask"
     if choice == MASK_FILE:
-        raise DataError(f"{path}: --skull-strip mask-file needs the mask; give it with --mask")
+        raise DataError(f"{scan.title}: --skull-strip mask-file needs the mask; give it with --mask")
     if choice == AUTO:
         try:
-            return Stripped().brain_mask(image, grid), Stripped(), "skull strip: skipped, the scan is stripped"
+            return (
+                Stripped().brain_mask(scan.image, scan.grid),
+                Stripped(),
+                "skull strip: skipped, the scan is stripped",
+            )
         except DataError:
             pass  # a head with a skull, as most scans are
-    stripper = choose_stripper(choice)
-    if stripper is None:
+    try:
+        stripper = make_stripper(choice)
+    except DataError as error:
         raise DataError(
-            f"{path} is not stripped and no skull stripper is installed: pip install 'uadbench[deepbet]' "
-            "(or [hd-bet]), or give its brain mask with --mask"
-        )
+            f"{scan.title} needs its skull stripped: {error}, or give its brain mask with --mask"
+        ) from error
     return None, stripper, f"skull strip: {stripper.name}"
 
 
-def _read_mask(mask_path: Path, path: Path, grid: Grid, limits: ReadLimits) -> NDArray[np.bool_]:
-    mask = as_mask(*read_volume(mask_path, limits), str(mask_path), path.name, grid)
+def _read_mask(mask_path: Path, scan: OpenedScan, limits: ReadLimits) -> NDArray[np.bool_]:
+    mask = as_mask(*read_volume(mask_path, limits), str(mask_path), Path(scan.title).name, scan.grid)
     if not mask.any():
-        raise DataError(f"{mask_path} is empty; repeat the skull stripping of {path.name}")
+        raise DataError(f"{mask_path} is empty; repeat the skull stripping of {Path(scan.title).name}")
     return mask
 
 

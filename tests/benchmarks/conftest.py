@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from uadbench.benchmarks.plan.cell import Cell, Recipe
-from uadbench.benchmarks.plan.preset import Plan
+from uadbench.benchmarks.plan.plan import Plan
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore

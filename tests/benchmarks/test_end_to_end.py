@@ -14,8 +14,9 @@ from typer.testing import CliRunner, Result
 
 from uadbench.benchmarks.commands.app import app
 
+from cases import TINY
+
 BENCH = Path(sys.executable).with_name("bench")
-TINY = Path(__file__).parents[1] / "tiny.toml"
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from uadbench.datasets.scans.registration import RegistrationSettings
 from uadbench.datasets.scans.scan_preparation import ScanSettings
 from uadbench.datasets.scans.skull_strip import MaskFile, Stripped
 
+from cases import SHARED
+
 Brain = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]
 
 
@@ -97,7 +99,7 @@ def write_csv() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real scans and published split files, beside the project; absent in a plain clone."""
-    folder = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+    folder = SHARED / "data"
     if not folder.is_dir():
         pytest.skip(f"{folder} is absent: no published split files and no real scans to test with")
     return folder

@@ -16,20 +16,13 @@ from uadbench.methods.cddpm import CDDPM
 from uadbench.methods.parts.residual import Bottleneck, ResidualEncoder, ResidualEncoderSettings
 from uadbench.methods.parts.seeds import derive_seed, mix
 
+from cases import awake
+
 Make = Callable[..., Any]
 Blobs = Callable[[int, int], Batch]
 ScanOf = Callable[..., Scan]
 
 LEAN = ResidualEncoderSettings(channels=4, blocks=(1, 2), expansion=2, decoder_channels=8)
-
-
-def awake(net: Any) -> Any:
-    """Fill the zero-initialised layers, so that every path counts."""
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return net.eval()
 
 
 def numbers(net: nn.Module) -> dict[str, Tensor]:
@@ -78,7 +71,7 @@ def fit(
 
 def test_the_estimate_depends_on_the_clean_slice_through_the_latent(make: Make) -> None:
     """The noised slice is fixed; only what the encoder sees changes."""
-    net = awake(make(CDDPM))
+    net = awake(make(CDDPM)).eval()
     noised, clean, t = torch.rand(2, 1, 96, 96), torch.rand(2, 1, 96, 96), torch.tensor([20, 200])
     one = net.unet(noised, t, net.condition(clean))
     assert not torch.allclose(one, net.unet(noised, t, net.condition(0.5 * clean)), atol=1e-4)
@@ -87,7 +80,7 @@ def test_the_estimate_depends_on_the_clean_slice_through_the_latent(make: Make) 
 
 def test_the_condition_is_concatenated_to_the_timestep_embedding(make: Make) -> None:
     """Scale and shift are the timestep's, as without condition, plus a linear map of the activated condition."""
-    net, plain = awake(make(CDDPM)).unet, awake(make(AnoDDPM)).unet
+    net, plain = awake(make(CDDPM)).eval().unet, awake(make(AnoDDPM)).eval().unet
     width = 4 * net.settings.channels
     theirs = {}
     for name, value in net.state_dict().items():
@@ -116,7 +109,7 @@ def test_the_papers_encoder_has_the_convolutions_of_resnet_50(paper_sections: di
 
 
 def test_a_bottleneck_by_hand() -> None:
-    block, x = awake(Bottleneck(8, 4, 16, stride=2)), torch.randn(2, 8, 6, 6)
+    block, x = awake(Bottleneck(8, 4, 16, stride=2)).eval(), torch.randn(2, 8, 6, 6)
     h = x
     for norm, conv, stride in ((0, 2, 1), (3, 5, 2), (6, 8, 1)):
         layer = block.branch[norm]
@@ -139,12 +132,12 @@ def test_the_latent_knows_how_bright_a_slice_is() -> None:
         net.stem[0].bias.zero_()
         image = torch.rand(1, 1, 32, 32)
         torch.testing.assert_close(net(3 * image), 3 * net(image))  # before training the branches are silent
-        awake(net)
+        awake(net).eval()
         assert not torch.allclose(net(3 * image), net(image), rtol=0.2)
 
 
 def test_images_do_not_mix_in_the_encoder() -> None:
-    net, images = awake(ResidualEncoder(LEAN, 6)).train(), torch.rand(4, 1, 32, 32)
+    net, images = awake(ResidualEncoder(LEAN, 6)).eval().train(), torch.rand(4, 1, 32, 32)
     alone = torch.cat([net(image[None]) for image in images])
     torch.testing.assert_close(net(images), alone, rtol=1e-4, atol=1e-6)
 
@@ -175,7 +168,7 @@ def test_the_pretraining_loss_counts_hidden_pixels_only(make: Make, blobs: Blobs
 
 
 def test_hidden_pixels_do_not_reach_the_rebuilt_image(make: Make) -> None:
-    net, image = awake(make(CDDPM)), torch.rand(2, 1, 96, 96)
+    net, image = awake(make(CDDPM)).eval(), torch.rand(2, 1, 96, 96)
     hidden = net.pretrainer.hidden_cells(torch.tensor([1, 2]))
     pixels = torch.kron(hidden[:, 0].float(), torch.ones(16, 16)).bool()[:, None]
     other = torch.where(pixels, torch.rand_like(image), image)
@@ -222,7 +215,7 @@ def test_the_phases_resume(make: Make, blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_without_a_trainer_a_step_is_one_of_the_joint_training(make: Make, blobs: Blobs) -> None:
-    net, batch = awake(make(CDDPM)), blobs(6, 0)
+    net, batch = awake(make(CDDPM)).eval(), blobs(6, 0)
     seen: list[Tensor] = []
     net.encoder.register_forward_hook(lambda _m, inputs, _o: seen.append(inputs[0]))
     loss = net.training_step(batch, 0)
@@ -234,7 +227,7 @@ def test_without_a_trainer_a_step_is_one_of_the_joint_training(make: Make, blobs
 
 
 def test_inference_averages_the_noise_levels(make: Make, blobs: Blobs, scan_of: ScanOf) -> None:
-    net, batch = awake(make(CDDPM, {"cddpm.t_test_factors": [0.5, 1.0, 1.5]})), blobs(3, 1)  # t_test is 300
+    net, batch = awake(make(CDDPM, {"cddpm.t_test_factors": [0.5, 1.0, 1.5]})).eval(), blobs(3, 1)  # t_test is 300
     with torch.inference_mode():
         result = net.reconstruct(batch.image, scan_of(batch, seed=11, batch_size=2))
         seeds = torch.tensor([derive_seed(11, i) for i in range(3)])
@@ -248,7 +241,7 @@ def test_inference_averages_the_noise_levels(make: Make, blobs: Blobs, scan_of: 
 
 
 def test_reconstruction_is_its_scans_alone(make: Make, blobs: Blobs, scan_of: ScanOf) -> None:
-    net, batch = awake(make(CDDPM)), blobs(5, 1)
+    net, batch = awake(make(CDDPM)).eval(), blobs(5, 1)
     with torch.inference_mode():
         one = net.reconstruct(batch.image, scan_of(batch, batch_size=5))
         assert torch.equal(one, net.reconstruct(batch.image, scan_of(batch, batch_size=5)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,12 +9,12 @@ from torch import Tensor, nn
 from uadbench.benchmarks.contract.checks import ContractError, check_detector, invented_heads, make_detector
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, methods
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+from cases import TINY
 
 
 @pytest.mark.parametrize("name", methods())
 def test_every_method_keeps_the_contract(name: str) -> None:
-    check_detector(methods()[name], preset=TINY)
+    check_detector(methods()[name], preset=str(TINY))
 
 
 class Section(Frozen):
@@ -62,21 +60,21 @@ class NeedsTrainer(Scale):
 
 
 def test_an_honest_method_passes() -> None:
-    check_detector(Scale, preset=TINY)
+    check_detector(Scale, preset=str(TINY))
 
 
 def test_what_is_learnt_must_be_saved() -> None:
     with pytest.raises(ContractError, match="Forgetful reconstructs otherwise after its weights were saved and loaded"):
-        check_detector(Forgetful, preset=TINY)
+        check_detector(Forgetful, preset=str(TINY))
 
 
 def test_a_step_must_do_without_a_trainer() -> None:
     with pytest.raises(ContractError, match=r"NeedsTrainer.training_step failed: .*Trainer"):
-        check_detector(NeedsTrainer, preset=TINY)
+        check_detector(NeedsTrainer, preset=str(TINY))
 
 
 def test_make_detector_takes_changes() -> None:
-    detector = make_detector(Scale, preset=TINY, changes=["optimizer.learning_rate=0.5"])
+    detector = make_detector(Scale, preset=str(TINY), changes=["optimizer.learning_rate=0.5"])
     assert detector.settings.optimizer.learning_rate == 0.5  # type: ignore[attr-defined]
 
 

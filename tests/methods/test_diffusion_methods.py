@@ -14,18 +14,12 @@ from uadbench.methods.parts.patch_diffusion import PatchDiffusion
 from uadbench.methods.parts.seeds import derive_seed
 from uadbench.methods.pddpm import PDDPM
 
+from cases import awake
+
 Make = Callable[..., Any]
 Blobs = Callable[[int, int], Batch]
 ScanOf = Callable[..., Scan]
 CLASSES = [AnoDDPM, PDDPM, MAEDiff]
-
-
-def awake(net: Any) -> Any:
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return net.eval()
 
 
 def watch(net: PatchDiffusion) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -119,7 +113,7 @@ def test_inference_follows_algorithm_2(
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_reconstruction_is_its_scans_alone(make: Make, blobs: Blobs, scan_of: ScanOf, cls: type[Detector]) -> None:
-    net, batch = awake(make(cls)), blobs(3, 1)
+    net, batch = awake(make(cls)).eval(), blobs(3, 1)
     with torch.inference_mode():
         one = net.reconstruct(batch.image, scan_of(batch, batch_size=48))
         again = net.reconstruct(batch.image, scan_of(batch, batch_size=48))
@@ -148,7 +142,7 @@ def test_learns(make: Make, blobs: Blobs, cls: type[Detector]) -> None:
 
 
 def test_validation_is_repeatable(make: Make, blobs: Blobs) -> None:
-    net, batch = awake(make(MAEDiff)), blobs(4, 0)
+    net, batch = awake(make(MAEDiff)).eval(), blobs(4, 0)
     torch.manual_seed(1)
     one = net.validation_step(batch, 0)
     torch.manual_seed(2)
@@ -158,7 +152,7 @@ def test_validation_is_repeatable(make: Make, blobs: Blobs) -> None:
 @pytest.mark.parametrize("attention", [False, True])
 def test_maediff_without_mae_is_pddpm(make: Make, blobs: Blobs, scan_of: ScanOf, attention: bool) -> None:
     overrides = {"unet.attention": attention}
-    plain = awake(make(PDDPM, overrides))
+    plain = awake(make(PDDPM, overrides)).eval()
     stripped = make(MAEDiff, {**overrides, "mae.enabled": False}).eval()
     stripped.load_state_dict(plain.state_dict())  # strict: the same keys and shapes
     batch = blobs(2, 0)
@@ -175,14 +169,14 @@ def test_maediff_starts_as_the_network_without_mae(make: Make, attention: bool) 
     plain.load_state_dict({key: value for key, value in full.state_dict().items() if not key.startswith("mae.")})
     for net in (full, plain):
         torch.manual_seed(3)
-        awake(net.unet)  # the same numbers in both; the MAE stays as it starts
+        awake(net.unet).eval()  # the same numbers in both; the MAE stays as it starts
     x, t, patch = torch.rand(2, 1, 96, 96), torch.tensor([10, 600]), torch.tensor([1, 14])
     torch.testing.assert_close(full.estimate(x, t, patch), plain.estimate(x, t, patch))
 
 
 def test_mae_encoder_sees_27_cells_and_no_clean_pixel_under_the_patch(make: Make) -> None:
     """Images that differ only under the patch, noised to the same x_t there, are one and the same to the network."""
-    net = awake(make(MAEDiff, {"unet.attention": True}))
+    net = awake(make(MAEDiff, {"unet.attention": True})).eval()
     seen: list[list[Tensor]] = []
     net.mae.encoder.register_forward_hook(lambda _m, _i, outputs: seen.append(outputs))
     patch, t = torch.tensor([0, 6, 15]), torch.tensor([20, 300, 900])
@@ -212,7 +206,7 @@ def test_rows_and_table_2(make: Make) -> None:
 
 
 def test_state_dict_round_trip(make: Make, blobs: Blobs, scan_of: ScanOf) -> None:
-    one, two, batch = awake(make(MAEDiff)), make(MAEDiff).eval(), blobs(1, 0)
+    one, two, batch = awake(make(MAEDiff)).eval(), make(MAEDiff).eval(), blobs(1, 0)
     two.load_state_dict(one.state_dict())
     with torch.inference_mode():
         assert torch.equal(one.reconstruct(batch.image, scan_of(batch)), two.reconstruct(batch.image, scan_of(batch)))

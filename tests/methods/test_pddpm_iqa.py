@@ -14,6 +14,8 @@ from uadbench.methods import Batch, Detector, Scan, rows
 from uadbench.methods.pddpm import PDDPM
 from uadbench.methods.pddpm_iqa import PDDPMIQA
 
+from cases import awake
+
 Make = Callable[..., Any]
 Blobs = Callable[[int, int], Batch]
 ScanOf = Callable[..., Scan]
@@ -30,14 +32,6 @@ def quality(x: np.ndarray, y: np.ndarray, alpha: float = 0.84) -> np.ndarray:
     cov, var = blur(x * y) - mx * my, blur(x * x) - mx**2 + blur(y * y) - my**2
     ssim = (2 * mx * my + 1e-4) * (2 * cov + 9e-4) / ((mx**2 + my**2 + 1e-4) * (var + 9e-4))
     return alpha * np.clip(1 - ssim, 0, 1) / 2 + (1 - alpha) * np.abs(x - y)
-
-
-def awake(net: Any) -> Any:
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return net.eval()
 
 
 def watch(net: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -113,7 +107,7 @@ def test_reconstruction_has_the_volumes_own_scale(
 
 
 def test_reconstruction_and_score_are_their_scans_alone(make: Make, blobs: Blobs, scan_of: ScanOf) -> None:
-    net, batch = awake(make(PDDPMIQA, {"patch.stride": 48, **REVERSED})), blobs(2, 1)
+    net, batch = awake(make(PDDPMIQA, {"patch.stride": 48, **REVERSED})).eval(), blobs(2, 1)
     with torch.inference_mode():
         one = net.reconstruct(batch.image, scan_of(batch, batch_size=8))
         again = net.reconstruct(batch.image, scan_of(batch, batch_size=8))
@@ -128,7 +122,7 @@ def test_reconstruction_and_score_are_their_scans_alone(make: Make, blobs: Blobs
 
 
 def test_without_ssim_and_reversal_it_is_pddpm_up_to_the_patchs_share(make: Make, blobs: Blobs) -> None:
-    plain = awake(make(PDDPM, {"patch.stride": 48}))
+    plain = awake(make(PDDPM, {"patch.stride": 48})).eval()
     fused = make(PDDPMIQA, {"patch.stride": 48, "iqa.ssim_weight": 0.0}).eval()
     fused.load_state_dict(plain.state_dict())  # strict: the same keys and shapes
     batch = blobs(4, 0)

@@ -13,6 +13,8 @@ from uadbench.methods.ae import AE
 from uadbench.methods.maediff import MAEDiff
 from uadbench.methods.parts.recomputed import Recomputing, recompute_activations
 
+from cases import awake
+
 Make = Callable[..., Any]
 Blobs = Callable[[int, int], Batch]
 RECOMPUTING = ["anoddpm", "cddpm", "maediff", "mddpm", "pddpm", "pddpm_iqa"]
@@ -22,15 +24,6 @@ def gradients(net: Detector, batch: Batch) -> tuple[torch.Tensor, dict[str, torc
     loss = net.training_step(batch, 0)
     loss.backward()
     return loss.detach(), {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
-
-
-def awake(net: Detector) -> Detector:
-    """Let no branch be zero: its gradient would be zero whatever was recomputed."""
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return net
 
 
 def test_these_methods_recompute(make: Make) -> None:

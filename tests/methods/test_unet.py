@@ -9,6 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uadbench.methods.parts.unet import SpatialAttention, UNet, UNetSettings, timestep_embedding
 
+from cases import awake
+
 LEAN: dict[str, Any] = {
     "channels": 16,
     "multipliers": [1, 2, 2],
@@ -22,15 +24,6 @@ LEAN: dict[str, Any] = {
 
 def lean(side: int = 24, **changes: Any) -> UNet:
     return UNet(UNetSettings.model_validate({**LEAN, **changes}), side)
-
-
-def awake(net: UNet) -> UNet:
-    """Fill the zero-initialised layers, so that every path counts."""
-    with torch.no_grad():
-        for parameter in net.parameters():
-            if not parameter.any():
-                parameter.normal_(std=0.1)
-    return net
 
 
 @pytest.mark.parametrize(("attention", "parameters", "flops"), [(False, 37.51e6, 149.1e9), (True, 41.21e6, 200.1e9)])

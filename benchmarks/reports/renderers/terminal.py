@@ -1,0 +1,69 @@
+"""A table for the terminal, which fits 80 letters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..columns import Column
+from ..console import in_ascii
+from ..table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+_FAINT = {"method": "", "control": "italic", "paper": "dim italic", "elsewhere": "dim italic"}
+_EMPHASIS = {0: "", 1: "bold", 2: "underline"}
+#: Of more columns, the deviation stands below the mean.
+_MOST_SIDE_BY_SIDE = 5
+
+
+def renderable(table: Table, *, ascii_only: bool = False) -> Group:
+    """The table, its caption and its notes; `ascii_only`: its signs too, so that columns stay straight."""
+    from rich.console import Group
+    from rich.text import Text
+
+    def words(text: str) -> str:
+        return in_ascii(text) if ascii_only else text
+
+    head = _grid(table, ascii_only=ascii_only) if len(table.lines) else Text(words(table.title), style="italic")
+    notes = (Text(words(note), style="dim") for note in table.remarks)
+    return Group(head, Text(words(table.caption)), *notes)
+
+
+def _grid(table: Table, *, ascii_only: bool) -> RichTable:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    def words(text: str) -> str:
+        return in_ascii(text) if ascii_only else text
+
+    grid = RichTable(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=words(table.title), title_justify="left", pad_edge=False
+    )
+    grid.add_column("Method", overflow="fold")
+    for column in table.columns:
+        grid.add_column(words(_head(column)), justify="right", overflow="fold")
+    text = table.text("±" if len(table.columns) <= _MOST_SIDE_BY_SIDE else "\n±")
+    ranks = table.ranks()
+    for place, line in table.lines.iterrows():
+        cells = [
+            Text(words(cell), style=_EMPHASIS[rank])
+            for cell, rank in zip(text.loc[place], ranks.loc[place], strict=True)
+        ]
+        grid.add_row(_title(line["kind"], words(line["title"]), line["mark"]), *cells, style=_FAINT[line["kind"]])
+    return grid
+
+
+def _head(column: Column) -> str:
+    """One word per line, so that the numbers and not their headings take the room."""
+    return "\n".join([*column.title.split(), *column.metric.label.split(), column.metric.measure])
+
+
+def _title(kind: str, title: str, mark: str) -> Text:
+    from rich.text import Text
+
+    indent = "  " if kind == "paper" else ""
+    return Text.assemble(f"{indent}{title}", (f" ({mark})" if mark else "", "yellow"))

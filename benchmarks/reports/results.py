@@ -1,0 +1,221 @@
+"""Everything that was run, for a notebook: frames of cells and volumes, tables, single records.
+
+Reads the run records, which are the truth, and nothing else; PyTorch is imported by the tables alone, which need the
+methods behind their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import UserError
+from ..records.record import RunRecord, all_records
+from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
+from .cells import cells_of_records, volumes_of_records
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from pandas.io.formats.style import Styler
+
+    from ..plan.preset import Preset
+    from .table import Table, TableOptions
+
+
+@dataclass(frozen=True)
+class Results:
+    """The run records of a results folder.
+
+    Attributes:
+        records: those that say what they are, by name of their folder.
+    """
+
+    records: tuple[RunRecord, ...]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row per cell, finished or not (`done`): what was run, on which sets, and every number of it.
+
+        Numbers are called `<set>/<metric>`, such as "tumours/dice", and are as the records hold them: fractions, not
+        percents. See `reports.cells` for the columns. A damaged record is left out and costs a `RecordWarning`.
+        """
+        return cells_of_records(self.records)
+
+    def volumes(self) -> pd.DataFrame:
+        """One row per cell and scored test volume: scan, set, dice, auprc, l1, lesion volume (ml), seconds."""
+        return volumes_of_records(self.records)
+
+    def table(
+        self,
+        which: str = "1",
+        *,
+        preset: str | Preset = "demo",
+        data: str = "phantom",
+        seed: int = 0,
+        changes: Sequence[str] = (),
+        options: TableOptions | None = None,
+    ) -> Styler:
+        """A table of the paper, mean ± standard deviation over folds: the best is bold, the second underlined.
+
+        Args:
+            which: "1", "2" or "frontier".
+            preset: the numbers the rows were run with: name, path of a .toml file, or a preset.
+            data: what the rows were run on: "phantom" or a directory.
+            seed: the seed they were run with.
+            changes: what `--set` changed, `section.key=value`.
+            options: what else stands in the table, see `TableOptions`.
+
+        Raises:
+            UserError: there is no such table or preset, or the preset does not fit a row.
+        """
+        from .renderers.html import html_style
+
+        table = self._table(which, preset, data, seed, changes, options)
+        return html_style(table).set_caption(table.title)
+
+    def numbers(
+        self,
+        which: str = "1",
+        *,
+        preset: str | Preset = "demo",
+        data: str = "phantom",
+        seed: int = 0,
+        changes: Sequence[str] = (),
+        options: TableOptions | None = None,
+    ) -> pd.DataFrame:
+        """The numbers of a table, unrounded: index (row, kind), columns (set, metric, mean | std | folds).
+
+        Args and errors are those of `table`.
+        """
+        import pandas as pd
+
+        table = self._table(which, preset, data, seed, changes, options)
+        numbers = table.numbers.drop(columns="printed", level="statistic")
+        return numbers.set_index(pd.MultiIndex.from_frame(table.lines[["row", "kind"]]))
+
+    def _table(
+        self,
+        which: str,
+        preset: str | Preset,
+        data: str,
+        seed: int,
+        changes: Sequence[str],
+        options: TableOptions | None,
+    ) -> Table:
+        from ..plan.preset import load_preset
+        from .table import PLAIN
+        from .tables import suites_of, tables_of
+
+        suites = suites_of(which)
+        if len(suites) > 1:
+            raise UserError(f"table {which!r} is several tables; ask for one after the other")
+        chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
+        cells = self.to_dataframe()
+        done = cells[cells["done"].astype(bool)]
+        (table,) = tables_of(suites, done, chosen, data, seed=seed, options=options or PLAIN)
+        return table
+
+
+@dataclass(frozen=True)
+class CellView:
+    """One cell as its record tells it; whatever is read raises a `RecordError` where a file is damaged."""
+
+    record: RunRecord
+
+    @property
+    def id(self) -> str:
+        """Hash of all that determines the cell's numbers."""
+        return self.config.cell
+
+    @property
+    def folder(self) -> Path:
+        """Where the record lies."""
+        return self.record.folder
+
+    @cached_property
+    def config(self) -> CellConfig:
+        """What was run."""
+        return self.record.config
+
+    @cached_property
+    def state(self) -> CellState:
+        """Status and seconds spent."""
+        return self.record.state
+
+    @property
+    def done(self) -> bool:
+        """Whether every number of the cell is there, unchanged."""
+        return self.record.done
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Commit, machine, device and versions of libraries."""
+        return self.record.environment
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The cell's numbers by data set and metric, e.g. "brats21/dice"; empty until it is finished."""
+        return self.record.metrics
+
+    @property
+    def thresholds(self) -> pd.DataFrame:
+        """Greedy and exact threshold of each lesion set, by its key, with the validation Dice each reaches."""
+        import pandas as pd
+
+        pairs = {key: asdict(pair) for key, pair in self.record.thresholds.items()}
+        names = [field.name for field in fields(ThresholdPair)]
+        return pd.DataFrame.from_dict(pairs, orient="index", columns=names, dtype=float).rename_axis("set")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per validation: epoch, step, train_loss, val_loss, learning_rate."""
+        import pandas as pd
+
+        names = [field.name for field in fields(Epoch)]
+        return pd.DataFrame([asdict(epoch) for epoch in self.record.history()], columns=names)
+
+    @property
+    def volumes(self) -> pd.DataFrame:
+        """One row per scored test volume."""
+        return volumes_of_records([self.record])
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The weights with the lowest healthy validation loss; None where there are none."""
+        return self.record.best_checkpoint if self.record.best_checkpoint.exists() else None
+
+    @property
+    def figure(self) -> Path | None:
+        """The reconstruction figure; None where there is none."""
+        return self.record.figure if self.record.figure.exists() else None
+
+
+def load_results(results: str | Path = "results") -> Results:
+    """Read the run records of a results folder; one that is broken is left out and costs a `RecordWarning`.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    folder = Path(results)
+    if not folder.is_dir():
+        raise UserError(f"there is no results folder {folder}; name the one that `bench run` wrote to (--results)")
+    return Results(all_records(folder / "runs"))
+
+
+def read_cell(cell: str, results: str | Path = "results") -> CellView:
+    """One cell, by its id, the first letters of the id, or the name of its folder.
+
+    Raises:
+        UserError: there is no such results folder or cell, or several cells begin so.
+    """
+    records = load_results(results).records
+    named = [record for record in records if cell in (record.folder.name, record.config.cell)]
+    found = named or [record for record in records if cell and record.config.cell.startswith(cell)]
+    if len(found) == 1:
+        return CellView(found[0])
+    if not found:
+        raise UserError(f"there is no cell {cell!r} under {Path(results) / 'runs'}; `bench list runs` shows them")
+    names = ", ".join(record.folder.name for record in found)
+    raise UserError(f"{len(found)} cells begin with {cell!r}: {names}; write more of the id")

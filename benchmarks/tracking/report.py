@@ -1,0 +1,171 @@
+"""What MLflow is told of a cell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...files import sha256_of_file, sha256_of_json
+from ..records.record import RunRecord
+from ..records.record_files import CellConfig
+from .fold_result import FoldResult, identity_of
+from .tags import CELL, DATA, FORBIDDEN, HISTORY, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric at one epoch."""
+
+    key: str
+    value: float
+    step: int
+    time: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """A cell as MLflow shows it; two equal reports have equal digests."""
+
+    cell: str
+    family: tuple[str, str, str]
+    title: str
+    parent_title: str
+    note: str
+    params: dict[str, str]
+    points: tuple[Point, ...]
+    tags: dict[str, str]
+    texts: dict[str, str]
+    files: tuple[Path, ...]
+    start: int
+    end: int
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Report:
+        """Read all of it from a finished run record."""
+        config, environment, metrics = record.config, record.environment, record.metrics
+        start = _milliseconds(environment.get("started"), record)
+        train = int(1000 * metrics.get("seconds_train", 0.0))
+        end = start + train + int(1000 * metrics.get("seconds_score", 0.0))
+        found = FoldResult.of_record(record)
+        return cls(
+            cell=found.cell,
+            family=found.family,
+            title=f"{config.title} · fold {found.fold}",
+            parent_title=_parent_title(config),
+            note=_note(config),
+            params=_params(config),
+            points=(*_history(record, start, train), *_final(record, end)),
+            tags={**_tags(config, environment), **_origin(record), **_lesion_free(record)},
+            texts={"preset.json": _preset_text(config)},
+            files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
+            start=start,
+            end=end,
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything that is logged, except the checkpoint, which is logged by choice."""
+        files = {path.name: sha256_of_file(path) for path in self.files}
+        points = [[point.key, repr(point.value), point.step] for point in self.points]
+        content = [self.title, self.params, points, self.tags, self.texts, files]
+        return sha256_of_json(content)
+
+
+def _parent_title(config: CellConfig) -> str:
+    seed = [f"seed {config.seed}"] if config.seed else []
+    return " · ".join([config.title, config.data_title, config.preset_title, *seed])
+
+
+def _note(config: CellConfig) -> str:
+    """The parent's description in MLflow, Markdown."""
+    cohorts = ", ".join(cohort.title for cohort in config.cohorts.values())
+    lines = [f"{config.title} on {config.data_title} ({cohorts}), preset `{config.preset}`."]
+    if config.departures:
+        lines += ["", "Departures from the paper:", *(f"* {departure}" for departure in config.departures)]
+    return "\n".join(lines)
+
+
+def _params(config: CellConfig) -> dict[str, str]:
+    flat = {"method": config.method, "seed": config.seed, **_flatten(config.plan)}
+    return {FORBIDDEN.sub("_", key): str(value)[:PARAM_LENGTH] for key, value in flat.items()}
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted keys: `{"train": {"epochs": 3}}` is `train.epochs = 3`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
+    """Short names are for people who filter in MLflow's UI; by `uadbench.*` this module finds its runs again."""
+    words = ("method", "row", "title", "fold", "data", "data_title", "splits", "preset", "seed")
+    tags = {word: getattr(config, word) for word in words}
+    tags |= {f"env.{FORBIDDEN.sub('_', key)}": value for key, value in environment.items()}
+    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config)}
+    tags |= {CELL: config.cell, RECIPE: config.recipe, DATA: config.data, SPLITS: config.splits}
+    tags |= {RESULT: json.dumps(identity_of(config, environment), sort_keys=True)}
+    tags |= {"mlflow.source.name": "bench", "mlflow.source.git.commit": environment.get("commit", "")}
+    return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value != ""}
+
+
+def _origin(record: RunRecord) -> dict[str, str]:
+    """Whose training these weights come from, where they were taken over."""
+    origin = record.state.weights_from
+    return {"weights_from": origin} if origin else {}
+
+
+def _lesion_free(record: RunRecord) -> dict[str, str]:
+    """The test scans that have no lesion in view, by name, where there are any."""
+    names = [f"{score.cohort}: {score.subject}" for score in record.scores() if score.note]
+    return {"lesion_free": "; ".join(names)[:TAG_LENGTH]} if names else {}
+
+
+def _phantom(config: CellConfig) -> str:
+    """Whether the data sets are the embedded phantom: "yes", "no" or "partly"."""
+    simulated = [cohort.is_phantom for cohort in config.cohorts.values()]
+    if all(simulated):
+        return "yes"
+    return "partly" if any(simulated) else "no"
+
+
+def _history(record: RunRecord, start: int, milliseconds: int) -> Iterator[Point]:
+    """Metrics by epoch; their times are spread evenly over the training, the record keeps none."""
+    history = record.history()
+    for count, epoch in enumerate(history, start=1):
+        time = start + milliseconds * count // len(history)
+        for key in HISTORY:
+            value = getattr(epoch, key)
+            if value is not None:
+                yield Point(key, float(value), int(epoch.epoch), time)
+
+
+def _final(record: RunRecord, end: int) -> Iterator[Point]:
+    """The cell's numbers and its thresholds; the validation loss of the best checkpoint gets a name of its own."""
+    for key, value in record.metrics.items():
+        yield Point(FORBIDDEN.sub("_", {"val_loss": "best_val_loss"}.get(key, key)), float(value), 0, end)
+    for role, pair in record.thresholds.items():
+        yield Point(f"threshold/{role}/greedy", pair.greedy, 0, end)
+        yield Point(f"threshold/{role}/greedy_dice", pair.greedy_dice, 0, end)
+        yield Point(f"threshold/{role}/exact", pair.exact, 0, end)
+        yield Point(f"threshold/{role}/exact_dice", pair.exact_dice, 0, end)
+
+
+def _preset_text(config: CellConfig) -> str:
+    words = {"preset", "changed", "departures", "plan", "content", "fingerprint"}
+    return json.dumps(config.model_dump(mode="json", include=words), indent=2, sort_keys=True) + "\n"
+
+
+def _milliseconds(started: str | None, record: RunRecord) -> int:
+    if started:
+        return int(datetime.fromisoformat(started).timestamp() * 1000)
+    return int((record.folder / "config.json").stat().st_mtime * 1000)

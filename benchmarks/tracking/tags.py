@@ -1,0 +1,17 @@
+"""The tags by which runs are found again in MLflow, and what a server may refuse."""
+
+from __future__ import annotations
+
+import re
+
+KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cell", "recipe", "data", "splits"))
+#: `COMPLETE` is written last: the hash of all that a run was told.
+COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
+PARENT_ID = "mlflow.parentRunId"
+
+#: What is told once per epoch, by the names that MLflow shows.
+HISTORY = ("train_loss", "val_loss", "learning_rate")
+
+#: Limits that every MLflow server accepts, old ones too.
+PARAM_LENGTH, TAG_LENGTH, PARAMS_PER_BATCH, METRICS_PER_BATCH = 500, 5000, 100, 500
+FORBIDDEN = re.compile(r"[^/\w.\- ]")

@@ -1,0 +1,1 @@
+"""Tables that travel with the package: what others published. Runs of one's own land beside it, git-ignored."""

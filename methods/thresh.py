@@ -18,7 +18,6 @@ from torch import Tensor
 from .base import Detector, Frozen, MethodInfo, Row, Scan
 from .registry import register
 
-
 #: Where lesions are darker than the tissue around them.
 DARK_LESIONS = frozenset({"t1"})
 

@@ -502,6 +502,7 @@ def _account(predictor: Predictor, scan: ScanFile, ready: ReadyScan, prediction:
             "method": run.config.method,
             "row": run.config.row,
             "trained_on": run.config.data_title,
+            "modality": run.modality.value,
             "trained_on_phantom": run.is_phantom,
             "folds": [_fold(record) for record in run.records],
         },

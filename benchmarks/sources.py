@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..cores import usable_cores
+from ..datasets.base import DataSet
 from ..datasets.cohort import Data
 from ..datasets.load import load_disk
 from ..datasets.modality import Modality
 from ..datasets.phantom.load import load_phantom, phantom_size
-from ..datasets.registry import data_sets
+from ..datasets.registry import data_sets, register_file
 from ..datasets.scans.preparation import PreparationSettings
 from ..errors import UserError
 from .engine.progress import Reporter
@@ -27,6 +29,8 @@ def open_data(
     splits: str | None,
     reporter: Reporter,
     modality: Modality = Modality.T2,
+    *,
+    jobs: int | None = None,
 ) -> Data:
     """Open what `--data` names, building volume stores where they are not built yet.
 
@@ -38,12 +42,13 @@ def open_data(
         splits: "published", "deleaked", "own" or None for the source's own choice.
         reporter: where progress goes.
         modality: the contrast of the scans.
+        jobs: processes that prepare volumes; 1 is this one, None as many as there are cores.
 
     Raises:
         UserError: there is no such directory.
         DataError: the data cannot be used as they are.
     """
-    cache, jobs = results / "data", usable_cores()
+    cache, jobs = results / "data", jobs or usable_cores()
     with StoreProgress(reporter, "prepare volumes") as progress:
         if word == "phantom":
             if splits not in (None, "own"):
@@ -55,8 +60,19 @@ def open_data(
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
-        known = tuple(data_sets().values())
+        known = known_data_sets()
         return load_disk(directory, cache, settings, splits, jobs, progress.update, known=known, modality=modality)
+
+
+def known_data_sets(files: Sequence[Path] = ()) -> tuple[DataSet, ...]:
+    """Every data set that this process knows, with those of the user's own files.
+
+    Raises:
+        UserError: a file cannot be read, or holds no data set or one that clashes with another.
+    """
+    for file in files:
+        register_file(file)
+    return tuple(data_sets().values())
 
 
 class StoreProgress:

@@ -104,6 +104,15 @@ class Labels:
     lesion: tuple[int, ...] = ()
     ignored: tuple[int, ...] = ()
 
+    @property
+    def prepared(self) -> Labels:
+        """What the values mean in a segmentation that was prepared: 1 is lesion; 2 is ignored, where anything is."""
+        return PREPARED_LABELS if self.ignored else Labels()
+
+
+#: The values that are written where a set has something to ignore.
+PREPARED_LABELS = Labels(lesion=(1,), ignored=(2,))
+
 
 @dataclass(frozen=True)
 class Participant:
@@ -112,10 +121,12 @@ class Participant:
     Attributes:
         age: years, or None where unknown.
         site: scanner or hospital, or None where unknown.
+        unfit: why the person is left out of the set, such as "dementia"; empty where nothing speaks against it.
     """
 
     age: float | None = None
     site: str | None = None
+    unfit: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,10 +136,12 @@ class ParticipantSheet:
     Attributes:
         names: of its file, the best first.
         read: what it says by person, as `DataSet.person_of` names them; raises DataError.
+        without: what is lost where it is missing, for the note.
     """
 
     names: tuple[str, ...]
     read: Callable[[Path], Mapping[str, Participant]]
+    without: str = "their ages stay unknown"
 
 
 def whole_name(scan: str) -> str:
@@ -181,7 +194,7 @@ class DataSet:
     person_of: Callable[[str], str] = whole_name
     site_of: Callable[[str], str | None] = no_site
     participants: ParticipantSheet | None = None
-    stripper: str = "hd-bet"
+    stripper: str = "auto"
     labels: Labels = Labels()
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .findings import Finding
+from .findings import SplitFinding
 from .modality import Modality
 
 #: The key of the healthy set, of which a run has one; lesion sets have keys of their own.
@@ -100,6 +100,10 @@ class Volumes(Protocol):
 
     def lesion_mask(self, subject: str) -> NDArray[np.bool_]:
         """Lesion mask of a subject, bool [D, H, W], read-only."""
+        ...
+
+    def ignored_mask(self, subject: str) -> NDArray[np.bool_]:
+        """Where a subject's labels mark what is neither lesion nor background, bool [D, H, W], read-only."""
         ...
 
 
@@ -189,7 +193,7 @@ class Splits:
     folds: tuple[Fold, ...]
     healthy_test: tuple[str, ...]
     lesion: Mapping[str, Part]
-    findings: tuple[Finding, ...] = field(default=())
+    findings: tuple[SplitFinding, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
 
     def scans_of(self, key: str) -> tuple[str, ...]:

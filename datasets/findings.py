@@ -24,7 +24,7 @@ class Problem(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class SplitFinding:
     """One thing that an audit found.
 
     Attributes:
@@ -61,7 +61,7 @@ class LeakError(DataError):
         findings: the leaks; all of them are kept, the message lists the first few.
     """
 
-    def __init__(self, remedy: str, findings: tuple[Finding, ...]) -> None:
+    def __init__(self, remedy: str, findings: tuple[SplitFinding, ...]) -> None:
         self.remedy = remedy
         self.findings = findings
         listed = "; ".join(str(finding) for finding in findings[:_SHOWN_FINDINGS])
@@ -69,5 +69,5 @@ class LeakError(DataError):
             listed += f"; and {len(findings) - _SHOWN_FINDINGS} more findings"
         super().__init__(f"the split leaks: {listed}. {remedy}")
 
-    def __reduce__(self) -> tuple[type[LeakError], tuple[str, tuple[Finding, ...]]]:
+    def __reduce__(self) -> tuple[type[LeakError], tuple[str, tuple[SplitFinding, ...]]]:
         return type(self), (self.remedy, self.findings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import DataError, shorten
 from .base import DataSet
 from .cohort import HEALTHY, Subject
-from .layout import PHANTOM_MARK, scan_path, stem_of, suffix_of
+from .layout import PHANTOM_MARK, stem_of, suffix_of
 from .modality import Modality
 from .scans.scan_file import is_pair, scan_parts
 
@@ -91,8 +91,7 @@ def find_sets(directory: Path, known: Sequence[DataSet], modality: Modality) -> 
         DataError: there is no such directory, no healthy set or more than one, or a scan has two files of one kind.
     """
     if not directory.is_dir():
-        example = _healthy_example(known, Path())
-        raise DataError(f"{directory} is no directory; give --data a directory that holds {example}/{modality}")
+        raise DataError(f"{directory} is no directory; give --data a directory that holds {healthy_places(known)}")
     found = [find_set(directory, data_set, modality) for data_set in known]
     doubled = [sentence for one in found for sentence in one.doubled]
     if doubled:
@@ -118,9 +117,10 @@ def refuse_two_healthy(directory: Path, found: Sequence[FoundSet]) -> None:
         )
 
 
-def _healthy_example(known: Sequence[DataSet], directory: Path) -> Path:
-    """The folder of the first healthy set that is known."""
-    return directory / next((one.folder for one in known if one.is_healthy), "Train")
+def healthy_places(known: Sequence[DataSet]) -> str:
+    """Where the scans of a healthy set may lie, in words."""
+    folders = [one.folder for one in known if one.is_healthy]
+    return " or ".join(filter(None, (", ".join(folders[:-1]), *folders[-1:])))
 
 
 def _no_healthy_scans(directory: Path, known: Sequence[DataSet], modality: Modality) -> str:
@@ -136,8 +136,12 @@ def _no_healthy_scans(directory: Path, known: Sequence[DataSet], modality: Modal
             f"{directory} holds no healthy scans in {modality.upper()}, but in "
             f"{shorten(tuple(other.upper() for other in others))}; choose --modality {others[0]}"
         )
-    expected = scan_path(directory, healthy[0], modality, "<scan>") if healthy else directory / "Train"
-    return f"{directory} holds no healthy scans; they are expected as {expected}"
+    return f"{directory} holds no healthy scans; they are expected {as_files(modality)} in {healthy_places(known)}"
+
+
+def as_files(modality: Modality) -> str:
+    """How the image of a scan is called below the folder of its set, in words."""
+    return f"as {modality}/<scan>_{modality}.nii.gz"
 
 
 def find_set(directory: Path, data_set: DataSet, modality: Modality) -> FoundSet:

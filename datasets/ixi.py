@@ -90,5 +90,4 @@ DATA_SET = DataSet(
     person_of=person_of,
     site_of=site_of,
     participants=ParticipantSheet(("IXI.csv", "IXI.xls"), read_sheet),  # who saved it as a CSV had a reason
-    stripper="hd-bet",
 )

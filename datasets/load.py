@@ -15,21 +15,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import DataError, shorten
 from ..files import read_json, write_json
-from .base import DataSet
+from .base import DataSet, Labels
 from .cohort import HEALTHY, Cohort, Data, Splits, Subject, is_phantom_name
 from .findings import Problem
 from .found import FoundSet, find_sets
 from .layout import MASK, SEGMENTATION, SPLITS_FOLDER, scan_path
 from .modality import Modality
 from .rows import provenance_of
-from .scans.nifti import read_image, read_mask
+from .scans.nifti import read_image, read_lesions, read_mask
 from .scans.preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
 from .scans.scan_file import scan_stamp, sha256_of
+from .scans.space import Grid
 from .splits.audit import audit
 from .splits.choice import choose_splits, known_people
-from .store.store import Progress, build_store
+from .store.build import build_store
+from .store.store import Progress
 
 _SOURCE_HASHES = "source-hashes.json"
 _ENTRY_LENGTH = 3  # of its entries, at least: size, time, SHA-256
@@ -129,13 +134,14 @@ def _cohort(
         "modality": found.modality.value,
         "version": PREPARATION_VERSION,
         "preparation": asdict(settings),
+        "labels": asdict(found.data_set.labels.prepared),
         "sources": {scan: {kind: hashes[path] for kind, path in kinds.items()} for scan, kinds in files.items()},
     }
     key = hashlib.sha256(json.dumps([manifest, [asdict(one) for one in subjects]], sort_keys=True).encode()).hexdigest()
     store = build_store(
         cache / f"{found.name}-{found.modality}-{key[:12]}",
         subjects,
-        _PrepareScan(files, found.modality, settings),
+        _PrepareScan(files, found.modality, settings, found.data_set.labels.prepared),
         manifest,
         has_lesions=found.key != HEALTHY,
         jobs=jobs,
@@ -153,16 +159,22 @@ class _PrepareScan:
     files: Mapping[str, Mapping[str, Path]]
     modality: Modality
     settings: PreparationSettings
+    labels: Labels
 
     def __call__(self, subject: Subject) -> PreparedVolume:
         paths = self.files[subject.id]
         image, grid = read_image(paths[self.modality])
         brain = read_mask(paths[MASK], paths[self.modality], grid)
-        lesions = read_mask(paths[SEGMENTATION], paths[self.modality], grid) if SEGMENTATION in paths else None
+        lesions, ignored = self._lesions(paths, grid) if SEGMENTATION in paths else (None, None)
         try:
-            return prepare_volume(image, brain, lesions, self.settings)
+            return prepare_volume(image, brain, lesions, self.settings, ignored)
         except DataError as error:
             raise DataError(f"{paths[self.modality]}: {error}") from error
+
+    def _lesions(self, paths: Mapping[str, Path], grid: Grid) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+        """Lesions, and what is neither lesion nor background."""
+        lesion, ignored = self.labels.lesion, self.labels.ignored
+        return read_lesions(paths[SEGMENTATION], paths[self.modality], grid, lesion=lesion, ignored=ignored)
 
 
 def _hash_sources(cache: Path, paths: Sequence[Path], jobs: int) -> dict[Path, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,11 +20,15 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.datasets.cohort import HEALTHY, Cohort, Data, Fold, Part, Splits, Subject
 from uadbench.datasets.modality import Modality
+from uadbench.datasets.phantom.anatomy import load_atlas
+from uadbench.datasets.phantom.subjects import SIZES, PhantomSet, PhantomSize, simulate, subjects
 from uadbench.datasets.scans.preparation import PreparedVolume
-from uadbench.datasets.store.store import build_store
+from uadbench.datasets.store.build import build_store
 
 from cases import TINY
 
+#: Enough people for every part of the split.
+SMALL_PHANTOM = PhantomSize("demo", 5, 1, 1, 1, 1, 1)
 TINY_SHAPE = (6, 96, 96)
 
 
@@ -224,3 +229,42 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip("no file system can be mounted here")
     yield place
     subprocess.run(["umount", str(place)], check=True)
+
+
+# ------------------------------------------------------------------------------------------- a phantom of a few people
+
+
+@pytest.fixture(scope="session")
+def _small_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The volume stores of the phantom's demo size, cut down to fourteen people."""
+    import uadbench
+
+    results = tmp_path_factory.mktemp("phantom") / "results"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SIZES, "demo", SMALL_PHANTOM)
+        uadbench.run("mean-brain", folds=0, results=results, jobs=1, quiet=True)
+    return results / "data"
+
+
+@pytest.fixture
+def small_phantom(_small_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory in which `phantom` is that small cohort, prepared already, and nothing was run yet."""
+    monkeypatch.setitem(SIZES, "demo", SMALL_PHANTOM)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(_small_stores, tmp_path / "results" / "data")
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def phantom_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom tumour as a scan from anywhere: stripped, in RAS order and MNI millimetres."""
+    import nibabel as nib
+
+    subject = subjects(SMALL_PHANTOM, PhantomSet.TUMOURS)[-1]
+    scan = simulate(subject, PhantomSet.TUMOURS, 0)
+    affine = np.eye(4)
+    affine[:3, 3] = load_atlas().origin
+    path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
+    nib.save(nib.Nifti1Image(scan.t2.transpose(2, 1, 0).astype(np.float32), affine), path)
+    return path

@@ -9,8 +9,8 @@ from rooms import arrows, circles, floors, rooms
 
 from cases import ROOT
 
-#: One file per plug-in: these grow with what they hold.
-_SHELVES = {ROOT / "methods", ROOT / "methods" / "parts", ROOT / "datasets"}
+#: One file per method, data set or command: these grow with what they hold.
+_SHELVES = {ROOT / folder for folder in ("methods", "methods/parts", "datasets", "benchmarks/commands")}
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
-from ...datasets.store.store import MANIFEST, VolumeStore
+from ...datasets.store.arrays import MANIFEST
+from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
 from ...methods import rows
 from ...metrics.scores import scores

@@ -18,7 +18,8 @@ from pathlib import PurePath
 from typing import Any
 
 from ...datasets.layout import SEGMENTATION, suffix_of
-from ...datasets.store.store import LESION_FILE, LESION_READ
+from ...datasets.store.arrays import LESION_FILE
+from ...datasets.store.store import LESION_READ
 from ...errors import UserError
 from ...stopping import raise_stop
 

@@ -38,7 +38,7 @@ def write_method(name: str, folder: Path) -> tuple[Path, Path]:
         "title": " ".join(words).capitalize(),
     }
     for path, template in zip(paths, ("method.py.txt", "check.py.txt"), strict=True):
-        text = (resources.files("uadbench.benchmarks") / "templates" / template).read_text(encoding="utf-8")
+        text = (resources.files("uadbench.benchmarks.contract") / "templates" / template).read_text(encoding="utf-8")
         write_text(path, Template(text).substitute(fields))
     return paths
 

@@ -16,7 +16,7 @@ from .cell_metrics import cell_metrics, tested_volumes
 from .reading import make_reader
 from .run_context import CellRun
 from .samples import Draw, figure_samples
-from .scoring import Reader, find_thresholds, lesion_free_scans, lesion_mask, score_healthy, score_lesions
+from .scoring import Reader, find_thresholds, lesion_free_scans, score_healthy, score_lesions, truth_of
 
 
 def evaluate(run: CellRun, detector: Detector, draw: Draw | None) -> dict[str, float]:
@@ -68,7 +68,7 @@ def _thresholds(run: CellRun, reader: Reader) -> dict[str, ThresholdPair]:
         with run.reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
             for subject in subjects:
                 maps.append(_kept_map(run, reader, cohort, subject))
-                truths.append(lesion_mask(cohort, subject, job.slab))
+                truths.append(truth_of(cohort, subject, job.slab))
                 bar.advance()
         found[key] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
         run.record.save_thresholds(found)

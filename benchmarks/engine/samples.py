@@ -13,7 +13,7 @@ from ...datasets.cohort import HEALTHY, Cohort
 from ...metrics import dice, l1_error
 from ..records.record_files import ThresholdPair
 from .job import Job
-from .scoring import Reader, binarise, lesion_mask
+from .scoring import Reader, binarise, lesion_mask, truth_of
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -65,17 +65,18 @@ def _first_with_lesion(job: Job, cohort: Cohort) -> str:
 def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: Mapping[str, ThresholdPair]) -> Sample:
     reading = reader.read(cohort, subject)
     pair = thresholds.get(cohort.key)
-    truth = None if cohort.is_healthy else lesion_mask(cohort, subject, job.slab)
+    truth = None if cohort.is_healthy else truth_of(cohort, subject, job.slab)
     if truth is None or pair is None:
         error = l1_error(reading.original, reading.reconstruction)
         words = f"l1 {error * 1e3:.1f}e-3"
     else:
-        words = f"Dice {dice(binarise(reading.score_map, pair.greedy, job.plan.score), truth) * 100:.1f} %"
+        found = binarise(reading.score_map, pair.greedy, job.plan.score)
+        words = f"Dice {dice(truth.counted(found), truth.counted(truth.lesions)) * 100:.1f} %"
     return Sample(
         title=f"{cohort.title}\n{subject}\n{words}",
         original=reading.original,
         reconstruction=reading.reconstruction,
         score_map=reading.score_map,
-        truth=truth,
+        truth=None if truth is None else truth.lesions,
         threshold=None if pair is None else pair.greedy,
     )

@@ -210,9 +210,39 @@ def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str
     return tuple(scan for scan in scans if scan in first)
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What the labels mark in a volume, both bool [D, H, W].
+
+    Attributes:
+        lesions: what is to be found; there may be none.
+        ignored: what is neither lesion nor background, such as another pathology: whatever is said there costs nothing
+            and earns nothing. None where there is no such voxel.
+    """
+
+    lesions: np.ndarray
+    ignored: np.ndarray | None = None
+
+    def counted(self, array: np.ndarray) -> np.ndarray:
+        """The voxels of an array [D, H, W] that count: the array itself, or those that are not ignored in a row."""
+        return array if self.ignored is None else array[~self.ignored]
+
+    def within(self, mask: np.ndarray | None) -> np.ndarray | None:
+        """The voxels of a mask that count; None, which is all voxels, where all of all voxels do."""
+        if self.ignored is None:
+            return mask
+        return ~self.ignored if mask is None else mask & ~self.ignored
+
+
 def lesion_mask(cohort: Cohort, subject: str, slab: Slab) -> np.ndarray:
     """The lesions of a volume within the slab, bool [D, H, W]; it may hold none."""
     return np.array(slab.of(cohort.store.lesion_mask(subject)), dtype=bool)
+
+
+def truth_of(cohort: Cohort, subject: str, slab: Slab) -> Truth:
+    """What the labels of a volume mark within the slab."""
+    ignored = np.array(slab.of(cohort.store.ignored_mask(subject)), dtype=bool)
+    return Truth(lesion_mask(cohort, subject, slab), ignored if ignored.any() else None)
 
 
 def lesion_free_scans(
@@ -288,15 +318,19 @@ def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: Thre
     average precision, by the scikit-learn 1.0.1 that it pins, divides by the lesion voxels and is no number; and its
     means (nanmean in `_test_end`) leave out what is no number. So no such scan ever counts as 1.
 
+    What the labels ignore is left out of every number, after the post-processing of the whole map: removing voxels
+    before it would tear components and change the median beside them.
+
     Raises:
         UserError: there is no lesion in view and `score.lesion_free` is "refuse".
     """
-    truth = lesion_mask(cohort, subject, reader.slab)
-    if not truth.any() and reader.settings.lesion_free == "refuse":
+    truth = truth_of(cohort, subject, reader.slab)
+    lesions = truth.counted(truth.lesions)
+    if not lesions.any() and reader.settings.lesion_free == "refuse":
         raise UserError(_refusal(cohort, (subject,), reader.slab))
     reading = reader.read(cohort, subject)
     dices = [
-        _dice(binarise(reading.score_map, threshold, reader.settings), truth, reader.settings)
+        _dice(truth.counted(binarise(reading.score_map, threshold, reader.settings)), lesions, reader.settings)
         for threshold in (thresholds.greedy, thresholds.exact)
     ]
     return VolumeScore(
@@ -305,13 +339,13 @@ def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: Thre
         subject=subject,
         dice=dices[0],
         dice_exact=dices[1],
-        auprc=metrics.average_precision(reading.score_map, truth) if truth.any() else None,
-        l1=metrics.l1_error(reading.original, reading.reconstruction),
-        l1_brain=metrics.l1_error(reading.original, reading.reconstruction, reading.brain_mask),
-        lesion_ml=float(truth.sum()) * cohort.store.voxel_ml,
+        auprc=metrics.average_precision(truth.counted(reading.score_map), lesions) if lesions.any() else None,
+        l1=metrics.l1_error(reading.original, reading.reconstruction, truth.within(None)),
+        l1_brain=metrics.l1_error(reading.original, reading.reconstruction, truth.within(reading.brain_mask)),
+        lesion_ml=float(lesions.sum()) * cohort.store.voxel_ml,
         seconds=reading.seconds,
         note=None
-        if truth.any()
+        if lesions.any()
         else f"no lesion in {_slices(reader.slab)} (score.lesion_free={reader.settings.lesion_free})",
     )
 
@@ -328,10 +362,10 @@ def binarise(score_map: np.ndarray, threshold: float, settings: ScoreSettings) -
     return metrics.remove_small_components(score_map > threshold, settings.min_voxels)
 
 
-def find_thresholds(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray], steps: int) -> ThresholdPair:
-    """Greedy and exact threshold of a validation set, all voxels pooled."""
-    scores = np.concatenate([volume.ravel() for volume in maps])
-    labels = np.concatenate([volume.ravel() for volume in truths])
+def find_thresholds(maps: Sequence[np.ndarray], truths: Sequence[Truth], steps: int) -> ThresholdPair:
+    """Greedy and exact threshold of a validation set, all voxels that count pooled."""
+    scores = np.concatenate([truth.counted(volume).ravel() for volume, truth in zip(maps, truths, strict=True)])
+    labels = np.concatenate([truth.counted(truth.lesions).ravel() for truth in truths])
     greedy = metrics.greedy_threshold(scores, labels, steps=steps)
     exact = metrics.best_threshold(scores, labels)
     return ThresholdPair(greedy.value, greedy.dice, exact.value, exact.dice)

@@ -97,15 +97,18 @@ def outline(axes: Axes, mask: NDArray[Any], colour: str) -> None:
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.6)
 
 
-def colour_bar(figure: Figure, top: float, label: str = "anomaly score, one scale for all") -> None:
-    """One bar at the right edge for every map of the figure."""
+def colour_bar(
+    figure: Figure, top: float, label: str = "anomaly score, one scale for all", *, place: int = 0, places: int = 1
+) -> None:
+    """A bar at the right edge for the maps that end at `top`; several stand below each other, the first one highest."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     width, height = figure.get_size_inches()
-    tall = min(0.8, 2.2 / height)
-    place = figure.add_axes((1 - 0.7 / width, 0.5 - tall / 2, 0.12 / width, tall))
-    bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=place, extend="max")
+    tall = min(0.8 / places, 2.2 / height)
+    bottom = 1 - (place + 0.5) / places - tall / 2
+    axes = figure.add_axes((1 - 0.7 / width, bottom, 0.12 / width, tall))
+    bar = figure.colorbar(ScalarMappable(Normalize(0, top), _MAP), cax=axes, extend="max")
     bar.set_label(label, fontsize=7)
     bar.ax.tick_params(labelsize=6.5)
 

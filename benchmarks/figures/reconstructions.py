@@ -1,12 +1,13 @@
 """Reconstruction, anomaly map and truth of the same volumes: what Figure 3 of the MAEDiff paper shows.
 
-All maps of a figure share one scale, so that a faint map looks faint; slices are chosen by the truth, never by a score.
+Maps of one kind of score share one scale per figure; slices are chosen by the truth, never by a score.
 How slices are drawn is told in `drawing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,35 +50,60 @@ def reconstruction_figure(samples: Sequence[Sample], path: Path, min_voxels: int
     save(figure, path)
 
 
-def comparison_figure(groups: Mapping[str, Sequence[Sample]], path: Path) -> None:
+@dataclass(frozen=True)
+class MethodMaps:
+    """What one method makes of the volumes of a comparison.
+
+    Attributes:
+        title: the method's.
+        kind: what its anomaly score is, e.g. a residual or a grey value; maps of one kind share one scale.
+        samples: the volumes; every method has the same ones in the same order.
+    """
+
+    title: str
+    kind: str
+    samples: tuple[Sample, ...]
+
+
+def comparison_figure(methods: Sequence[MethodMaps], path: Path) -> None:
     """Draw methods side by side: under each its reconstruction and its anomaly map of the same volumes.
 
+    Maps of one kind of score share one scale, which ends where the middle one of the methods does: a map that is louder
+    is cut off there, and the faint ones can be read.
+
     Args:
-        groups: title of a method to its samples; every method has the same volumes in the same order.
+        methods: what to draw, from left to right.
         path: the PNG to write.
 
     Raises:
         UserError: there is nothing to draw, the methods differ in their volumes, matplotlib is not installed, or the
             file cannot be written.
     """
-    first = _same_volumes(groups)
+    first = _same_volumes(methods)
     names = [(f"{sample.title.splitlines()[0]}\nslice {sample.slice_index}", "anomaly map") for sample in first]
-    figure, grid = axes_grid([name for pair in names for name in pair], len(groups) + 1, right=0.75)
-    tops = {title: _map_top(samples) for title, samples in groups.items()}
-    common = _common_top(list(tops.values()))
-    for column, (title, samples) in enumerate(groups.items()):
-        own = tops[title] > common
-        grid[0][column].set_title(f"{title}\n(maps: own scale, 0 to {tops[title]:.2g})" if own else title, fontsize=8.5)
-        for number, sample in enumerate(samples):
+    figure, grid = axes_grid([name for pair in names for name in pair], len(methods) + 1, right=0.75)
+    tops = _tops(methods)
+    for column, method in enumerate(methods):
+        grid[0][column].set_title(method.title, fontsize=8.5)
+        for number, sample in enumerate(method.samples):
             index = first[number].slice_index
             grey(grid[2 * number][column], sample.reconstruction[index])
-            heat(grid[2 * number + 1][column], sample.score_map[index], tops[title] if own else common)
+            heat(grid[2 * number + 1][column], sample.score_map[index], tops[method.kind])
     grid[0][-1].set_title("original and truth", fontsize=8.5)
     for number, sample in enumerate(first):
         grey(grid[2 * number][-1], sample.original[sample.slice_index])
         _truth(grid[2 * number + 1][-1], sample, sample.slice_index)
-    colour_bar(figure, common)
+    for place, (kind, top) in enumerate(tops.items()):
+        colour_bar(figure, top, kind, place=place, places=len(tops))
     save(figure, path)
+
+
+def _tops(methods: Sequence[MethodMaps]) -> dict[str, float]:
+    """By kind of score, where its scale ends: at the (lower) middle one of its methods' own ends."""
+    own: dict[str, list[float]] = {}
+    for method in methods:
+        own.setdefault(method.kind, []).append(_map_top(method.samples))
+    return {kind: sorted(ends)[(len(ends) - 1) // 2] for kind, ends in own.items()}
 
 
 def _prediction(axes: Axes, sample: Sample, index: int, min_voxels: int) -> None:
@@ -103,27 +129,21 @@ def _map_top(samples: Sequence[Sample]) -> float:
     return float(np.quantile(pooled, 0.999)) if pooled.size else 1.0
 
 
-def _common_top(tops: Sequence[float]) -> float:
-    """The scale that methods share; one whose scores are of another kind (Thresh: intensities) is not squeezed in."""
-    middle = sorted(tops)[(len(tops) - 1) // 2]
-    return max(top for top in tops if top <= 3 * middle)
-
-
-def _same_volumes(groups: Mapping[str, Sequence[Sample]]) -> Sequence[Sample]:
+def _same_volumes(methods: Sequence[MethodMaps]) -> Sequence[Sample]:
     """The samples of the first method, after checking that all methods have the same volumes.
 
     Raises:
         UserError: they differ, or there is none.
     """
-    if not groups:
+    if not methods:
         raise UserError("there is nothing to compare: no method has a finished run")
-    first = next(iter(groups.values()))
-    for title, samples in groups.items():
-        same = len(samples) == len(first) and all(
-            np.array_equal(one.original, other.original) for one, other in zip(samples, first, strict=True)
+    first = methods[0].samples
+    for method in methods:
+        same = len(method.samples) == len(first) and all(
+            np.array_equal(one.original, other.original) for one, other in zip(method.samples, first, strict=True)
         )
         if not same:
             raise UserError(
-                f"{title} was run on other volumes than {next(iter(groups))}; compare runs on the same data"
+                f"{method.title} was run on other volumes than {methods[0].title}; compare runs on the same data"
             )
     return first

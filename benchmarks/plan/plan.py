@@ -100,7 +100,7 @@ def _plan(preset: Preset, cls: type[Detector], row: Row, score: str) -> Plan:
     if ignored:
         raise RefusedError(f"it fixes {_fixed_words(ignored, row)}; leave out --set {ignored[0]}")
     sections = {name: dict(values) for name, values in preset.sections.items()}
-    read = set(_read_sections(cls, score))
+    read = set(read_sections(cls, score))
     known = read.union(*(model.Settings.model_fields for model in scores().values()))
     for section, values in preset.override.get(cls.info.name, {}).items():
         _refuse_unread(f"override.{cls.info.name}.{section}", section, values, known)
@@ -162,7 +162,7 @@ def check_changes(preset: Preset, entries: Sequence[SuiteRow], *, alone: bool = 
     if fixing:
         rows = "; ".join(f"the row {row.name} fixes {_fixed_words(ignored, row)}" for row, ignored in fixing)
         raise UserError(f"--set {fixing[0][1][0]}: {rows}; leave out the change, or these rows")
-    read = {section for entry in entries for section in _read_sections(entry.method, entry.score)}
+    read = {section for entry in entries for section in read_sections(entry.method, entry.score)}
     unread = [change for change in preset.changed if change.partition(".")[0].strip() not in read]
     if entries and alone and unread:
         names = ", ".join(entry.row.name for entry in entries)
@@ -184,7 +184,7 @@ def _fixed_words(changes: Iterable[str], row: Row) -> str:
     return " and ".join(f"{key} at {json.dumps(row.settings[key], default=str)}" for key in keys)
 
 
-def _read_sections(cls: type[Detector], score: str) -> tuple[str, ...]:
+def read_sections(cls: type[Detector], score: str) -> tuple[str, ...]:
     """The preset's sections that a row's numbers depend on."""
     engine = [section for section in ENGINE_SECTIONS if section != "train" or cls.trainable]
     chosen = scores()[score].Settings.model_fields if score else ()

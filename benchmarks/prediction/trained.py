@@ -51,8 +51,7 @@ class TrainedRun:
     @property
     def title(self) -> str:
         """Method, training data with their modality, and preset, for people."""
-        data = f"{self.config.data_title} ({self.modality.upper()})"
-        return f"{self.config.title} on {data}, {self.config.preset_title}"
+        return f"{self.config.title} on {self.config.data_title}, {self.modality.upper()}, {self.config.preset_title}"
 
     @property
     def plan(self) -> Plan:

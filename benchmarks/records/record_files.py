@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from ...datasets.cohort import is_phantom_name
 from ...errors import UserError
 from ...files import write_text, write_with
 
@@ -56,7 +57,7 @@ class CohortConfig(_Recorded):
     @property
     def is_phantom(self) -> bool:
         """Whether its brains are simulated."""
-        return self.name.startswith("phantom")
+        return is_phantom_name(self.name)
 
 
 class CellConfig(_Recorded):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...metrics.scores import scores
 from ..plan.preset import Preset
@@ -85,7 +85,7 @@ def _count(cells: pd.DataFrame, name: str) -> int:
     return int(_newest(cells, name, 0)) if name in cells else 0
 
 
-def _newest(cells: pd.DataFrame, name: str, default: object) -> object:
+def _newest(cells: pd.DataFrame, name: str, default: Any) -> Any:
     known = cells.sort_values("started")[name].dropna()
     return known.iloc[-1] if len(known) else default
 

@@ -7,9 +7,9 @@ with them; neither do controls, nor rows of which folds are missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ...datasets.modality import Modality
 from ...methods import Detector
@@ -134,9 +134,9 @@ class Table:
 
         cells = {}
         for column in self.columns:
-            numbers = self.of(column)[list(_STATISTICS)].itertuples(index=False, name=None)
-            kinds = self.lines["kind"]
-            cells[column.name] = [_text(*found, kind, plus_minus) for found, kind in zip(numbers, kinds, strict=True)]
+            numbers = self.of(column).to_dict("records")
+            pairs = zip(numbers, self.lines["kind"], strict=True)
+            cells[column.name] = [_text(found, is_published(kind), plus_minus) for found, kind in pairs]
         return pd.DataFrame(cells, index=self.lines.index, columns=[column.name for column in self.columns])
 
 
@@ -145,13 +145,16 @@ def is_published(kind: str) -> bool:
     return kind in ("paper", "elsewhere")
 
 
-def _text(mean: float, std: float, folds: int, printed: str, kind: str, plus_minus: str) -> str:
+def _text(found: Mapping[Hashable, Any], foreign: bool, plus_minus: str) -> str:
+    """A number as it is read; `foreign`: others published it."""
+    mean, std = found["mean"], found["std"]
+    printed: str = found["printed"]
     if printed:
         mark = f" {MARK}" if math.isnan(mean) else ""
         tight = printed if plus_minus == " ± " else printed.replace(" × ", "\n×")
         return tight.replace(" ± ", plus_minus) + mark
-    if not folds:
-        return UNREPORTED if is_published(kind) else DASH
+    if not found["folds"]:
+        return UNREPORTED if foreign else DASH
     if math.isnan(mean):
         return "NaN"
     return f"{mean:.2f}" if math.isnan(std) else f"{mean:.2f}{plus_minus}{std:.2f}"

@@ -78,7 +78,7 @@ class Report:
 
 def _parent_title(config: CellConfig) -> str:
     seed = [f"seed {config.seed}"] if config.seed else []
-    return " · ".join([config.title, f"{config.data_title} ({config.modality.upper()})", config.preset_title, *seed])
+    return " · ".join([config.title, f"{config.data_title}, {config.modality.upper()}", config.preset_title, *seed])
 
 
 def _note(config: CellConfig) -> str:

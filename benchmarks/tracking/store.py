@@ -182,10 +182,10 @@ class Store:
             if COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                tags = run.data.tags
-                words: dict[str, Any] = {word: tags.get(word, "") for word in SHOWN}
-                words |= {"changes": tags.get("changed", ""), "seed": int(tags.get("seed", 0))}
-                words |= {"modality": tags.get("modality", "t2")}
+                told = run.data.tags
+                words: dict[str, Any] = {word: told.get(word, "") for word in SHOWN}
+                words |= {"changes": told.get("changed", ""), "seed": int(told.get("seed", 0))}
+                words |= {"modality": told.get("modality", "t2")}
                 yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:

@@ -25,7 +25,7 @@ from ..scans.preparation import PreparationSettings
 from ..scans.scan_header import USUAL, ReadLimits
 from ..splits.choice import SPLIT_CHOICES
 from ..store.store import Progress
-from .compare import DUPLICATE_KINDS, duplicates, misplaced, turned, unlike
+from .compare import DUPLICATE_KINDS, duplicates, misplaced, same_people, turned, unlike
 from .facts import ScanFacts, ScanFiles, examine_scan
 from .rules import CheckFinding, Defect, Limits, Severity, group, median, scan_defects
 from .sets import absences, file_defects, mixed_atlases, row_defects, same_sources, split_defects
@@ -139,7 +139,8 @@ def check_directory(
         defects += use.judge(unlike(own, found.data_set.site_of, limits))
         defects += use.judge(row_defects(directory, found, rows[key]))
     twice = [*duplicates(facts, use.reads), *same_sources(rows, facts, modality, use.reads)]
-    defects += [*twice, *misplaced(facts, limits), *turned(facts, limits)]
+    people = {key: found.data_set.person_of for key, found in sets.items()}
+    defects += [*twice, *same_people(facts, people, twice), *misplaced(facts, limits), *turned(facts, limits)]
     defects += [*absences(directory, sets, known, modality), *mixed_atlases(rows)]
     summaries = {key: _summary(found, facts, twice) for key, found in sets.items()}
     titles = {key: found.title for key, found in sets.items()}
@@ -186,7 +187,7 @@ def _files(found: FoundSet, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[S
         paths = {kind: found.files[kind][scan] for kind in found.kinds if scan in found.files[kind]}
         results = rows.get(scan, {}).get("results", {})
         written = {kind: str(results[kind].get("sha256")) for kind in paths if kind in results}
-        yield ScanFiles(found.key, found.modality, scan, paths, written)
+        yield ScanFiles(found.key, found.modality, scan, paths, written, found.data_set.labels.prepared)
 
 
 def _examine(

@@ -7,7 +7,7 @@ values are compared within a set.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from ..outliers import FEWEST_TO_COMPARE, OUTLIER, modified_z
 from ..scans.pose import pose_of
 from .facts import BrainFacts, ScanFacts
 from .rules import Defect, Kind, Limits, Severity, median
+from .same_person import alike_pairs
 
 _ALIKE = 0.03  # what the scaled medians of alike scans differ by
 
@@ -46,6 +47,26 @@ def twins(kind: Kind, same: Sequence[tuple[str, str]], is_used: IsUsed) -> Itera
     for key, scan in same:
         other = next(one for one in same if one != (key, scan))
         yield Defect(kind, severity, keys, scan, f"= {other[1]}", key)
+
+
+def same_people(
+    facts: Sequence[ScanFacts], person_of: Mapping[str, Callable[[str], str]], known: Iterable[Defect]
+) -> Iterator[Defect]:
+    """Pairs of scans that may show one person, unless their set says so itself or they are known to be one scan.
+
+    Args:
+        facts: the scans of all sets.
+        person_of: by key of a set, the person that a scan shows.
+        known: the scans that stand there twice.
+    """
+    twice = {(defect.key, defect.scan) for defect in known}
+    prints = {(one.key, one.scan): one.structure for one in facts if one.structure is not None}
+    for pair in alike_pairs(prints):
+        (key, scan), (other_key, other) = pair.scans
+        told = key == other_key and person_of[key](scan) == person_of[key](other)
+        if not told and not {(key, scan), (other_key, other)} <= twice:
+            keys = tuple(dict.fromkeys((key, other_key)))
+            yield Defect(Kind.SAME_PERSON, Severity.REMARK, keys, scan, f"and {other}, {pair.correlation:.2f}", key)
 
 
 def misplaced(facts: Sequence[ScanFacts], limits: Limits) -> Iterator[Defect]:

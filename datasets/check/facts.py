@@ -1,28 +1,30 @@
 """What one scan of a data directory is, in a few numbers: read once, judged elsewhere (see `check_rules`).
 
-A scan's facts are a few kilobytes, so that those of all scans fit into memory and can be compared.
+A scan's facts are some kilobytes, so that those of all scans fit into memory and can be compared.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ..base import Labels
 from ..layout import MASK, SEGMENTATION
 from ..modality import Modality
 from ..scans.intensities import common_value, faces_of, without_signal
-from ..scans.nifti import as_mask, read_header, read_volume
+from ..scans.nifti import as_lesions, as_mask, read_header, read_volume
 from ..scans.pose import mask_shape
 from ..scans.preparation import PreparationSettings, bounding_box, crop_or_pad, downsample_mask
 from ..scans.scan_file import sha256_of
 from ..scans.scan_header import USUAL, ReadLimits
 from ..scans.space import Grid
+from .same_person import BrainPrint, brain_print
 
 _FEW_VALUES = 8  # as a mask has; without its place such a value says nothing
 _SAME_GREY = 0.01  # of the grey values' range in the brain: ringing of an interpolation stays below it
@@ -41,6 +43,7 @@ class ScanFiles:
         scan: its name.
         paths: by kind ("t2", "mask", "seg"), the files that are there.
         written: by kind, the sha256 that `bench prepare` noted; empty where it noted none.
+        labels: what the values of its segmentation mean.
     """
 
     key: str
@@ -48,6 +51,7 @@ class ScanFiles:
     scan: str
     paths: Mapping[str, Path]
     written: Mapping[str, str]
+    labels: Labels = field(default_factory=Labels)
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ class ScanFacts:
         intensities: the image inside the mask.
         lesions: the segmentation.
         empty: kinds of mask that mark nothing.
+        structure: what tells the brain from others; None where it cannot be had.
     """
 
     key: str
@@ -193,6 +198,7 @@ class ScanFacts:
     intensities: IntensityFacts | None
     lesions: LesionFacts | None
     empty: tuple[str, ...]
+    structure: BrainPrint | None = None
 
 
 def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadLimits = USUAL) -> ScanFacts:
@@ -204,7 +210,7 @@ def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadL
         reading: what is refused unread.
     """
     volumes, unreadable = _read(files.paths, reading)
-    masks, misfits = _fit(volumes, files.paths, files.modality)
+    masks, misfits = _fit(volumes, files)
     brain, lesions = masks.get(MASK), masks.get(SEGMENTATION)
     image, grid = volumes.get(files.modality, (None, None))
     return ScanFacts(
@@ -221,6 +227,7 @@ def examine_scan(files: ScanFiles, settings: PreparationSettings, reading: ReadL
         intensities=None if image is None or brain is None else _intensity_facts(image, brain),
         lesions=None if lesions is None or grid is None else _lesion_facts(lesions, brain, grid, settings),
         empty=tuple(kind for kind, mask in masks.items() if not mask.any()),
+        structure=None if image is None or brain is None or grid is None else brain_print(image, brain, grid),
     )
 
 
@@ -237,20 +244,27 @@ def _read(paths: Mapping[str, Path], reading: ReadLimits) -> tuple[dict[str, tup
     return volumes, tuple(unreadable)
 
 
-def _fit(
-    volumes: Mapping[str, tuple[Array, Grid]], paths: Mapping[str, Path], image: Modality
-) -> tuple[dict[str, Mask], tuple[str, ...]]:
-    """The masks as a run reads them, and a sentence for each that it would refuse."""
+def _fit(volumes: Mapping[str, tuple[Array, Grid]], files: ScanFiles) -> tuple[dict[str, Mask], tuple[str, ...]]:
+    """The masks as a run reads them, of a segmentation the lesions, and a sentence for each that it would refuse."""
     masks: dict[str, Mask] = {}
     misfits: list[str] = []
-    if image not in volumes:
+    if files.modality not in volumes:
         return masks, ()
-    _, image_grid = volumes[image]
+    _, image_grid = volumes[files.modality]
+    image_name = files.paths[files.modality].name
     for kind, (values, grid) in volumes.items():
-        if kind == image:
+        if kind == files.modality:
             continue
+        name = files.paths[kind].name
         try:
-            masks[kind] = as_mask(values, grid, paths[kind].name, paths[image].name, image_grid)
+            if kind == SEGMENTATION:
+                labels = files.labels
+                both = as_lesions(
+                    (values, grid), name, image_name, image_grid, lesion=labels.lesion, ignored=labels.ignored
+                )
+                masks[kind] = both[0]
+            else:
+                masks[kind] = as_mask(values, grid, name, image_name, image_grid)
         except DataError as error:
             misfits.append(str(error))
     return masks, tuple(misfits)

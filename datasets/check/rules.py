@@ -64,6 +64,7 @@ class Kind(StrEnum):
     DUPLICATE = "duplicate"
     TURNED_DUPLICATE = "mirrored duplicate"
     SAME_SOURCE = "same source"
+    SAME_PERSON = "same person"
     NO_HEALTHY = "no healthy scans"
     ABSENT = "absent set"
     SPLIT = "split"
@@ -114,6 +115,8 @@ TEXTS: Mapping[Kind, str] = MappingProxyType(
         Kind.DUPLICATE: "the same voxels under two names; keep one",
         Kind.TURNED_DUPLICATE: "the same voxels under two names, mirrored or turned; keep one",
         Kind.SAME_SOURCE: "prepared from the same source file; keep one",
+        Kind.SAME_PERSON: "may show the same person by the folds of the brain (correlation, 1 at most); look at them, "
+        "and if they do, keep one or let `person_of` say so",
         Kind.NOT_THERE: "scans that stand in the split but have no image; add them or take them out of the split files",
         Kind.CHANGED: "files changed since `bench prepare` wrote them; prepare them again, or remove their rows",
         Kind.LOST: "`bench prepare` wrote files that are gone; prepare these scans again, or remove their rows",

@@ -11,8 +11,8 @@ from ...errors import DataError, shorten
 from ...files import read_json
 from ..base import DataSet
 from ..cohort import HEALTHY, Splits
-from ..findings import Finding
-from ..found import FoundSet
+from ..findings import SplitFinding
+from ..found import FoundSet, as_files, healthy_places
 from ..layout import SPLITS_FOLDER, scan_path
 from ..modality import Modality
 from ..rows import ROWS, SET_FILE, doubt_of, find_outliers, row_provenance
@@ -42,9 +42,7 @@ def absences(
             sentence = f"{_no_images(directory, found.data_set, modality)}; its columns stay empty"
             yield Defect(Kind.ABSENT, Severity.REMARK, (), "", sentence)
     if HEALTHY not in there:
-        healthy = [one for one in known if one.is_healthy]
-        expected = sets[HEALTHY].data_set if HEALTHY in sets else healthy[0]
-        sentence = f"no healthy scans: {_no_images(directory, expected, modality)}"
+        sentence = f"no healthy scans; they are expected {as_files(modality)} in {healthy_places(known)}"
         yield Defect(Kind.NO_HEALTHY, Severity.ERROR, (), "", sentence)
     if not there - {HEALTHY}:
         folders = shorten(tuple(one.folder for one in known if not one.is_healthy))
@@ -96,7 +94,7 @@ def split_defects(
     return split, defects
 
 
-def _audit_defects(findings: Sequence[Finding]) -> Iterator[Defect]:
+def _audit_defects(findings: Sequence[SplitFinding]) -> Iterator[Defect]:
     """Leaks one by one, lesser findings counted by kind."""
     for finding in findings:
         if finding.is_leak:

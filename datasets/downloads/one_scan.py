@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...files import versions_of, write_json
+from ..base import PREPARED_LABELS
 from ..layout import MASK, SEGMENTATION
-from ..scans.nifti import as_mask, read_header, read_volume, write_volume
+from ..scans.nifti import as_lesions, as_mask, read_header, read_volume, write_volume
 from ..scans.scan_file import scan_parts, sha256_of
 from ..scans.scan_header import ReadLimits
 from ..scans.scan_preparation import PreparedScan, RawVolumes, prepare_scan
@@ -93,19 +94,25 @@ def _read(place: SetPlace, scan: RawScan) -> tuple[_Sources, RawVolumes]:
             orientation = read_header(path, place.limits).orientation if kind == place.image else orientation
     image, grid = read[place.image]
     image_name = files[place.image].name.name
-    labels = {
-        kind: (as_mask(*read[kind], str(files[kind]), image_name, grid), read[kind][1])
-        for kind in read
-        if kind != place.image
-    }
-    lesions = labels.get(SEGMENTATION)
+    brain = (as_mask(*read[MASK], str(files[MASK]), image_name, grid), read[MASK][1]) if MASK in read else None
+    lesions, ignored = None, None
+    if SEGMENTATION in read:
+        masks = as_lesions(
+            read[SEGMENTATION],
+            str(files[SEGMENTATION]),
+            image_name,
+            grid,
+            lesion=place.labels.lesion,
+            ignored=place.labels.ignored,
+        )
+        lesions, ignored = (None if mask is None else (mask, read[SEGMENTATION][1]) for mask in masks)
     if lesions is not None and not lesions[0].any():
         raise DataError(
             f"{files[SEGMENTATION]} marks no lesion, and a scan of {place.title} cannot be scored without; correct "
             "it or take the scan out of the download"
         )
-    fractional = tuple(kind for kind in labels if _has_fractions(read[kind][0]))
-    return _Sources(sources, fractional, orientation), RawVolumes(image, grid, labels.get(MASK), lesions)
+    fractional = tuple(kind for kind in read if kind != place.image and _has_fractions(read[kind][0]))
+    return _Sources(sources, fractional, orientation), RawVolumes(image, grid, brain, lesions, ignored)
 
 
 def _identity(file: RawFile, path: Path) -> dict[str, Any]:
@@ -141,7 +148,7 @@ def _write(place: SetPlace, scan: RawScan, sources: _Sources, prepared: Prepared
     started = time.perf_counter()
     arrays: dict[str, NDArray[Any]] = {place.image: prepared.image, MASK: prepared.brain}
     if prepared.lesions is not None:
-        arrays[SEGMENTATION] = prepared.lesions
+        arrays[SEGMENTATION] = _written_labels(prepared.lesions, prepared.ignored)
     results = {}
     for kind, path in place.results(scan.id).items():
         write_volume(path, arrays[kind], prepared.grid)
@@ -167,6 +174,14 @@ def _write(place: SetPlace, scan: RawScan, sources: _Sources, prepared: Prepared
         "lesions_ml": None if prepared.lesions is None else round(float(prepared.lesions.sum()) * voxel_ml, 3),
     }
     write_json(place.row_path(scan.id), row)
+
+
+def _written_labels(lesions: NDArray[np.bool_], ignored: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """The segmentation as it is written: a mask, or two labels where something counts as nothing."""
+    if ignored is None:
+        return lesions
+    (lesion_value,), (ignored_value,) = PREPARED_LABELS.lesion, PREPARED_LABELS.ignored
+    return np.where(lesions, lesion_value, np.where(ignored, ignored_value, 0)).astype(np.uint8)
 
 
 def _plain(matrix: Affine) -> list[list[float]]:

@@ -115,7 +115,9 @@ def find_raw(data_set: DataSet, raw: Path, modality: Modality, known: Sequence[D
     incomplete = {scan: reason for scan, files in scans.items() if (reason := _missing(kinds, scan, files))}
     complete = tuple(RawScan(scan, files) for scan, files in scans.items() if scan not in incomplete)
     people, notes = _people(data_set, sheets, complete)
-    notes = (*notes, *_twin_note(twins), *_packed_note(unplaced), *looks_among(unplaced))
+    unfit = {scan: one.unfit for scan, one in people.items() if one.unfit}
+    complete = tuple(scan for scan in complete if scan.id not in unfit)
+    notes = (*notes, *_unfit_note(unfit), *_twin_note(twins), *_packed_note(unplaced), *looks_among(unplaced))
     return RawSet(
         data_set,
         modality,
@@ -245,6 +247,14 @@ def _is_sheet(data_set: DataSet, file: RawFile) -> bool:
     return data_set.participants is not None and file.member is None and file.name.name in data_set.participants.names
 
 
+def _unfit_note(unfit: Mapping[str, str]) -> tuple[str, ...]:
+    """Who is left out for what the table of people says."""
+    if not unfit:
+        return ()
+    verb = "scan is" if len(unfit) == 1 else "scans are"
+    return (f"{len(unfit)} {verb} left out: {shorten(tuple(f'{scan}, {why}' for scan, why in unfit.items()))}",)
+
+
 def _people(
     data_set: DataSet, sheets: Sequence[Path], scans: Sequence[RawScan]
 ) -> tuple[dict[str, Participant], tuple[str, ...]]:
@@ -253,12 +263,12 @@ def _people(
     if sheet is None:
         return {}, ()
     if not sheets:
-        return {}, (f"no {sheet.names[-1]} lies with the scans, so their ages stay unknown",)
+        return {}, (f"no {sheet.names[-1]} lies with the scans, so {sheet.without}",)
     path = min(sheets, key=lambda one: (sheet.names.index(one.name), len(one.parts), str(one)))
     try:
         read = sheet.read(path)
     except DataError as error:
-        return {}, (f"{error}; ages stay unknown",)
+        return {}, (f"{error}; {sheet.without}",)
     people = {scan.id: read[person] for scan in scans if (person := data_set.person_of(scan.id)) in read}
     missing = len(scans) - sum(one.age is not None for one in people.values())
     title = data_set.title

@@ -29,7 +29,8 @@ from typing import Any
 from ..cohort import Cohort, Data, Subject
 from ..modality import Modality
 from ..scans.preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
-from ..store.store import Progress, build_store
+from ..store.build import build_store
+from ..store.store import Progress
 from .contrast import contrast_of
 from .export import export_nifti
 from .subjects import (

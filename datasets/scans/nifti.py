@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from itertools import product
@@ -27,6 +27,7 @@ _COMPRESSION = 4
 _BLOCK = 1 << 20
 VOXEL_TOLERANCE = 0.02  # of 1 mm
 _PLACE_TOLERANCE = 1.0  # mm between any corner of the image and that of its mask
+_FRACTION = 0.01  # what a stored label may be off a whole number
 _NEGATIVE = -0.5  # a mask may dip a little below 0 where it was warped with splines; a label does not
 
 
@@ -145,6 +146,57 @@ def as_mask(values: NDArray[np.float32], grid: Grid, name: str, image_name: str,
     if values.min() <= _NEGATIVE:
         raise DataError(f"{name} holds negative values ({values.min():g}), which no label is; write it again")
     return values >= np.float32(0.5)
+
+
+def as_lesions(
+    labels: tuple[NDArray[np.float32], Grid],
+    name: str,
+    image_name: str,
+    image_grid: Grid,
+    *,
+    lesion: Sequence[int] = (),
+    ignored: Sequence[int] = (),
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """The lesions of a segmentation that was read, and what counts neither as lesion nor as background.
+
+    Args:
+        labels: what was read, [Z, Y, X], and where it lies.
+        name: its name, for the message.
+        image_name: name of the image that it belongs to.
+        image_grid: where that lies.
+        lesion: the values that are lesion; none given: every value above 0 that is not ignored.
+        ignored: the values that count as nothing.
+
+    Returns:
+        Both as bool [Z, Y, X]; the second is None where no value is ignored.
+
+    Raises:
+        DataError: as `as_mask`; or there are values between the labels where it matters which label a voxel has.
+    """
+    values, grid = labels
+    marked = as_mask(values, grid, name, image_name, image_grid)
+    if not lesion and not ignored:
+        return marked, None
+    whole = np.rint(values)
+    if np.abs(values - whole).max() > _FRACTION:
+        raise DataError(
+            f"{name} holds values between its labels, as a linear warp leaves them, so what is lesion cannot be told; "
+            "resample it by nearest neighbour"
+        )
+    nothing = np.isin(whole, ignored)
+    lesions = np.isin(whole, lesion) if lesion else marked & ~nothing
+    return lesions, nothing if ignored else None
+
+
+def read_lesions(
+    path: Path, image_path: Path, image_grid: Grid, *, lesion: Sequence[int] = (), ignored: Sequence[int] = ()
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Read a segmentation that belongs to an image; see `as_lesions` for the rest.
+
+    Raises:
+        DataError: as `read_image` and `as_lesions`.
+    """
+    return as_lesions(read_image(path), str(path), image_path.name, image_grid, lesion=lesion, ignored=ignored)
 
 
 def _corner_distance(one: Grid, other: Grid) -> float:

@@ -79,11 +79,14 @@ class PreparedVolume:
         volume: intensities in [0, 1], 0 outside the brain, float32 [D, H, W] in (z, y, x) of RAS+.
         brain_mask: True inside the brain, bool [D, H, W].
         lesion_mask: True on lesions, bool [D, H, W]; None for a healthy scan.
+        ignored_mask: True where something else is marked that counts neither as lesion nor as background; None where
+            nothing is.
     """
 
     volume: NDArray[np.float32]
     brain_mask: NDArray[np.bool_]
     lesion_mask: NDArray[np.bool_] | None
+    ignored_mask: NDArray[np.bool_] | None = None
 
 
 def prepare_volume(
@@ -91,6 +94,7 @@ def prepare_volume(
     brain_mask: NDArray[np.bool_],
     lesion_mask: NDArray[np.bool_] | None,
     settings: PreparationSettings,
+    ignored_mask: NDArray[np.bool_] | None = None,
 ) -> PreparedVolume:
     """Prepare one scan: crop, smooth, crop or pad, normalise, downsample.
 
@@ -99,11 +103,12 @@ def prepare_volume(
         brain_mask: True inside the brain, same shape.
         lesion_mask: True on lesions, same shape; None for a healthy scan.
         settings: the numbers.
+        ignored_mask: True where something else is marked, which scoring leaves out; same shape, None if nothing is.
 
     Raises:
         DataError: shapes differ, not-a-number inside the brain, an empty mask, or a brain of one grey value.
     """
-    _check_input(t2, brain_mask, lesion_mask)
+    _check_input(t2, brain_mask, lesion_mask, ignored_mask)
     box = bounding_box(brain_mask)
     brain = brain_mask[box].astype(np.bool_)
     image = canonical(t2[box], brain)
@@ -112,11 +117,10 @@ def prepare_volume(
     image = scale_to_percentiles(image, brain, settings.lower_percentile, settings.upper_percentile)
     coarse_brain = downsample_mask(brain, settings.factor)
     coarse = np.clip(downsample_image(np.where(brain, image, np.float32(0)), settings.factor), 0, 1)
-    lesions = None
-    if lesion_mask is not None:
-        fine_lesions = crop_or_pad(lesion_mask[box].astype(np.bool_), settings.fine_shape)
-        lesions = downsample_mask(fine_lesions, settings.factor)
-    return PreparedVolume(np.where(coarse_brain, coarse, np.float32(0)), coarse_brain, lesions)
+    lesions, ignored = (
+        None if mask is None else _prepared_mask(mask[box], settings) for mask in (lesion_mask, ignored_mask)
+    )
+    return PreparedVolume(np.where(coarse_brain, coarse, np.float32(0)), coarse_brain, lesions, ignored)
 
 
 def prepared_grid(grid: Grid, brain_mask: NDArray[np.bool_], settings: PreparationSettings) -> Grid:
@@ -140,6 +144,10 @@ def prepared_grid(grid: Grid, brain_mask: NDArray[np.bool_], settings: Preparati
     return Grid(settings.shape, grid.affine @ to_fine)
 
 
+def _prepared_mask(mask: NDArray[np.bool_], settings: PreparationSettings) -> NDArray[np.bool_]:
+    return downsample_mask(crop_or_pad(mask.astype(np.bool_), settings.fine_shape), settings.factor)
+
+
 def _smooth_what_is_kept(image: NDArray[np.float32], settings: PreparationSettings) -> NDArray[np.float32]:
     """Curvature flow, sparing the slices that are cropped anyway.
 
@@ -150,10 +158,16 @@ def _smooth_what_is_kept(image: NDArray[np.float32], settings: PreparationSettin
     return curvature_flow(crop_or_pad(image, shape), settings.iterations, settings.time_step)
 
 
-def _check_input(t2: NDArray[np.float32], brain_mask: NDArray[np.bool_], lesion_mask: NDArray[np.bool_] | None) -> None:
+def _check_input(
+    t2: NDArray[np.float32],
+    brain_mask: NDArray[np.bool_],
+    lesion_mask: NDArray[np.bool_] | None,
+    ignored_mask: NDArray[np.bool_] | None,
+) -> None:
     if t2.ndim != 3:
         raise DataError(f"the image has {t2.ndim} dimensions {t2.shape}; give one 3-D volume")
-    for name, mask in (("brain mask", brain_mask), ("lesion mask", lesion_mask)):
+    named = (("brain mask", brain_mask), ("lesion mask", lesion_mask), ("mask of what is ignored", ignored_mask))
+    for name, mask in named:
         if mask is not None and mask.shape != t2.shape:
             raise DataError(f"the {name} has shape {mask.shape}, the image {t2.shape}; resample the mask to the image")
     if not brain_mask.any():

@@ -55,12 +55,14 @@ class RawVolumes:
         grid: where it lies.
         brain: a given brain mask and its grid; None where the skull stripper is to find it.
         lesions: lesion labels and their grid; None for a scan without.
+        ignored: what is marked beside them and counts as nothing, on the grid of the lesions; None where nothing is.
     """
 
     image: NDArray[np.float32]
     grid: Grid
     brain: tuple[NDArray[np.bool_], Grid] | None
     lesions: tuple[NDArray[np.bool_], Grid] | None
+    ignored: tuple[NDArray[np.bool_], Grid] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,10 @@ class PreparedScan:
         image: stripped, without bias, positive inside the brain and 0 outside, float32 [Z, Y, X].
         brain: bool [Z, Y, X].
         lesions: bool [Z, Y, X]; None for a scan without labels.
-        grid: where all three lie: atlas space, cropped to the brain.
+        grid: where all of them lie: atlas space, cropped to the brain.
         registration: matrix from there to the scan's own world, with its quality.
         seconds: of each step.
+        ignored: what is neither lesion nor background, bool [Z, Y, X]; None where nothing is marked so.
     """
 
     image: NDArray[np.float32]
@@ -82,6 +85,7 @@ class PreparedScan:
     grid: Grid
     registration: Registration
     seconds: dict[str, float]
+    ignored: NDArray[np.bool_] | None = None
 
 
 def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, settings: ScanSettings) -> PreparedScan:
@@ -117,10 +121,11 @@ def prepare_scan(raw: RawVolumes, atlas: Atlas, stripper: SkullStripper, setting
     grid, moved_mask = target.cropped(box), moved_mask[box]
     moved = sampled_inside(whole, inside, raw.grid, grid, found.to_scan)
     lesions = _moved_lesions(raw, grid, found.to_scan)
+    ignored = None if raw.ignored is None else resample(*raw.ignored, grid, found.to_scan)
     clock.note("move")
     corrected = correct_bias(moved, moved_mask, grid, settings.bias)
     clock.note("bias")
-    return PreparedScan(corrected, moved_mask, lesions, grid, found, clock.seconds)
+    return PreparedScan(corrected, moved_mask, lesions, grid, found, clock.seconds, ignored)
 
 
 def _find_brain(raw: RawVolumes, fine: Grid, stripper: SkullStripper) -> tuple[NDArray[np.bool_], Grid]:

@@ -14,7 +14,7 @@ from itertools import combinations
 
 from ...errors import DataError
 from ..cohort import HEALTHY, Fold, Part, Splits
-from ..findings import Finding, Problem
+from ..findings import Problem, SplitFinding
 
 PersonOf = Callable[[str], str]
 
@@ -34,7 +34,7 @@ def audit(
     person_of: Mapping[str, PersonOf],
     *,
     present: Mapping[str, AbstractSet[str]] | None = None,
-) -> tuple[Finding, ...]:
+) -> tuple[SplitFinding, ...]:
     """Everything that is wrong with a split.
 
     Args:
@@ -54,7 +54,7 @@ def audit(
     return tuple(findings)
 
 
-def leaks_among(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+def leaks_among(findings: Iterable[SplitFinding]) -> tuple[SplitFinding, ...]:
     """The findings that are leaks: the same scan or person in two parts."""
     return tuple(finding for finding in findings if finding.is_leak)
 
@@ -101,40 +101,42 @@ def _must_be_disjoint(parts: tuple[_Named, ...]) -> Iterator[tuple[_Named, _Name
             yield a, b
 
 
-def _leaks(a: _Named, b: _Named, person_of: PersonOf) -> Iterator[Finding]:
+def _leaks(a: _Named, b: _Named, person_of: PersonOf) -> Iterator[SplitFinding]:
     fold = a.fold if a.fold is not None else b.fold
     shared = set(a.scans) & set(b.scans)
     if shared:
-        yield Finding(Problem.SCAN_IN_TWO_PARTS, a.name, b.name, fold, tuple(sorted(shared)))
+        yield SplitFinding(Problem.SCAN_IN_TWO_PARTS, a.name, b.name, fold, tuple(sorted(shared)))
     only_a, only_b = set(a.scans) - shared, set(b.scans) - shared
     people = {person_of(scan) for scan in only_a} & {person_of(scan) for scan in only_b}
     if people:
         scans = sorted(scan for scan in only_a | only_b if person_of(scan) in people)
-        yield Finding(Problem.SUBJECT_IN_TWO_PARTS, a.name, b.name, fold, tuple(scans))
+        yield SplitFinding(Problem.SUBJECT_IN_TWO_PARTS, a.name, b.name, fold, tuple(scans))
 
 
-def _duplicates(parts: tuple[_Named, ...]) -> Iterator[Finding]:
+def _duplicates(parts: tuple[_Named, ...]) -> Iterator[SplitFinding]:
     for part in parts:
         repeated = {scan for scan, times in Counter(part.scans).items() if times > 1}
         if repeated:
-            yield Finding(Problem.DUPLICATE_ROWS, part.name, None, part.fold, tuple(sorted(repeated)))
+            yield SplitFinding(Problem.DUPLICATE_ROWS, part.name, None, part.fold, tuple(sorted(repeated)))
 
 
-def _validation_overlaps(parts: tuple[_Named, ...]) -> Iterator[Finding]:
+def _validation_overlaps(parts: tuple[_Named, ...]) -> Iterator[SplitFinding]:
     """No leak, but five folds whose validation sets overlap are no cross-validation."""
     validations = [part for part in parts if part.fold is not None and part.name == "val"]
     for a, b in combinations(validations, 2):
         shared = tuple(sorted(set(a.scans) & set(b.scans)))
         if shared:
             name_a, name_b = f"val of fold {a.fold}", f"val of fold {b.fold}"
-            yield Finding(Problem.VALIDATION_OVERLAP, name_a, name_b, None, shared)
+            yield SplitFinding(Problem.VALIDATION_OVERLAP, name_a, name_b, None, shared)
 
 
-def _within(parts: tuple[_Named, ...], kind: Problem, concerned: Mapping[str, AbstractSet[str]]) -> Iterator[Finding]:
+def _within(
+    parts: tuple[_Named, ...], kind: Problem, concerned: Mapping[str, AbstractSet[str]]
+) -> Iterator[SplitFinding]:
     for part in parts:
         scans = tuple(sorted(set(part.scans) & concerned.get(part.key, frozenset())))
         if scans:
-            yield Finding(kind, part.name, None, part.fold, scans)
+            yield SplitFinding(kind, part.name, None, part.fold, scans)
 
 
 def _listed(parts: tuple[_Named, ...], key: str) -> frozenset[str]:

@@ -312,7 +312,7 @@ def test_a_file_that_is_none_is_one_sentence(
 
 
 def test_an_unknown_set_is_one_sentence_with_the_list() -> None:
-    with pytest.raises(UserError, match=r"no data set 'ixy'; choose one of ixi, .*brats21"):
+    with pytest.raises(UserError, match=r"no data set 'ixy'; choose one of .*ixi.*brats21"):
         data_set_named("ixy")
 
 

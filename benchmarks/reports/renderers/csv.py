@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..notes import UNREPORTED
@@ -23,9 +23,14 @@ def render(tables: Sequence[Table]) -> str:
 
 
 def _lines(table: Table) -> Iterator[tuple[Any, ...]]:
-    for place, line in table.lines.iterrows():
-        head = (table.name, table.data, table.preset, table.seed, line["kind"], line["row"], line["title"])
-        for column in table.columns:
-            mean, std, folds, printed = table.of(column).loc[place, ["mean", "std", "folds", "printed"]]
-            gap = UNREPORTED if is_published(line["kind"]) and not printed else printed
-            yield (*head, column.key, column.title, column.metric.name, column.metric.unit, mean, std, folds, gap)
+    numbers = [(column, table.of(column).to_dict("records")) for column in table.columns]
+    for place, line in enumerate(table.lines.to_dict("records")):
+        conditions = (table.name, table.data, table.preset, table.seed)
+        for column, found in numbers:
+            what = (column.key, column.title, column.metric.name, column.metric.unit)
+            yield (*conditions, line["kind"], line["row"], line["title"], *what, *_values(found[place], line["kind"]))
+
+
+def _values(found: Mapping[Hashable, Any], kind: str) -> tuple[Any, ...]:
+    printed = found["printed"] or (UNREPORTED if is_published(kind) else "")
+    return found["mean"], found["std"], found["folds"], printed

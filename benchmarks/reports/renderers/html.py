@@ -11,9 +11,10 @@ from .styled import METHOD, styled
 
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
+    from pandas.io.formats.style_render import CSSDict
 
 _HEAD = '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>uadbench: tables</title>\n</head>\n'
-_STYLES = (
+_STYLES: tuple[CSSDict, ...] = (
     {"selector": "", "props": "border-collapse: collapse; font-family: sans-serif"},
     {"selector": "th, td", "props": "padding: 0.2em 0.7em; text-align: right"},
     {"selector": "thead tr:last-child", "props": "border-bottom: 1px solid"},

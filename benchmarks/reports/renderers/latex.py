@@ -61,5 +61,5 @@ def _rules(columns: Sequence[Column]) -> Iterator[str]:
         yield rf"\cmidrule(lr){{{numbers[0]}-{numbers[-1]}}}"
 
 
-def _tex(text: str) -> str:
-    return text.translate(_TEX)
+def _tex(text: object) -> str:
+    return str(text).translate(_TEX)

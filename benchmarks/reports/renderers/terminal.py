@@ -46,13 +46,10 @@ def _grid(table: Table, *, ascii_only: bool) -> RichTable:
     grid.add_column("Method", overflow="fold")
     for column in table.columns:
         grid.add_column(words(_head(column)), justify="right", overflow="fold")
-    text = table.text("±" if len(table.columns) <= _MOST_SIDE_BY_SIDE else "\n±")
-    ranks = table.ranks()
-    for place, line in table.lines.iterrows():
-        cells = [
-            Text(words(cell), style=_EMPHASIS[rank])
-            for cell, rank in zip(text.loc[place], ranks.loc[place], strict=True)
-        ]
+    texts = table.text("±" if len(table.columns) <= _MOST_SIDE_BY_SIDE else "\n±").to_numpy()
+    ranks = table.ranks().to_numpy()
+    for line, *found in zip(table.lines.to_dict("records"), texts, ranks, strict=True):
+        cells = [Text(words(cell), style=_EMPHASIS[rank]) for cell, rank in zip(*found, strict=True)]
         grid.add_row(_title(line["kind"], words(line["title"]), line["mark"]), *cells, style=_FAINT[line["kind"]])
     return grid
 

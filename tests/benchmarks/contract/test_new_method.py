@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from click.testing import Result
+from typer.testing import CliRunner
 
+from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.contract.new_method import write_method
 from uadbench.benchmarks.plan.plan import brought_sections
 from uadbench.benchmarks.plan.preset import Preset
@@ -30,10 +32,8 @@ def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's commands, on the tests' tiny data."""
-    from uadbench.benchmarks.commands import app as cli
-
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_open", lambda *words: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
     written = bench("new-method", "my_detector", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
     assert "bench run --method my_detector.py --folds all" in written.stdout
@@ -46,26 +46,20 @@ def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, mo
     )
     assert tested.returncode == 0 and "2 passed" in tested.stdout, tested.stdout
 
-    options = {
-        "data": "tiny",
-        "preset": str(TINY),
-        "change": ["net.width=4"],
-        "seed": 0,
-        "results": tmp_path / "results",
-    }
-    word = "my_detector.py:MyDetector"
-    cli.run([word], folds="0,1", device="cpu", workers=2, **options)
-    out = tmp_path / "table.md"
-    with out.open("w") as handle:
-        monkeypatch.setattr(cli, "_console", lambda *words: Console(file=handle))
-        cli.table("1", form="markdown", method=[word], **options)
-    lines = [line for line in out.read_text().splitlines() if line.startswith("| My detector")]
-    assert len(lines) == 1 and "±" in lines[0] and "–" not in lines[0], out.read_text()
-    assert any(line.startswith("| MAEDiff") for line in out.read_text().splitlines())
+    options = ["--data", "tiny", "--preset", str(TINY), "--set", "net.width=4", "--results", str(tmp_path / "results")]
 
-    monkeypatch.setattr(cli, "_console", lambda *words: Console(file=sys.stderr))
+    def command(*words: str) -> Result:
+        answer = CliRunner().invoke(app, [*words, *options])
+        assert answer.exit_code == 0, answer.stderr
+        return answer
+
+    word = "my_detector.py:MyDetector"
+    command("run", "--method", word, "--folds", "0,1", "--device", "cpu", "--jobs", "2")
+    table = command("table", "1", "--format", "markdown", "--method", word).stdout
+    lines = [line for line in table.splitlines() if line.startswith("| My detector")]
+    assert len(lines) == 1 and "±" in lines[0] and "–" not in lines[0], table
     picture = tmp_path / "figure.png"
-    cli.figure_reconstructions([word], fold=1, device="cpu", out=picture, **options)
+    command("figure", "reconstructions", "--method", word, "--fold", "1", "--device", "cpu", "--out", str(picture))
     assert picture.stat().st_size > 10_000
 
 

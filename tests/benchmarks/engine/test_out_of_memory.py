@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from typer.testing import CliRunner
 
+from uadbench.benchmarks import preflight
 from uadbench.benchmarks.commands import app as cli
 from uadbench.benchmarks.contract.checks import ContractError, check_detector
 from uadbench.benchmarks.engine import cell_run as engine
-from uadbench.benchmarks.engine import preflight
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter
@@ -329,8 +329,8 @@ def test_a_method_that_breaks_nothing_but_the_memory_passes_the_check_before_the
 
 @pytest.fixture
 def bench_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    monkeypatch.setattr("uadbench.benchmarks.sources.open_data", lambda *words: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.tracking.sync.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
     words = ["run", "--method", "ae", "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]
     return lambda *more: CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results"), *more])
 

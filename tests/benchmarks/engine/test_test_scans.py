@@ -21,9 +21,17 @@ from uadbench.benchmarks.engine.job import Job, check_lesions, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.engine.samples import figure_samples
-from uadbench.benchmarks.engine.scoring import Reading, find_thresholds, lesion_mask, score_lesions, scored_scans
+from uadbench.benchmarks.engine.scoring import (
+    Reading,
+    Truth,
+    find_thresholds,
+    lesion_mask,
+    score_lesions,
+    scored_scans,
+    truth_of,
+)
 from uadbench.benchmarks.engine.slices import Slab
-from uadbench.benchmarks.figures.reconstructions import _subject_title
+from uadbench.benchmarks.figures.cohort import _subject_title
 from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
@@ -34,7 +42,8 @@ from uadbench.datasets.load import load_disk
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.preparation import PreparationSettings, PreparedVolume, prepare_volume
-from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.datasets.store.build import build_store
+from uadbench.datasets.store.store import VolumeStore
 from uadbench.errors import DataError, UserError
 from uadbench.methods import Row
 
@@ -98,7 +107,7 @@ def test_zero_is_what_the_published_code_makes_of_it(marked: bool, tiny_data: Da
     score_map[1:3, 40:50, 40:50] = 0.9 if marked else 0.1
     reading = Reading(score_map, score_map, score_map, score_map > 0, 1.0)
     reader = SimpleNamespace(slab=job.slab, settings=job.plan.score, read=lambda cohort, subject: reading)
-    pair = find_thresholds([score_map], [score_map > 0], 10)
+    pair = find_thresholds([score_map], [Truth(score_map > 0)], 10)
     pair = replace(pair, greedy=0.5, exact=0.5)
     score = score_lesions(reader, cohort, "tumours-3", pair)  # type: ignore[arg-type]
 
@@ -149,7 +158,7 @@ def test_a_validation_scan_without_a_lesion_stays_in_the_pool(tiny_data: Data, t
     reader, cohort = reader_of(job, record, "cpu"), data.lesions["tumours"]
     val = data.splits.lesion["tumours"].val
     maps = [reader.read(cohort, subject).score_map for subject in val]
-    truths = [lesion_mask(cohort, subject, job.slab) for subject in val]
+    truths = [truth_of(cohort, subject, job.slab) for subject in val]
     assert record.thresholds["tumours"] == find_thresholds(maps, truths, 10)
     assert record.thresholds["tumours"] != find_thresholds(maps[:1], truths[:1], 10)
 
@@ -258,7 +267,7 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
     reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
     score_settings = plan_for(load_preset(str(TINY)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
     reader = SimpleNamespace(slab=Slab(0, 99), settings=score_settings, read=lambda cohort, subject: reading)
-    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [store.lesion_mask("t")], 10))  # type: ignore[arg-type]
+    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [Truth(store.lesion_mask("t"))], 10))  # type: ignore[arg-type]
     assert score.lesion_ml == pytest.approx(2.048)
     assert _subject_title(cohort, "t", store.lesion_mask("t")) == "t, x, 40 years, 2.0 ml"
 

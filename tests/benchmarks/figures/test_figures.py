@@ -13,7 +13,7 @@ import pytest
 from uadbench.benchmarks.engine.samples import Sample
 from uadbench.benchmarks.figures import cohort, reconstructions
 from uadbench.benchmarks.figures.cohort import cohort_sheet, spread_subjects
-from uadbench.benchmarks.figures.reconstructions import comparison_figure, reconstruction_figure
+from uadbench.benchmarks.figures.reconstructions import MethodMaps, comparison_figure, reconstruction_figure
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
@@ -128,37 +128,65 @@ def test_an_empty_map_is_drawn(tmp_path: Path, samples: list[Sample]) -> None:
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def maps(title: str, samples: list[Sample], kind: str = "residual") -> MethodMaps:
+    return MethodMaps(title, kind, tuple(samples))
+
+
+def louder(samples: list[Sample], factor: float) -> list[Sample]:
+    return [Sample(s.title, s.original, s.original / 3, s.score_map * factor, s.truth, s.threshold) for s in samples]
+
+
+def bars(figure: Any) -> dict[str, tuple[float, float]]:
+    """By label, the limits of each colour bar."""
+    return {axes.get_ylabel(): axes.get_ylim() for axes in figure.axes if not axes.get_images()}
+
+
 def test_methods_stand_side_by_side_on_the_same_slices(tmp_path: Path, samples: list[Sample], drawn: list[Any]) -> None:
-    fainter = [Sample(s.title, s.original, s.original / 3, s.score_map / 2, s.truth, s.threshold) for s in samples]
-    comparison_figure({"AE": samples, "MAEDiff": fainter}, tmp_path / "figure.png")
+    fainter = louder(samples, 0.5)
+    comparison_figure([maps("AE", samples), maps("MAEDiff", fainter)], tmp_path / "figure.png")
     grid = grid_of(drawn[0], 6)
     assert [axes.get_title() for axes in grid[0]] == ["AE", "MAEDiff", "original and truth"]
     np.testing.assert_array_equal(image(grid[0][1]), fainter[0].reconstruction[7])
     np.testing.assert_array_equal(image(grid[3][1]), fainter[1].score_map[3])
     np.testing.assert_array_equal(image(grid[4][2]), samples[2].original[5])
     assert len({axes.get_images()[0].get_clim() for row in grid[1::2] for axes in row[:2]}) == 1
+    assert list(bars(drawn[0])) == ["residual"]
 
 
-def test_scores_of_another_kind_keep_their_own_scale_and_say_so(
+def test_each_kind_of_score_has_one_scale_and_a_bar_that_names_it(
     tmp_path: Path, samples: list[Sample], drawn: list[Any]
 ) -> None:
-    faint = [Sample(s.title, s.original, s.original, s.score_map / 20, s.truth, s.threshold) for s in samples]
-    comparison_figure({"Thresh": samples, "MAEDiff": faint}, tmp_path / "figure.png")
+    faint = [maps(f"faint {factor}", louder(samples, 0.05 * factor)) for factor in (1, 2)]
+    comparison_figure([maps("Thresh", samples, "grey value"), *faint], tmp_path / "figure.png")
     grid = grid_of(drawn[0], 6)
-    assert "own scale" in grid[0][0].get_title()
-    assert grid[0][1].get_title() == "MAEDiff"
-    assert grid[1][0].get_images()[0].get_clim()[1] > 10 * grid[1][1].get_images()[0].get_clim()[1]
+    ends = [{row[column].get_images()[0].get_clim() for row in grid[1::2]} for column in range(3)]
+    assert len(ends[0]) == 1 and ends[1] == ends[2] and len(ends[1]) == 1
+    assert ends[0].pop()[1] > 10 * ends[1].pop()[1]
+    assert list(bars(drawn[0])) == ["grey value", "residual"]
+
+
+def test_one_loud_method_leaves_the_maps_of_the_others_readable(
+    tmp_path: Path, samples: list[Sample], drawn: list[Any]
+) -> None:
+    """The scale ends where the middle method does, not where the loudest one does."""
+    methods = [maps(f"x{factor}", louder(samples, factor)) for factor in (0.9, 20, 1)]
+    comparison_figure(methods, tmp_path / "figure.png")
+    grid = grid_of(drawn[0], 6)
+    pooled = np.concatenate([s.score_map[s.score_map > 0] for s in samples])
+    assert grid[1][0].get_images()[0].get_clim()[1] == pytest.approx(np.quantile(pooled, 0.999))
+    assert bars(drawn[0])["residual"][1] == pytest.approx(np.quantile(pooled, 0.999))
 
 
 def test_methods_on_other_volumes_cannot_be_compared(tmp_path: Path, samples: list[Sample]) -> None:
+    path = tmp_path / "figure.png"
     with pytest.raises(UserError, match="MAEDiff was run on other volumes than AE"):
-        comparison_figure({"AE": samples, "MAEDiff": samples[:2]}, tmp_path / "figure.png")
+        comparison_figure([maps("AE", samples), maps("MAEDiff", samples[:2])], path)
     with pytest.raises(UserError, match="other volumes"):
-        comparison_figure({"AE": samples, "MAEDiff": [samples[1], samples[0], samples[2]]}, tmp_path / "figure.png")
+        comparison_figure([maps("AE", samples), maps("MAEDiff", [samples[1], samples[0], samples[2]])], path)
     with pytest.raises(UserError, match="nothing to compare"):
-        comparison_figure({}, tmp_path / "figure.png")
+        comparison_figure([], path)
     with pytest.raises(UserError, match="nothing to draw"):
-        reconstruction_figure([], tmp_path / "figure.png")
+        reconstruction_figure([], path)
 
 
 def test_the_cohort_sheet_shows_every_set_with_its_lesions(tmp_path: Path, tiny_data: Data, drawn: list[Any]) -> None:

@@ -24,8 +24,11 @@ from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
-from uadbench.benchmarks.prediction import predict, scan_recipe
-from uadbench.benchmarks.prediction.predict import Predictor, ScanFile, choose_threshold, predict_scans, scan_files
+from uadbench.benchmarks.prediction import outputs as writing
+from uadbench.benchmarks.prediction import scan_recipe
+from uadbench.benchmarks.prediction.inputs import ScanFile, find_scans
+from uadbench.benchmarks.prediction.predict import predict_scans
+from uadbench.benchmarks.prediction.predictor import Predictor, choose_threshold
 from uadbench.benchmarks.prediction.scan_recipe import ScanRecipe
 from uadbench.benchmarks.prediction.trained import TrainedRun, find_run
 from uadbench.datasets.cohort import Data
@@ -197,8 +200,8 @@ def test_a_lesion_in_an_odd_orientation_is_found_where_it_is(odd, results, atlas
 
 def test_every_output_says_what_it_is_not(odd, results, atlas_path, tmp_path, monkeypatch):
     written = []
-    draw = predict.overlay_figure
-    monkeypatch.setattr(predict, "overlay_figure", lambda *words: written.append(words) or draw(*words))
+    draw = writing.overlay_figure
+    monkeypatch.setattr(writing, "overlay_figure", lambda *words: written.append(words) or draw(*words))
     words = ("predict", odd[0], "--run", "bound", "--out", tmp_path, "--results", results, "--atlas", atlas_path)
     answer = bench(*words)
     assert answer.exit_code == 0, answer.output
@@ -248,8 +251,8 @@ def test_a_registration_that_failed_is_refused_and_names_what_to_try(half_masked
 
 def test_what_was_forced_says_so_everywhere(half_masked, results, atlas_path, tmp_path, monkeypatch):
     titles = []
-    draw = predict.overlay_figure
-    monkeypatch.setattr(predict, "overlay_figure", lambda *words: titles.append(words[2]) or draw(*words))
+    draw = writing.overlay_figure
+    monkeypatch.setattr(writing, "overlay_figure", lambda *words: titles.append(words[2]) or draw(*words))
     path, mask = half_masked
     out = tmp_path / "out"
     words = ("predict", path, "--mask", mask, "--run", "bound", "--out", out, "--results", results)
@@ -351,15 +354,15 @@ def test_the_threshold_is_a_sets_mean_over_folds_or_a_number(run):
 def test_masks_go_with_scans_and_names_do_not_clash(tmp_path):
     scans = [tmp_path / "a.nii.gz", tmp_path / "b_t2.nii"]
     masks = [tmp_path / "ma.nii", tmp_path / "mb.nii"]
-    found = scan_files(scans, masks)
+    found = find_scans(scans, masks).scans
     assert [(one.name, one.mask) for one in found] == [("a", masks[0]), ("b", masks[1])]
     others = ("c_t2.NII.GZ", "d.mgz", "e.MGH", "f_t2.img", "g.hdr.gz", "h.mgh.gz")
-    assert [one.name for one in scan_files([tmp_path / name for name in others], [])] == list("cdefgh")
-    assert [one.name for one in scan_files([tmp_path / "p.hdr", tmp_path / "p.img"], [])] == ["p"]
+    assert [one.name for one in find_scans([tmp_path / name for name in others]).scans] == list("cdefgh")
+    assert [one.name for one in find_scans([tmp_path / "p.hdr", tmp_path / "p.img"]).scans] == ["p"]
     with pytest.raises(UserError, match="2 scans and 1 masks"):
-        scan_files(scans, masks[:1])
+        find_scans(scans, masks[:1])
     with pytest.raises(UserError, match=r"would both write b_\*"):
-        scan_files([*scans, tmp_path / "elsewhere" / "b.nii.gz"], [])
+        find_scans([*scans, tmp_path / "elsewhere" / "b.nii.gz"])
 
 
 def test_nothing_found_is_an_empty_table_and_a_picture(run, prepared_scan, atlas_path, tmp_path):
@@ -377,10 +380,14 @@ def starved(*words: object, **more: object) -> None:
 @pytest.mark.parametrize(
     ("owner", "name", "told"),
     [
-        ("predict", "ready_scan", "case: failed: its preparation ran out of memory (RuntimeError"),
-        ("predict", "write_native", "case: failed: the writing of its maps ran out of memory (RuntimeError"),
-        ("scoring.Reader", "_scan", "the reconstruction ran out of memory with score.batch_size=1, halved from 64"),
-        ("trained", "load_weights", "loading the weights ran out of memory with score.batch_size=64"),
+        ("prediction.predict", "ready_scan", "case: failed: its preparation ran out of memory (RuntimeError"),
+        ("prediction.outputs", "write_native", "case: failed: the writing of its maps ran out of memory (RuntimeError"),
+        (
+            "engine.scoring.Reader",
+            "_scan",
+            "the reconstruction ran out of memory with score.batch_size=1, halved from 64",
+        ),
+        ("prediction.trained", "load_weights", "loading the weights ran out of memory with score.batch_size=64"),
     ],
 )
 def test_out_of_memory_is_one_sentence_at_every_stage(
@@ -396,9 +403,9 @@ def test_out_of_memory_is_one_sentence_at_every_stage(
     assert told in said and "Traceback" not in said
     assert "less is needed with" in said and "no other program beside it" in said
     assert not (tmp_path / "case.json").exists()
-    if owner == "scoring.Reader":
+    if owner == "engine.scoring.Reader":
         assert "case: failed: bound-fold0-" in said and "--run of one cell instead of all 2 folds" in said
-    if owner == "predict" and name == "ready_scan":
+    if name == "ready_scan":
         assert "a scan of fewer voxels, cropped or resampled" in said
 
 

@@ -19,6 +19,8 @@ from uadbench.datasets.scans.skull_strip import DeepBet, HdBet, MaskFile, Stripp
 from uadbench.datasets.scans.space import Grid, isotropic_grid, resample
 from uadbench.errors import DataError
 
+from cases import ROOT
+
 
 @pytest.fixture(scope="module")
 def scan(head, oriented, grid_points):
@@ -92,7 +94,7 @@ def test_auto_without_any_stripper_names_one_to_install(monkeypatch):
 
 def test_a_stripper_comes_with_the_installation():
     """What a new user gets without a word on extras, and what the Makefile pins."""
-    root = Path(__file__).parents[2]
+    root = ROOT
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert any(line.startswith("deepbet") for line in project["dependencies"])
     assert "\ndeepbet==" in (root / "constraints.txt").read_text(encoding="utf-8")

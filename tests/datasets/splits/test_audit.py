@@ -8,7 +8,7 @@ import pytest
 
 from uadbench.datasets import brats21, ixi, mslub
 from uadbench.datasets.cohort import HEALTHY, Fold, Part, Splits
-from uadbench.datasets.findings import Finding, LeakError, Problem
+from uadbench.datasets.findings import LeakError, Problem, SplitFinding
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.splits.audit import audit, deleak, leaks_among
 from uadbench.datasets.splits.own import read_available, read_healthy_splits, read_lesion_part
@@ -30,22 +30,22 @@ def test_clean_split_has_no_findings():
 @pytest.mark.parametrize(
     ("hurt", "expected"),
     [
-        (splits(train="abcg"), Finding(Problem.SCAN_IN_TWO_PARTS, "train", "test", 0, ("g",))),
-        (splits(train="abcfe"), Finding(Problem.SCAN_IN_TWO_PARTS, "train", "val", 0, ("e", "f"))),
-        (splits(val="eh"), Finding(Problem.SCAN_IN_TWO_PARTS, "val", "test", 0, ("h",))),
-        (splits(train="abbca"), Finding(Problem.DUPLICATE_ROWS, "train", None, 0, ("a", "b"))),
-        (splits(test="ggh"), Finding(Problem.DUPLICATE_ROWS, "test", None, None, ("g",))),
+        (splits(train="abcg"), SplitFinding(Problem.SCAN_IN_TWO_PARTS, "train", "test", 0, ("g",))),
+        (splits(train="abcfe"), SplitFinding(Problem.SCAN_IN_TWO_PARTS, "train", "val", 0, ("e", "f"))),
+        (splits(val="eh"), SplitFinding(Problem.SCAN_IN_TWO_PARTS, "val", "test", 0, ("h",))),
+        (splits(train="abbca"), SplitFinding(Problem.DUPLICATE_ROWS, "train", None, 0, ("a", "b"))),
+        (splits(test="ggh"), SplitFinding(Problem.DUPLICATE_ROWS, "test", None, None, ("g",))),
         (
             splits(lesion={"ms": Part(("p", "q"), ("q", "r"))}),
-            Finding(Problem.SCAN_IN_TWO_PARTS, "ms val", "ms test", None, ("q",)),
+            SplitFinding(Problem.SCAN_IN_TWO_PARTS, "ms val", "ms test", None, ("q",)),
         ),
         (
             splits(folds=(Fold(("a", "b"), ("c", "d")), Fold(("a", "b"), ("d", "e")))),
-            Finding(Problem.VALIDATION_OVERLAP, "val of fold 0", "val of fold 1", None, ("d",)),
+            SplitFinding(Problem.VALIDATION_OVERLAP, "val of fold 0", "val of fold 1", None, ("d",)),
         ),
         (
             splits(train=("IXI002-Guys-0828", "b"), test=("IXI002-HH-1000", "g")),
-            Finding(Problem.SUBJECT_IN_TWO_PARTS, "train", "test", 0, ("IXI002-Guys-0828", "IXI002-HH-1000")),
+            SplitFinding(Problem.SUBJECT_IN_TWO_PARTS, "train", "test", 0, ("IXI002-Guys-0828", "IXI002-HH-1000")),
         ),
     ],
 )
@@ -62,8 +62,8 @@ def test_missing_files():
     split = splits(lesion={"ms": Part(("p",), ("q", "r"))})
     present = {HEALTHY: frozenset("abcdefg"), "ms": frozenset("pr")}
     assert audit(split, PEOPLE, present=present) == (
-        Finding(Problem.MISSING_FILE, "test", None, None, ("h",)),
-        Finding(Problem.MISSING_FILE, "ms test", None, None, ("q",)),
+        SplitFinding(Problem.MISSING_FILE, "test", None, None, ("h",)),
+        SplitFinding(Problem.MISSING_FILE, "ms test", None, None, ("q",)),
     )
 
 
@@ -92,7 +92,7 @@ def test_deleak_refuses_to_leave_a_part_empty(hopeless):
 
 def test_leak_error_stays_short_and_keeps_everything():
     scans = tuple(f"IXI{number:03d}-Guys-0001" for number in range(500))
-    findings = tuple(Finding(Problem.SCAN_IN_TWO_PARTS, "train", "test", fold, scans) for fold in range(50))
+    findings = tuple(SplitFinding(Problem.SCAN_IN_TWO_PARTS, "train", "test", fold, scans) for fold in range(50))
     error = LeakError("Do something.", findings)
     assert len(str(error)) < 1500
     assert "500 in all" in str(error)

@@ -18,7 +18,8 @@ import pytest
 
 from uadbench.datasets.cohort import Subject
 from uadbench.datasets.scans.preparation import PreparedVolume
-from uadbench.datasets.store.store import VolumeStore, build_store
+from uadbench.datasets.store.build import build_store
+from uadbench.datasets.store.store import VolumeStore
 from uadbench.errors import DataError
 
 SHAPE = (4, 6, 5)
@@ -269,7 +270,7 @@ SCRIPT = """
     import numpy as np
     from uadbench.datasets.cohort import Subject
     from uadbench.datasets.scans.preparation import PreparedVolume
-    from uadbench.datasets.store.store import build_store
+    from uadbench.datasets.store.build import build_store
 
     LOG = Path(sys.argv[2])
 

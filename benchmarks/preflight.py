@@ -18,18 +18,18 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from ...errors import UserError
-from ...methods import Batch, Detector, Scan
-from ...methods.parts.seeds import derive_seed
-from ...out_of_memory import MemoryShortageError, free_memory, memory_watched
-from ...own_files import explain, file_of, own_file_of, shown
-from ..contract.checks import ContractError, check_reconstruction, check_training, quiet, running
-from ..plan.own import checked_class
-from ..records.record import record_of
-from .job import Job
-from .memory import preflight_stage
-from .progress import Reporter
-from .slices import SliceKey, SliceSet
+from ..errors import UserError
+from ..methods import Batch, Detector, Scan
+from ..methods.parts.seeds import derive_seed
+from ..out_of_memory import MemoryShortageError, free_memory, memory_watched
+from ..own_files import explain, file_of, own_file_of, shown
+from .contract.checks import ContractError, check_reconstruction, check_training, quiet, running
+from .engine.job import Job
+from .engine.memory import preflight_stage
+from .engine.progress import Reporter
+from .engine.slices import SliceKey, SliceSet
+from .plan.own import checked_class
+from .records.record import record_of
 
 _SLICES = 2
 

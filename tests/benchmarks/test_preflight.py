@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from uadbench.benchmarks.contract.checks import ContractError
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import Job, jobs_for
-from uadbench.benchmarks.engine.preflight import preflight
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
+from uadbench.benchmarks.preflight import preflight
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan

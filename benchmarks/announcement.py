@@ -1,0 +1,93 @@
+"""What a run says before it begins: data, device, departures from the paper, how many cells, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from .engine.environment import describe_environment
+from .engine.progress import Reporter
+from .experiment import Experiment
+from .plan.departures import departures_of
+from .speed.estimate import Estimate, estimates
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long what is left should take.
+
+    Attributes:
+        cells: cells that are not finished.
+        seconds: of all of them, as many at a time as the experiment runs; without those of `problems`.
+        problems: why the time of some could not be measured.
+    """
+
+    cells: int
+    seconds: float
+    problems: tuple[str, ...]
+
+
+def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
+    """Say what will be done and how long that should take; a few steps are timed where no finished fold tells.
+
+    Args:
+        experiment: what is going to run.
+        reporter: where the lines go.
+
+    Returns:
+        The forecast that was said.
+    """
+    for line in _what(experiment):
+        reporter.say(line)
+    left = experiment.open_jobs()
+    reporter.say(f"Cells: {len(experiment.jobs)}, of which {len(experiment.jobs) - len(left)} are done.")
+    if not left:
+        return Forecast(0, 0.0, ())
+    for note in experiment.lesion_notes:
+        reporter.say(f"  note: {note}")
+    recipes = {job.cell.recipe.id: job for job in left}
+    found = estimates(recipes, experiment.runs, experiment.device, experiment.workers)
+    for key, job in recipes.items():
+        count = sum(other.cell.recipe.id == key for other in left)
+        for line in _per_cell(job.entry.row.title, count, found[key]):
+            reporter.say(line)
+    seconds = sum(found[job.cell.recipe.id].seconds for job in left) / min(experiment.workers, len(left))
+    forecast = Forecast(len(left), seconds, tuple(one.problem for one in found.values() if one.problem))
+    reporter.say(_how_long(forecast, experiment.workers))
+    return forecast
+
+
+def _what(experiment: Experiment) -> Iterator[str]:
+    data, preset = experiment.data, experiment.preset
+    changes = f" with {', '.join(preset.changed)}" if preset.changed else ""
+    machine = describe_environment(experiment.device)
+    yield f"Data: {data.title}, splits: {data.splits.name}. Preset: {preset.name}{changes}."
+    yield f"Device: {machine['device']} on {machine['machine']}."
+    for departure in departures_of(preset, [job.entry for job in experiment.jobs]):
+        yield f"  departs from the paper: {departure}"
+    for note in data.splits.notes:
+        yield f"  note: {note}"
+    for finding in data.splits.findings:
+        yield f"  warning: {finding}"
+
+
+def _per_cell(title: str, count: int, estimate: Estimate) -> Iterator[str]:
+    each = duration(estimate.seconds) if not estimate.problem else "a time that could not be measured"
+    yield f"  {title}: {count} × {each}"
+    if estimate.problem:
+        yield f"  warning: {estimate.problem}"
+
+
+def _how_long(forecast: Forecast, workers: int) -> str:
+    pace = f"{workers} cells at a time" if workers > 1 else "one cell at a time"
+    rest = " without what could not be measured" if forecast.problems else ""
+    return f"This should take about {duration(forecast.seconds)}{rest}, {pace}. Ctrl-C stops; the same command goes on."
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever reads best."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,87 @@
+"""`bench figure`: the cohort, and reconstructions side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..reports.console import make_console
+from .options import (
+    RESULTS,
+    DataOption,
+    DeviceOption,
+    MethodOption,
+    PresetOption,
+    ResultsOption,
+    SeedOption,
+    SetOption,
+    SplitsOption,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstructions.")
+
+
+@app.command("cohort")
+def figure_cohort(
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    splits: SplitsOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Draw a contact sheet of the cohort."""
+    from ..engine.progress import RichReporter
+    from ..figures.cohort import cohort_sheet
+    from ..plan.request import requested_preset
+    from ..sources import open_data
+
+    reporter, numbers = RichReporter(make_console()), requested_preset(preset, [])
+    source = open_data(data, numbers.phantom, numbers.preparation, results, splits, reporter)
+    path = out or results / "figures" / f"cohort-{source.name}.png"
+    cohort_sheet(source, path)
+    reporter.say(f"Wrote {path}.")
+
+
+@app.command("reconstructions")
+def figure_reconstructions(
+    method: MethodOption,
+    fold: Annotated[int, typer.Option("--fold", min=0, max=1000, help="The fold whose weights are shown.")] = 0,
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    splits: SplitsOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Draw reconstruction, map and truth of the same volumes for several methods, as in Figure 3 of the paper.
+
+    What is not run yet is said and left out.
+    """
+    from ..engine.progress import RichReporter
+    from ..experiment import prepare
+    from ..plan.request import Request
+    from ..reports.comparison import draw_comparison
+
+    reporter = RichReporter(make_console())
+    request = Request(
+        methods=tuple(method),
+        folds=str(fold),
+        data=data,
+        preset=preset,
+        changes=tuple(change),
+        seed=seed,
+        device=device,
+        splits=splits,
+        results=results,
+    )
+    experiment = prepare(request, reporter)
+    name = f"reconstructions-{experiment.data.name}-{experiment.preset.name}-fold{fold}.png"
+    path = out or results / "figures" / name
+    missing = draw_comparison(experiment.jobs, experiment.runs, experiment.device, path)
+    reporter.say(f"Wrote {path}.")
+    if missing:
+        reporter.say(f"Not run yet, so not drawn: {', '.join(missing)}.")

@@ -1,0 +1,88 @@
+"""`bench run`: train and score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..reports.console import make_console
+from .options import (
+    RESULTS,
+    DataOption,
+    DeviceOption,
+    DryRunOption,
+    FoldsOption,
+    JobsOption,
+    JsonOption,
+    MethodOption,
+    PresetOption,
+    ResultsOption,
+    SeedOption,
+    SetOption,
+    SplitsOption,
+    WithCheckpointOption,
+)
+
+if TYPE_CHECKING:
+    from ..plan.request import Request
+
+
+def run(
+    method: MethodOption,
+    folds: FoldsOption = "all",
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006  (Typer copies it)
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    splits: SplitsOption = None,
+    results: ResultsOption = RESULTS,
+    with_checkpoint: WithCheckpointOption = False,
+    workers: JobsOption = 0,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train and score methods; finished cells are not run again, interrupted ones go on."""
+    from ..plan.request import Request
+
+    request = Request(
+        methods=tuple(method),
+        folds=folds,
+        data=data,
+        preset=preset,
+        changes=tuple(change),
+        seed=seed,
+        device=device,
+        splits=splits,
+        results=results,
+        jobs=workers,
+        with_checkpoint=with_checkpoint,
+    )
+    carry_out(request, dry_run=dry_run, as_json=as_json)
+
+
+def carry_out(request: Request, *, dry_run: bool, as_json: bool) -> None:
+    """Check, announce and run what was asked for.
+
+    Args:
+        request: what was asked for.
+        dry_run: stop after the announcement.
+        as_json: print the cells to stdout.
+
+    Raises:
+        UserError: something the user can mend; cells that failed are said after all others were run.
+    """
+    from ..announcement import announce
+    from ..engine.progress import RichReporter
+    from ..experiment import prepare, raise_failures
+    from .answer import answer_to
+
+    reporter = RichReporter(make_console())
+    experiment = prepare(request, reporter)
+    experiment.check(reporter)
+    forecast = announce(experiment, reporter)
+    outcomes = () if dry_run else experiment.run(reporter)
+    if as_json:
+        print(answer_to(experiment, forecast, outcomes).as_json())
+    raise_failures(outcomes)
+    if not dry_run:
+        reporter.say("All cells are done. `bench table` shows them, `bench ui` compares them.")

@@ -1,0 +1,64 @@
+"""`bench score`: another score, or other post-processing, without training."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .options import (
+    RESULTS,
+    DataOption,
+    DeviceOption,
+    DryRunOption,
+    FoldsOption,
+    JobsOption,
+    JsonOption,
+    MethodOption,
+    PresetOption,
+    ResultsOption,
+    SeedOption,
+    SetOption,
+    SplitsOption,
+    WithCheckpointOption,
+)
+from .run import carry_out
+
+
+def score(
+    method: MethodOption,
+    by: Annotated[
+        list[str], typer.Option("--score", help="A score (bench list scores); may be repeated. Default: its own.")
+    ] = [],  # noqa: B006
+    folds: FoldsOption = "all",
+    data: DataOption = "phantom",
+    preset: PresetOption = "demo",
+    change: SetOption = [],  # noqa: B006  (Typer copies it)
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    splits: SplitsOption = None,
+    results: ResultsOption = RESULTS,
+    with_checkpoint: WithCheckpointOption = False,
+    workers: JobsOption = 0,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Score trained cells again: by another score, or with other post-processing (--set score.median=3)."""
+    from ..plan.request import Request
+
+    request = Request(
+        methods=tuple(method),
+        scores=tuple(by),
+        train=False,
+        folds=folds,
+        data=data,
+        preset=preset,
+        changes=tuple(change),
+        seed=seed,
+        device=device,
+        splits=splits,
+        results=results,
+        jobs=workers,
+        with_checkpoint=with_checkpoint,
+    )
+    carry_out(request, dry_run=dry_run, as_json=as_json)

@@ -1,0 +1,181 @@
+"""The use case: methods, numbers, data, folds and a seed; checked, announced, run.
+
+    Request → prepare → Experiment: check → announce (see `announcement`) → run → outcomes
+
+`bench run`, `bench score`, `uadbench.run` and `uadbench.score` are its clients. It knows neither a terminal nor a
+notebook: progress and remarks go to the client's reporter, and what came out is returned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ..datasets.cohort import Data
+from ..errors import UserError
+from .engine.environment import choose_device, default_workers, keep_to_own_cores
+from .engine.job import Job, check_lesions, jobs_for
+from .engine.progress import Reporter
+from .executors.processes import Outcome, run_jobs
+from .plan.own import word_of
+from .plan.preset import Preset
+from .plan.request import Request, fold_numbers, requested_preset, requested_rows
+from .plan.suite import SuiteRow
+from .preflight import preflight
+from .records.record import record_of
+from .records.reuse import require_weights
+from .reports.results_line import results_line
+from .sources import open_data
+from .tracking.database import TrackingError, store_uri
+from .tracking.sync import sync_record
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A request whose every word has been understood: the data are open and the cells are known.
+
+    Attributes:
+        request: what was asked for.
+        preset: its numbers.
+        data: its data.
+        jobs: its cells, each once.
+        device: "cpu" or "cuda".
+        workers: cells at a time.
+    """
+
+    request: Request
+    preset: Preset
+    data: Data
+    jobs: tuple[Job, ...]
+    device: str
+    workers: int
+
+    @property
+    def runs(self) -> Path:
+        """The folder of run records."""
+        return self.request.results / "runs"
+
+    def open_jobs(self) -> tuple[Job, ...]:
+        """The cells that are not finished."""
+        return tuple(job for job in self.jobs if not record_of(self.runs, job.cell).done)
+
+    @cached_property
+    def lesion_notes(self) -> tuple[str, ...]:
+        """Sentences about scans without a lesion in view; lesion sets are the same in every fold of a recipe.
+
+        Raises:
+            UserError: such scans are refused (`score.lesion_free`), or a set has nothing else.
+        """
+        recipes = {job.cell.recipe.id: job for job in self.open_jobs()}
+        return tuple(dict.fromkeys(note for job in recipes.values() for note in check_lesions(job)))
+
+    def check(self, reporter: Reporter) -> None:
+        """Try each method on two slices and look at the lesions, so that what cannot work fails before it is trained.
+
+        Raises:
+            UserError: a method breaks the contract, or scans without a lesion are refused.
+        """
+        preflight(self.jobs, self.runs, self.device, reporter)
+        self.lesion_notes  # noqa: B018  (raises)
+
+    def run(self, reporter: Reporter) -> tuple[Outcome, ...]:
+        """Run what is not finished, and tell MLflow after each cell; a silent server costs nothing but a warning.
+
+        Returns:
+            How each cell ended, in the order of `jobs`; see `raise_failures`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C; the same request goes on.
+        """
+        teller = _Teller(self.request, reporter)
+        found = {}
+        outcomes = run_jobs(self.jobs, self.runs, self.device, self.workers, reporter)
+        for number, outcome in enumerate(outcomes, start=1):
+            job = outcome.job
+            words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
+            reporter.say(f"[{number}/{len(self.jobs)}] {job.entry.row.title}, fold {job.fold}: {words}")
+            if not outcome.problem:
+                teller.tell(outcome)
+            found[job.cell.id] = outcome
+        return tuple(found[job.cell.id] for job in self.jobs)
+
+
+class _Teller:
+    """Tells MLflow of finished cells; a server that does not answer is asked once, not once per cell."""
+
+    def __init__(self, request: Request, reporter: Reporter) -> None:
+        self._request = request
+        self._reporter = reporter
+        self._is_heard = True
+
+    def tell(self, outcome: Outcome) -> None:
+        """Tell of one cell."""
+        if not self._is_heard:
+            return
+        uri = store_uri(self._request.results)
+        try:
+            sync_record(outcome.record, uri, with_checkpoint=self._request.with_checkpoint)
+        except TrackingError as error:
+            self._is_heard = False
+            self._reporter.say(f"warning: {error}")
+
+
+def prepare(request: Request, reporter: Reporter) -> Experiment:
+    """Understand a request: every word is read before the data are opened, whose preparation may take minutes.
+
+    Args:
+        request: what somebody wants.
+        reporter: where progress goes.
+
+    Raises:
+        UserError: a word means nothing, or numbers do not fit together, or weights to score are missing.
+        DataError: the data cannot be used as they are.
+    """
+    device = choose_device(request.device)
+    keep_to_own_cores()
+    rows = requested_rows(request.methods, request.scores)
+    preset = requested_preset(request.preset, request.changes, rows)
+    folds = fold_numbers(request.folds)
+    data = open_data(
+        request.data,
+        preset.phantom,
+        preset.preparation,
+        request.results,
+        request.splits,
+        reporter,
+        jobs=1 if request.here else None,
+    )
+    jobs = requested_jobs(rows, folds, data, preset, request.seed)
+    workers = 1 if request.here else min(request.jobs or default_workers(device), len(jobs))
+    experiment = Experiment(request, preset, data, jobs, device, workers)
+    if not request.train:
+        words = [word_of(job.entry.method, job.entry.row.name.partition("+")[0]) for job in jobs]
+        require_weights(list(zip(words, [job.cell for job in jobs], strict=True)), experiment.runs)
+    return experiment
+
+
+def raise_failures(outcomes: Sequence[Outcome]) -> None:
+    """Say that cells failed, after all others were run.
+
+    Raises:
+        UserError: at least one failed.
+    """
+    problems = [outcome.problem for outcome in outcomes if outcome.problem]
+    if problems:
+        raise UserError(
+            f"{len(problems)} of {len(outcomes)} cells failed, the others are done; the first: {problems[0]}"
+        )
+
+
+def requested_jobs(
+    rows: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
+) -> tuple[Job, ...]:
+    """Every cell of these rows; `folds` None are all folds of the data's split.
+
+    Raises:
+        UserError: a fold that the split does not have.
+    """
+    chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
+    return tuple(jobs_for(rows, chosen, data, preset, seed))

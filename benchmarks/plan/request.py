@@ -1,0 +1,97 @@
+"""A request: methods, numbers, data, folds and a seed in the words of the command line, and the reading of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import UserError
+from .plan import brought_sections, check_changes, plan_for
+from .preset import Preset, load_preset
+from .suite import SuiteRow, select_rows, with_score
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody wants, in the words of the command line.
+
+    Attributes:
+        methods: rows, suites, "all", or FILE.py:CLASS.
+        scores: scores that take the place of the methods' own, each making a row of its own; none keeps them.
+        folds: "all", or indices such as "0,2".
+        data: "phantom", or a directory of prepared scans.
+        preset: name, or path of a .toml file.
+        changes: `section.key=value`.
+        seed: of initialisation, slice choice and noise.
+        device: "auto", "cpu" or "cuda".
+        splits: "published", "deleaked" or "own"; None for the data's own choice.
+        results: folder of runs, volume stores and the MLflow file.
+        jobs: cells at a time; 0 for one per core on the CPU and one on a GPU.
+        here: whether everything is done in this process, the preparation of volumes too.
+        train: False only scores again what is trained, and refuses what is not.
+        with_checkpoint: whether MLflow gets the weights too.
+    """
+
+    methods: tuple[str, ...]
+    scores: tuple[str, ...] = ()
+    folds: str = "all"
+    data: str = "phantom"
+    preset: str = "demo"
+    changes: tuple[str, ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    splits: str | None = None
+    results: Path = Path("results")
+    jobs: int = 0
+    here: bool = False
+    train: bool = True
+    with_checkpoint: bool = False
+
+
+def requested_rows(methods: Sequence[str], scores: Sequence[str] = ()) -> tuple[SuiteRow, ...]:
+    """The table rows that are asked for, each with each of the scores.
+
+    Raises:
+        UserError: there is no such row or score.
+    """
+    rows = select_rows(list(methods))
+    return tuple(with_score(row, name) for row in rows for name in scores) if scores else rows
+
+
+def requested_preset(name: str, changes: Sequence[str], rows: Sequence[SuiteRow] = (), *, alone: bool = True) -> Preset:
+    """The preset with its changes, which may name numbers that the chosen methods bring along.
+
+    Args:
+        name: name or path.
+        changes: `section.key=value`.
+        rows: the rows that read it.
+        alone: no other rows read it, so that a change that none of these reads is refused.
+
+    Raises:
+        UserError: no such preset, or a number will not do; it is said before data are prepared.
+    """
+    preset = load_preset(name, changes, brought_sections(row.method for row in rows))
+    check_changes(preset, rows, alone=alone)
+    for row in rows:
+        plan_for(preset, row.method, row.row, row.score)
+    return preset
+
+
+def fold_numbers(word: str) -> tuple[int, ...] | None:
+    """The folds that `--folds` names; None for all.
+
+    Raises:
+        UserError: the word is neither "all" nor indices, or one of them stands there twice.
+    """
+    if word == "all":
+        return None
+    parts = [part.strip() for part in word.split(",")]
+    # Only these ten digits: int() also takes those of other scripts, signs and underscores.
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise UserError(f"--folds {word}: write all, or indices such as 0,2")
+    folds = [int(part) for part in parts]
+    twice = [fold for fold in dict.fromkeys(folds) if folds.count(fold) > 1]
+    if twice:
+        raise UserError(f"--folds {word}: fold {twice[0]} stands there {folds.count(twice[0])} times; write it once")
+    return tuple(folds)

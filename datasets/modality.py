@@ -24,5 +24,5 @@ def modality_named(word: str) -> Modality:
         UserError: there is none.
     """
     if word.lower() not in list(Modality):
-        raise UserError(f"--modality {word}: choose one of {', '.join(Modality)}")
+        raise UserError(f"there is no modality {word!r}: choose one of {', '.join(Modality)}")
     return Modality(word.lower())

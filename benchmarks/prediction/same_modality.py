@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from ...datasets.base import kind_of
 from ...datasets.layout import stem_of
 from ...datasets.modality import Modality
 from ...errors import UserError
+from .inputs import NewScan, ScanFile
 from .trained import TrainedRun
 
 _BETWEEN_WORDS = re.compile(r"[_.\-]")
 
 
-def require_modality(declared: Modality | None, run: TrainedRun, scans: Sequence[Path]) -> tuple[str, ...]:
+def require_modality(declared: Modality | None, run: TrainedRun, scans: Sequence[NewScan]) -> tuple[str, ...]:
     """See that scans are of the modality that a run has learnt.
 
     Args:
         declared: what the user said they are; None where nothing was said, and their names are looked at.
         run: the run.
-        scans: their files.
+        scans: they; a series of DICOM files has no name that speaks.
 
     Returns:
         Sentences about scans whose names speak of another modality.
@@ -37,7 +37,8 @@ def require_modality(declared: Modality | None, run: TrainedRun, scans: Sequence
         )
     if declared is not None:
         return ()
-    named = {path.name: modality_in(path.name) for path in scans}
+    files = [scan.path for scan in scans if isinstance(scan, ScanFile)]
+    named = {path.name: modality_in(path.name) for path in files}
     return tuple(
         f"{name} is {found.upper()} by its name, and the run has learnt {learnt.upper()}; if the name is wrong, "
         f"say so by --modality {learnt}"

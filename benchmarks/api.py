@@ -164,6 +164,7 @@ def predict(
     series: str | int | None = None,
     name: str = "",
     out: str | Path | None = None,
+    modality: str | None = None,
     threshold: str | float = "tumours",
     skull_strip: str = "auto",
     atlas: str = "auto",
@@ -184,6 +185,7 @@ def predict(
         series: of DICOM with several series: which, by number or UID.
         name: what to call the results; empty takes the file's name, of DICOM "series-NUMBER".
         out: folder to keep the maps, the table, the picture and the account in; None keeps no files.
+        modality: "t1", "t2", ...: the contrast of the scan, which must be that of the run; None takes it to be.
         threshold: the run's threshold of a lesion set, by its name, or a number.
         skull_strip: "auto", "hd-bet", "deepbet", "synthstrip" or "none".
         atlas: "auto" is that of the run's own scans.
@@ -197,15 +199,17 @@ def predict(
         UserError: no such run, or an argument that does not do.
         DataError: the scan cannot be predicted; why.
     """
+    from ..datasets.modality import modality_named
     from .engine.environment import choose_device, keep_to_own_cores
     from .prediction.inputs import find_scans
     from .prediction.predict import predict_scans
     from .prediction.predictor import Predictor, choose_threshold
+    from .prediction.same_modality import require_modality
     from .prediction.scan_recipe import recipe_for
     from .prediction.trained import find_run
     from .tracking.database import store_uri
 
-    folder = Path(results)
+    folder, reporter = Path(results), _reporter(quiet=quiet)
     chosen = choose_device(device)
     keep_to_own_cores()
     trained = find_run(run, folder / "runs", store_uri(folder))
@@ -218,7 +222,9 @@ def predict(
         predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, kept, force=force)
         names, chosen_series = [name] if name else [], [] if series is None else [str(series)]
         (found,) = find_scans(paths, masks, names, chosen_series).scans
-        outcome = predict_scans(predictor, [found], _reporter(quiet=quiet))
+        for doubt in require_modality(None if modality is None else modality_named(modality), trained, [found]):
+            reporter.say(f"warning: {doubt}")
+        outcome = predict_scans(predictor, [found], reporter)
         if outcome.failures:
             raise DataError(f"{found.name}: {outcome.failures[0].reason}")
         return _read_prediction(kept, found.name, keeps_files=out is not None)

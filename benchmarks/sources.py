@@ -53,7 +53,10 @@ def open_data(
         if word == "phantom":
             if splits not in (None, "own"):
                 raise UserError(f"--splits {splits}: the phantom has only its own split; leave --splits out")
-            return load_phantom(phantom_size(size), cache, PHANTOM_SEED, jobs, progress.update, settings=settings)
+            people = phantom_size(size)
+            return load_phantom(
+                people, cache, PHANTOM_SEED, jobs, progress.update, settings=settings, modality=modality
+            )
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")

@@ -44,11 +44,14 @@ class Scan:
         brain_mask: True inside the brain, bool [D, 1, H, W], on the volume's device.
         seed: this volume's own seed; slice `i` draws its noise from `(seed, i)`.
         batch_size: images per forward pass; must not change the result.
+        modality: the contrast of this scan and of all that the method has learnt from: "t1", "t2", "flair", ... (a run
+            has one), for a method that must know what lesions look like.
     """
 
     brain_mask: Tensor
     seed: int
     batch_size: int
+    modality: str = "t2"
 
 
 class Frozen(BaseModel):

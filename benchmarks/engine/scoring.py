@@ -17,6 +17,7 @@ import torch
 
 from ... import metrics
 from ...datasets.cohort import Cohort
+from ...datasets.modality import Modality
 from ...errors import UserError
 from ...files import sha256_of_bytes
 from ...methods import Detector, Scan
@@ -60,6 +61,7 @@ class Reader:
         settings: post-processing and batch size.
         precision: the training precision; mixed precisions autocast on a GPU.
         seed: the cell's seed; every volume draws its noise from (seed, subject).
+        modality: the contrast of the volumes.
         score: the score that takes the place of the method's own; None keeps it.
         halving: halves the batch where memory runs out; the readers of a cell share one.
     """
@@ -69,6 +71,7 @@ class Reader:
     settings: ScoreSettings
     precision: str
     seed: int
+    modality: Modality
     score: Score | None = None
     halving: Halving = field(default_factory=Halving)
 
@@ -157,7 +160,7 @@ class Reader:
         volume = torch.from_numpy(original)[:, None].to(device)
         brain = torch.from_numpy(mask)[:, None].to(device)
         seed = derive_seed(self.seed, "score", subject, *([number] if number else []))
-        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size)
+        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size, modality=self.modality.value)
 
     def _checked(self, result: torch.Tensor, volume: torch.Tensor, part: str) -> np.ndarray:
         return _checked(result, volume, f"{type(self.detector).__name__}.{part}")

@@ -107,6 +107,11 @@ class CellConfig(_Recorded):
     plan: dict[str, Any]
 
     @property
+    def modality(self) -> str:
+        """The contrast of the scans; of a record from before there were others, T2."""
+        return str(self.content.get("modality", "t2"))
+
+    @property
     def preset_title(self) -> str:
         """The preset and what was changed in it."""
         return " ".join([self.preset, *self.changed])

@@ -37,6 +37,7 @@ class FoldResult:
         preset: name of the preset.
         changes: the `key=value` words on top of it.
         seed: the user's seed.
+        modality: the contrast of the scans.
     """
 
     cell: str
@@ -56,6 +57,7 @@ class FoldResult:
     preset: str = ""
     changes: str = ""
     seed: int = 0
+    modality: str = "t2"
 
     @classmethod
     def of_record(cls, record: RunRecord) -> FoldResult:
@@ -65,9 +67,9 @@ class FoldResult:
             RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
         config = record.config
-        words = {word: getattr(config, word) for word in SHOWN}
+        words = {word: getattr(config, word) for word in (*SHOWN, "modality", "seed")}
         identity = identity_of(config, record.environment)
-        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed), seed=config.seed)
+        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed))
 
     @property
     def family(self) -> tuple[str, str, str]:

@@ -71,20 +71,23 @@ def _data(results: Path) -> Table:
     table = Table("store", "volumes", "MiB", title=f"Volume stores under {results / 'data'}")
     for manifest in sorted((results / "data").rglob(MANIFEST)):
         folder = manifest.parent
-        if any(part.endswith((".partial", ".old")) for part in folder.parts):
+        name = folder.relative_to(results / "data")
+        if any(part.endswith((".partial", ".old")) for part in name.parts):
             continue
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2**20
         try:
             count = str(len(VolumeStore.open(folder).ids))
         except DataError as error:
             count = f"damaged: {error}"
-        table.add_row(str(folder.relative_to(results / "data")), count, f"{size:.0f}")
+        table.add_row(str(name), count, f"{size:.0f}")
     return table
 
 
 def _runs(results: Path) -> Table:
     names = (Column("cell", overflow="fold", min_width=14), Column("parent", no_wrap=True, min_width=12))  # for --run
-    table = Table(*names, "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
+    table = Table(
+        *names, "row", "data", "modality", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}"
+    )
     for record in all_records(results / "runs"):
         config = record.config
         table.add_row(
@@ -92,6 +95,7 @@ def _runs(results: Path) -> Table:
             config.recipe,
             config.title,
             config.data_title,
+            config.modality,
             config.preset_title,
             str(config.fold),
             str(config.seed),

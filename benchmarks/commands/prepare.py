@@ -29,9 +29,13 @@ class DataSets(TyperGroup):
         """The command of a set: the one that prepares any set, under this set's name."""
         if cmd_name == _PHANTOM:
             return super().get_command(ctx, cmd_name)
+        from ...datasets.registry import data_sets
+
         found = copy(super().get_command(ctx, _ANY_SET))
         if found is not None:
-            found.name = cmd_name
+            known = data_sets().get(cmd_name)
+            title = known.title if known is not None else cmd_name
+            found.name, found.help = cmd_name, f"Prepare the download of {title}: its folder or its .tar."
         return found
 
 
@@ -61,6 +65,14 @@ AtlasModalityOption = Annotated[
     str,
     typer.Option("--atlas-modality", help="t1 or t2: what --atlas FILE is, where its name does not say so."),
 ]
+LesionMasksOption = Annotated[
+    str,
+    typer.Option(
+        "--lesion-masks",
+        help="Of bids-lesions: where the lesion masks lie, a pattern; "
+        "default: derivatives/**/*_label-lesion_mask.nii.gz.",
+    ),
+]
 PrepareJobsOption = Annotated[
     int,
     typer.Option(
@@ -79,7 +91,7 @@ N4LevelsOption = Annotated[
 ]
 
 
-@app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
+@app.command(_ANY_SET)
 def prepare_any_set(
     context: typer.Context,
     raw: RawArgument,
@@ -92,8 +104,10 @@ def prepare_any_set(
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
     data_set: DataSetOption = [],  # noqa: B006
+    lesion_masks: LesionMasksOption = "",
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
+    from ...datasets.bids import with_lesion_masks
     from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
     from ...datasets.registry import data_set_named
     from ..engine.progress import RichReporter
@@ -101,7 +115,10 @@ def prepare_any_set(
 
     known = known_data_sets(data_set)
     options = PrepareOptions(modality, skull_strip, atlas, atlas_modality, n4_levels, max_voxels)
-    plan = plan_download(data_set_named(str(context.info_name)), raw, out, options, known)
+    chosen = data_set_named(str(context.info_name))
+    if lesion_masks:
+        chosen = with_lesion_masks(chosen, lesion_masks)
+    plan = plan_download(chosen, raw, out, options, known)
     console = make_console()
     for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)

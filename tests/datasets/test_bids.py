@@ -99,7 +99,7 @@ def test_a_pattern_of_ones_own(tmp_path: Path) -> None:
     other = with_lesion_masks(LESIONS, "derivatives/lesion_masks/**/*_desc-lesion_mask.nii.gz")
     assert [scan.id for scan in find_raw(other, raw, Modality.FLAIR).scans] == ["sub-02"]
     for data_set in (DATA_SET, mslub.DATA_SET):
-        with pytest.raises(ValueError, match="is no BIDS set with lesions"):
+        with pytest.raises(UserError, match="is no BIDS set with lesions"):
             with_lesion_masks(data_set, "*_mask.nii.gz")
 
 

@@ -10,7 +10,7 @@ from uadbench.datasets import MASK, SEGMENTATION, Modality, Role, brats21, mslub
 from uadbench.datasets.base import OTHER
 from uadbench.datasets.bids import DATA_SET, LESIONS, bids_set, with_lesion_masks
 from uadbench.datasets.downloads.raw_layouts import find_raw
-from uadbench.errors import DataError
+from uadbench.errors import DataError, UserError
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
-from ..errors import UserError
+from ..errors import DataError
 from .base import OTHER, DataSet, ParticipantSheet, Placed
 from .cohort import Role
 from .layout import MASK, SEGMENTATION, stem_of
@@ -178,10 +178,10 @@ def with_lesion_masks(data_set: DataSet, pattern: str) -> DataSet:
         pattern: where its masks lie, like `LESION_MASKS`.
 
     Raises:
-        UserError: the set is no such set.
+        DataError: the set is no such set.
     """
     if data_set.is_healthy or not isinstance(data_set.recognise, BidsNames):
-        raise UserError(f"{data_set.name} is no BIDS set with lesions, so it takes no pattern of lesion masks")
+        raise DataError(f"{data_set.name} is no BIDS set with lesions, so it takes no pattern of lesion masks")
     return replace(data_set, recognise=replace(data_set.recognise, lesion_masks=pattern))
 
 

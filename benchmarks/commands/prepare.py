@@ -90,6 +90,14 @@ N4LevelsOption = Annotated[
     ),
 ]
 
+LesionMasksOption = Annotated[
+    str,
+    typer.Option(
+        "--lesion-masks",
+        help="Of a BIDS directory: where its lesion masks lie, such as 'derivatives/**/*_desc-lesion_mask.nii.gz'.",
+    ),
+]
+
 
 @app.command(_ANY_SET)
 def prepare_any_set(
@@ -103,6 +111,7 @@ def prepare_any_set(
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
+    lesion_masks: LesionMasksOption = "",
     data_set: DataSetOption = [],  # noqa: B006
     lesion_masks: LesionMasksOption = "",
 ) -> None:

@@ -10,7 +10,7 @@ from uadbench.datasets import MASK, SEGMENTATION, Modality, Role, brats21, mslub
 from uadbench.datasets.base import OTHER
 from uadbench.datasets.bids import DATA_SET, LESIONS, bids_set, with_lesion_masks
 from uadbench.datasets.downloads.raw_layouts import find_raw
-from uadbench.errors import DataError, UserError
+from uadbench.errors import DataError
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_pattern_of_ones_own(tmp_path: Path) -> None:
     other = with_lesion_masks(LESIONS, "derivatives/lesion_masks/**/*_desc-lesion_mask.nii.gz")
     assert [scan.id for scan in find_raw(other, raw, Modality.FLAIR).scans] == ["sub-02"]
     for data_set in (DATA_SET, mslub.DATA_SET):
-        with pytest.raises(UserError, match="is no BIDS set with lesions"):
+        with pytest.raises(DataError, match="is no BIDS set with lesions"):
             with_lesion_masks(data_set, "*_mask.nii.gz")
 
 

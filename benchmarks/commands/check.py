@@ -18,9 +18,9 @@ def check(
     directory: Annotated[Path, typer.Argument(help="The data directory, as for --data.", show_default=False)],
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
-    data_set: DataSetOption = [],  # noqa: B006
     modality: ModalityOption = Modality.T2,
-    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    data_set: DataSetOption = [],  # noqa: B006
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one per core.")] = 0,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?

@@ -85,7 +85,9 @@ def _data(results: Path) -> Table:
 
 def _runs(results: Path) -> Table:
     names = (Column("cell", overflow="fold", min_width=14), Column("parent", no_wrap=True, min_width=12))  # for --run
-    table = Table(*names, "row", "data", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}")
+    table = Table(
+        *names, "row", "data", "modality", "preset", "fold", "seed", "status", title=f"Runs under {results / 'runs'}"
+    )
     for record in all_records(results / "runs"):
         config = record.config
         table.add_row(
@@ -93,6 +95,7 @@ def _runs(results: Path) -> Table:
             config.recipe,
             config.title,
             config.data_title,
+            config.modality,
             config.preset_title,
             str(config.fold),
             str(config.seed),

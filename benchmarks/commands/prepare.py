@@ -117,6 +117,7 @@ def prepare_any_set(
 def prepare_phantom(
     nifti: Annotated[Path, typer.Option("--nifti", help="The folder to write.")],
     size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",
+    modality: ModalityOption = Modality.T2,
 ) -> None:
     """Write the phantom as NIfTI files in the layout of the field."""
     from ...cores import usable_cores
@@ -127,5 +128,6 @@ def prepare_phantom(
 
     console = make_console()
     with StoreProgress(RichReporter(console), "write scans") as progress:
-        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update)
-    console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
+        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update, modality=modality)
+    use = f"--data {nifti}" if modality is Modality.T2 else f"--data {nifti} --modality {modality}"
+    console.print(f"Wrote the phantom ({size}, {modality.upper()}) to {nifti}; use it with {use}.", highlight=False)

@@ -65,14 +65,6 @@ AtlasModalityOption = Annotated[
     str,
     typer.Option("--atlas-modality", help="t1 or t2: what --atlas FILE is, where its name does not say so."),
 ]
-LesionMasksOption = Annotated[
-    str,
-    typer.Option(
-        "--lesion-masks",
-        help="Of bids-lesions: where the lesion masks lie, a pattern; "
-        "default: derivatives/**/*_label-lesion_mask.nii.gz.",
-    ),
-]
 PrepareJobsOption = Annotated[
     int,
     typer.Option(
@@ -113,7 +105,6 @@ def prepare_any_set(
     max_voxels: MaxVoxelsOption = None,
     lesion_masks: LesionMasksOption = "",
     data_set: DataSetOption = [],  # noqa: B006
-    lesion_masks: LesionMasksOption = "",
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
     from ...datasets.bids import with_lesion_masks

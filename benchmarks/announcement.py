@@ -61,7 +61,7 @@ def _what(experiment: Experiment) -> Iterator[str]:
     data, preset = experiment.data, experiment.preset
     changes = f" with {', '.join(preset.changed)}" if preset.changed else ""
     machine = describe_environment(experiment.device)
-    yield f"Data: {data.title}, splits: {data.splits.name}. Preset: {preset.name}{changes}."
+    yield f"Data: {data.title}, {data.modality.upper()}, splits: {data.splits.name}. Preset: {preset.name}{changes}."
     yield f"Device: {machine['device']} on {machine['machine']}."
     for departure in departures_of(preset, [job.entry for job in experiment.jobs]):
         yield f"  departs from the paper: {departure}"

@@ -74,7 +74,12 @@ def _try(job: Job, device: str) -> None:
         detector, batch = detector.to(device), Batch(*(part.to(device) for part in slices))
         if cls.trainable:
             check_training(detector, batch)
-        scan = Scan(brain_mask=batch.brain_mask, seed=0, batch_size=job.plan.score.batch_size)
+        scan = Scan(
+            brain_mask=batch.brain_mask,
+            seed=0,
+            batch_size=job.plan.score.batch_size,
+            modality=job.data.modality.value,
+        )
         check_reconstruction(detector, batch.image, scan)
 
 

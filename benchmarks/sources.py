@@ -53,7 +53,10 @@ def open_data(
         if word == "phantom":
             if splits not in (None, "own"):
                 raise UserError(f"--splits {splits}: the phantom has only its own split; leave --splits out")
-            return load_phantom(phantom_size(size), cache, PHANTOM_SEED, jobs, progress.update, settings=settings)
+            people = phantom_size(size)
+            return load_phantom(
+                people, cache, PHANTOM_SEED, jobs, progress.update, settings=settings, modality=modality
+            )
         directory = Path(word)
         if not directory.is_dir():
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
@@ -73,7 +76,7 @@ def known_data_sets(files: Sequence[Path] = ()) -> tuple[DataSet, ...]:
 
 
 class StoreProgress:
-    """Turns the builders' (done, total) calls into bars, one a store."""
+    """Turns the builders' (done, total) calls into bars, one per store."""
 
     def __init__(self, reporter: Reporter, title: str) -> None:
         self._reporter = reporter

@@ -3,6 +3,10 @@
 On T2-weighted and FLAIR images many lesions are simply bright. Equalising the grey values inside the brain makes one
 threshold fit all scanners; the equalised intensity itself is the anomaly score. Whatever a trained method is worth, it
 must beat this.
+
+Published is that bright means lesion, on FLAIR (Meissen et al.) and on T2 (as the row Thresh of the paper's Table 1).
+Ours is T1, where lesions are dark: there the score is the equalised negative, so that dark means lesion. All other
+modalities are taken as bright.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from torch import Tensor
 
 from .base import Detector, Frozen, MethodInfo, Row, Scan
 from .registry import register
+
+#: Where lesions are darker than the tissue around them.
+DARK_LESIONS = frozenset({"t1"})
 
 
 class EqualisationSettings(Frozen):
@@ -58,9 +65,14 @@ class Thresh(Detector):
         return torch.zeros_like(volume)
 
     def anomaly_score(self, volume: Tensor, reconstruction: Tensor, scan: Scan) -> Tensor:
-        """Return the intensities equalised over the volume's brain, in [0, 1]; zero outside, [D, 1, H, W]."""
+        """Return the intensities equalised over the volume's brain, in [0, 1]; zero outside, [D, 1, H, W].
+
+        Bright scores high; on a modality of `DARK_LESIONS`, dark does.
+        """
         score = torch.zeros_like(volume)
         brain = volume[scan.brain_mask]
+        if scan.modality in DARK_LESIONS:
+            brain = -brain
         if brain.numel():
             score[scan.brain_mask] = equalise(brain, self._bins)
         return score

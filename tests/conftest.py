@@ -33,7 +33,7 @@ TINY_SHAPE = (6, 96, 96)
 
 
 def tiny_brain(key: str, subject: Subject) -> PreparedVolume:
-    """A bright-rimmed disc a slice, individual in size; unhealthy ones hold a bright block."""
+    """A bright-rimmed disc per slice, individual in size; unhealthy ones hold a bright block."""
     rng = np.random.default_rng([("healthy", "tumours", "ms").index(key), int(subject.id.split("-")[-1])])
     _, height, width = TINY_SHAPE
     y, x = np.mgrid[:height, :width]

@@ -20,7 +20,7 @@ def check(
     splits: SplitsOption = None,
     modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
-    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one per core.")] = 0,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?

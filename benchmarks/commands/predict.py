@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from ..reports.console import make_console
 from .options import RESULTS, DeviceOption, MaxVoxelsOption, ResultsOption
 
@@ -39,6 +40,14 @@ def predict(
             "series-NUMBER.",
         ),
     ] = [],  # noqa: B006
+    modality: Annotated[
+        Modality | None,
+        typer.Option(
+            "--modality",
+            help="The contrast of the scans, which must be that of the run; default: it is, and a name that says "
+            "otherwise (_T1w) is pointed out.",
+        ),
+    ] = None,
     threshold: Annotated[
         str, typer.Option("--threshold", help="The run's threshold: of tumours or of ms; or a number.")
     ] = "tumours",
@@ -73,6 +82,7 @@ def predict(
     from ..prediction.inputs import find_scans
     from ..prediction.predict import predict_scans
     from ..prediction.predictor import Predictor, choose_threshold
+    from ..prediction.same_modality import require_modality
     from ..prediction.scan_recipe import recipe_for
     from ..prediction.trained import find_run
     from ..tracking.database import store_uri
@@ -82,10 +92,11 @@ def predict(
     keep_to_own_cores()
     found = find_scans(scan, mask, name, series)
     trained = find_run(run_, results / "runs", store_uri(results))
+    doubts = require_modality(modality, trained, found.scans)
     lesions, value = choose_threshold(threshold, trained)
     recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)
     predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, out, limits, force)
-    for line in (*found.notes, *predictor.lines()):
+    for line in (*found.notes, *predictor.lines(), *(f"Warning: {doubt}." for doubt in doubts)):
         console.print(line, highlight=False, markup=False)
     outcome = predict_scans(predictor, found.scans, RichReporter(console))
     for line in (*outcome.lines(out), NOTICE):

@@ -29,9 +29,13 @@ class DataSets(TyperGroup):
         """The command of a set: the one that prepares any set, under this set's name."""
         if cmd_name == _PHANTOM:
             return super().get_command(ctx, cmd_name)
+        from ...datasets.registry import data_sets
+
         found = copy(super().get_command(ctx, _ANY_SET))
         if found is not None:
-            found.name = cmd_name
+            known = data_sets().get(cmd_name)
+            title = known.title if known is not None else cmd_name
+            found.name, found.help = cmd_name, f"Prepare the download of {title}: its folder or its .tar."
         return found
 
 
@@ -87,7 +91,7 @@ LesionMasksOption = Annotated[
 ]
 
 
-@app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
+@app.command(_ANY_SET)
 def prepare_any_set(
     context: typer.Context,
     raw: RawArgument,
@@ -130,6 +134,7 @@ def prepare_any_set(
 def prepare_phantom(
     nifti: Annotated[Path, typer.Option("--nifti", help="The folder to write.")],
     size: Annotated[str, typer.Option("--size", help="demo or paper.")] = "demo",
+    modality: ModalityOption = Modality.T2,
 ) -> None:
     """Write the phantom as NIfTI files in the layout of the field."""
     from ...cores import usable_cores
@@ -140,5 +145,6 @@ def prepare_phantom(
 
     console = make_console()
     with StoreProgress(RichReporter(console), "write scans") as progress:
-        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update)
-    console.print(f"Wrote the phantom ({size}) to {nifti}; use it with --data {nifti}.", highlight=False)
+        export_nifti(phantom_size(size), nifti, PHANTOM_SEED, usable_cores(), progress.update, modality=modality)
+    use = f"--data {nifti}" if modality is Modality.T2 else f"--data {nifti} --modality {modality}"
+    console.print(f"Wrote the phantom ({size}, {modality.upper()}) to {nifti}; use it with {use}.", highlight=False)

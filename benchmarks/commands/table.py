@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from ..reports.console import make_console
-from .options import RESULTS, DataOption, PresetOption, ResultsOption, SeedOption, SetOption
+from .options import RESULTS, DataOption, ModalityOption, PresetOption, ResultsOption, SeedOption, SetOption
 
 
 def table(
@@ -26,6 +27,7 @@ def table(
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
     data: DataOption = "phantom",
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006
     seed: SeedOption = 0,
@@ -46,6 +48,7 @@ def table(
         seed=seed,
         results=results,
         console=make_console(sys.stdout),
+        modality=modality,
         options=TableOptions(
             paper=paper,
             elsewhere=elsewhere,

@@ -42,7 +42,7 @@ class Job:
     @cached_property
     def cell(self) -> Cell:
         """The cell's identity."""
-        recipe = Recipe.of(self.entry.method, self.plan, self.seed)
+        recipe = Recipe.of(self.entry.method, self.plan, self.seed, self.data.modality)
         return Cell(recipe, self.fold, self.data.name, self.data.fingerprint)
 
     @property

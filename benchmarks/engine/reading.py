@@ -24,4 +24,13 @@ def reader_of(job: Job, record: RunRecord, device: str) -> Reader:
 def make_reader(job: Job, detector: Detector, device: str, halving: Halving) -> Reader:
     """A reader with the detector's weights as they are."""
     detector = detector.to(device).eval()
-    return Reader(detector, job.slab, job.plan.score, job.plan.train.precision, job.seed, score_of(job.plan), halving)
+    return Reader(
+        detector=detector,
+        slab=job.slab,
+        settings=job.plan.score,
+        precision=job.plan.train.precision,
+        seed=job.seed,
+        modality=job.data.modality,
+        score=score_of(job.plan),
+        halving=halving,
+    )

@@ -6,7 +6,6 @@ components. A method only reconstructs; it never sees a lesion mask.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,9 @@ import torch
 
 from ... import metrics
 from ...datasets.cohort import Cohort
+from ...datasets.modality import Modality
 from ...errors import UserError
+from ...files import sha256_of_bytes
 from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...metrics.scores import HealthyScan, Score, scores
@@ -60,6 +61,7 @@ class Reader:
         settings: post-processing and batch size.
         precision: the training precision; mixed precisions autocast on a GPU.
         seed: the cell's seed; every volume draws its noise from (seed, subject).
+        modality: the contrast of the volumes.
         score: the score that takes the place of the method's own; None keeps it.
         halving: halves the batch where memory runs out; the readers of a cell share one.
     """
@@ -69,6 +71,7 @@ class Reader:
     settings: ScoreSettings
     precision: str
     seed: int
+    modality: Modality
     score: Score | None = None
     halving: Halving = field(default_factory=Halving)
 
@@ -150,14 +153,14 @@ class Reader:
             original: prepared volume, float32 [D, H, W].
             mask: its brain, bool [D, H, W].
             subject: of whom it is.
-            size: images a forward pass.
+            size: images per forward pass.
             number: of the reconstruction, from 0.
         """
         device = self.detector.device
         volume = torch.from_numpy(original)[:, None].to(device)
         brain = torch.from_numpy(mask)[:, None].to(device)
         seed = derive_seed(self.seed, "score", subject, *([number] if number else []))
-        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size)
+        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size, modality=self.modality.value)
 
     def _checked(self, result: torch.Tensor, volume: torch.Tensor, part: str) -> np.ndarray:
         return _checked(result, volume, f"{type(self.detector).__name__}.{part}")
@@ -203,7 +206,7 @@ def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str
     """
     if count == "all":
         return tuple(scans)
-    first = set(sorted(set(scans), key=lambda scan: hashlib.sha256(scan.encode()).hexdigest())[:count])
+    first = set(sorted(set(scans), key=lambda scan: sha256_of_bytes(scan.encode()))[:count])
     return tuple(scan for scan in scans if scan in first)
 
 

@@ -36,7 +36,7 @@ def cohort_sheet(data: Data, path: Path, *, subjects: int = 6, slices: int = 3) 
     for row, block in zip(grid, blocks, strict=True):
         for number, (cohort, subject) in enumerate(block):
             _draw_subject(row[number * slices : (number + 1) * slices], cohort, subject)
-    figure.suptitle(data.title, fontsize=11, y=0.995)
+    figure.suptitle(f"{data.title}, {data.modality.upper()}", fontsize=11, y=0.995)
     save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""A cell: one (method, fold, data, preset, seed), the unit that runs, resumes and fails.
+"""A cell: one (method, fold, data, preset, seed) in one modality, the unit that runs, resumes and fails.
 
 Its id is the hash of everything that determines its numbers, and of nothing else: the name of the preset, the batch
 size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written and the title of
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...datasets.modality import Modality
 from ...methods import Detector
 from .cell_id import cell_id, digest
 from .own import source_of
@@ -20,7 +21,8 @@ from .plan import Plan
 #: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
 #: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
 #: batches alone, other validation slices.
-PROTOCOL_VERSION = 2
+#: 3 (2026-11-26): no number changed; recipe and data name their modality, and the data their sets by key.
+PROTOCOL_VERSION = 3
 
 _FREE_SCORE_KEYS = frozenset({"batch_size"})
 _FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_every"})
@@ -37,6 +39,7 @@ class Recipe:
         seed: seed of initialisation, slice choice and noise.
         trainable: False leaves the training numbers out of the id.
         source: what a method from outside this package is made of: the hash of its file, or its package's version.
+        modality: the contrast of the scans; a method may be told, and runs of two modalities never mix.
     """
 
     method: str
@@ -44,11 +47,12 @@ class Recipe:
     seed: int
     trainable: bool
     source: str = ""
+    modality: Modality = Modality.T2
 
     @classmethod
-    def of(cls, method: type[Detector], plan: Plan, seed: int) -> Recipe:
+    def of(cls, method: type[Detector], plan: Plan, seed: int, modality: Modality = Modality.T2) -> Recipe:
         """The recipe of a method under a plan."""
-        return cls(method.info.name, plan, seed, method.trainable, source_of(method))
+        return cls(method.info.name, plan, seed, method.trainable, source_of(method), modality)
 
     def content(self) -> dict[str, Any]:
         """All that determines the numbers, ready to be hashed and written."""
@@ -57,6 +61,7 @@ class Recipe:
         content = {
             "protocol": PROTOCOL_VERSION,
             "method": self.method,
+            "modality": self.modality.value,
             "settings": plan["method"],
             "slices": plan["data"]["slices"],
             "preparation": plan["preparation"],

@@ -32,6 +32,7 @@ def account_of(predictor: Predictor, scan: NewScan, ready: ReadyScan, made: Atla
             "method": run.config.method,
             "row": run.config.row,
             "trained_on": run.config.data_title,
+            "modality": run.modality.value,
             "trained_on_phantom": run.is_phantom,
             "folds": [_fold(record) for record in run.records],
         },

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...datasets.cohort import HEALTHY, Provenance
+from ...datasets.modality import Modality
 from ...datasets.scans.atlases import MNI152, MODALITIES
 from ...datasets.scans.preparation import PreparationSettings
 from ...errors import UserError
@@ -49,8 +50,8 @@ class TrainedRun:
 
     @property
     def title(self) -> str:
-        """Method, training data and preset, for people."""
-        return f"{self.config.title} on {self.config.data_title}, {self.config.preset_title}"
+        """Method, training data with their modality, and preset, for people."""
+        return f"{self.config.title} on {self.config.data_title}, {self.modality.upper()}, {self.config.preset_title}"
 
     @property
     def plan(self) -> Plan:
@@ -74,6 +75,18 @@ class TrainedRun:
     def slab(self) -> Slab:
         """The slices that the methods have learnt."""
         return Slab.central(self.preparation.shape[0], self.plan.data.slices)
+
+    @property
+    def modality(self) -> Modality:
+        """The contrast of the scans that it has learnt from, and of those that it reads.
+
+        Raises:
+            RecordError: the record names none that is known.
+        """
+        word = self.config.modality
+        if word not in list(Modality):
+            raise RecordError(f"{self.records[0].folder / CONFIG}: there is no modality {word!r}")
+        return Modality(word)
 
     @property
     def is_phantom(self) -> bool:
@@ -113,7 +126,7 @@ class TrainedRun:
         Raises:
             UserError: the method is not there any more, or the record lacks its weights.
         """
-        return tuple(_reader(record, self.plan, self.slab, device) for record in self.records)
+        return tuple(_reader(record, self.plan, self.slab, self.modality, device) for record in self.records)
 
 
 def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
@@ -183,7 +196,7 @@ def _listed(families: Iterable[Sequence[RunRecord]]) -> str:
     return "; ".join(f"{run.config.recipe} ({run.title}; {run.records[0].folder.name})" for run in runs)
 
 
-def _reader(record: RunRecord, plan: Plan, slab: Slab, device: str) -> Reader:
+def _reader(record: RunRecord, plan: Plan, slab: Slab, modality: Modality, device: str) -> Reader:
     cls = _class_of(record)
     if not record.best_checkpoint.exists():
         raise UserError(f"{record.best_checkpoint} is missing; train the cell again or choose another --run")
@@ -199,7 +212,15 @@ def _reader(record: RunRecord, plan: Plan, slab: Slab, device: str) -> Reader:
     _, state = record.score_state
     if score is not None and state:
         score.restore(state)
-    return Reader(detector.to(device).eval(), slab, plan.score, plan.train.precision, record.config.seed, score)
+    return Reader(
+        detector=detector.to(device).eval(),
+        slab=slab,
+        settings=plan.score,
+        precision=plan.train.precision,
+        seed=record.config.seed,
+        modality=modality,
+        score=score,
+    )
 
 
 def _class_of(record: RunRecord) -> type[Detector]:

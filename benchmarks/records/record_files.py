@@ -6,7 +6,6 @@ A record may be years old, come from elsewhere or have suffered a full disk, so 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ...datasets.cohort import is_phantom_name
 from ...errors import UserError
-from ...files import write_text, write_with
+from ...files import sha256_of_file, write_text, write_with
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
@@ -106,6 +105,11 @@ class CellConfig(_Recorded):
     folds: int
     seed: int
     plan: dict[str, Any]
+
+    @property
+    def modality(self) -> str:
+        """The contrast of the scans; of a record from before there were others, T2."""
+        return str(self.content.get("modality", "t2"))
 
     @property
     def preset_title(self) -> str:
@@ -270,8 +274,7 @@ def file_digest(path: Path) -> str:
         RecordError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
 

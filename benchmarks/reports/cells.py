@@ -33,6 +33,7 @@ IDENTITY = (
     "changes",
     "data",
     "data_title",
+    "modality",
     "splits",
     "fold",
     "folds",
@@ -44,7 +45,7 @@ IDENTITY = (
 #: What a run record knows beyond that.
 _RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "seconds", "device")
 #: What tells the volumes of one cell from those of another.
-_OF_A_VOLUME = ("id", "row", "title", "preset", "changes", "data", "fold", "seed", "done")
+_OF_A_VOLUME = ("id", "row", "title", "preset", "changes", "data", "modality", "fold", "seed", "done")
 _SCORES = ("dice", "dice_exact", "auprc", "l1", "l1_brain", "lesion_ml", "seconds")
 
 
@@ -128,6 +129,7 @@ def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, A
     named = {name: getattr(config, name) for name in IDENTITY if name in CellConfig.model_fields}
     return {
         **named,
+        "modality": config.modality,
         "id": config.cell,
         "changes": " ".join(config.changed),
         "started": environment.get("started", ""),

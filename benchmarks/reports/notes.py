@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: What stands for a number that is not there: not run yet, or never reported; and beside one that cannot be read.
 DASH, UNREPORTED, MARK = "–", "n/r", "‡"
+#: Below published figures in a table of other scans than theirs.
+OTHER_MODALITY_NOTE = "Published figures are those of T2 scans and do not compare with this table's."
 _COUNTS = ("scans_scored", "scans_in_test", "scans_lesion_free")
 #: What the means do with test scans that have no lesion in view, by `score.lesion_free`; no preset's word is "".
 _LESION_FREE = {
@@ -37,7 +39,7 @@ def caption_of(cells: pd.DataFrame, source: str, preset: Preset, seed: int | Non
 
     Args:
         cells: the cells of the table.
-        source: title of the data source.
+        source: title of the data source, and its modality.
         preset: the numbers that were asked for.
         seed: the seed; None where lines of several stand side by side.
     """

@@ -54,6 +54,7 @@ class Results:
         preset: str | Preset = "demo",
         data: str = "phantom",
         seed: int = 0,
+        modality: str = "t2",
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
     ) -> Styler:
@@ -64,6 +65,7 @@ class Results:
             preset: the numbers the rows were run with: name, path of a .toml file, or a preset.
             data: what the rows were run on: "phantom" or a directory.
             seed: the seed they were run with.
+            modality: the contrast of their scans, such as "t1".
             changes: what `--set` changed, `section.key=value`.
             options: what else stands in the table, see `TableOptions`.
 
@@ -72,7 +74,7 @@ class Results:
         """
         from .renderers.html import html_style
 
-        table = self._table(which, preset, data, seed, changes, options)
+        table = self._table(which, preset, data, seed, modality, changes, options)
         return html_style(table).set_caption(table.title)
 
     def numbers(
@@ -82,6 +84,7 @@ class Results:
         preset: str | Preset = "demo",
         data: str = "phantom",
         seed: int = 0,
+        modality: str = "t2",
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
     ) -> pd.DataFrame:
@@ -91,7 +94,7 @@ class Results:
         """
         import pandas as pd
 
-        table = self._table(which, preset, data, seed, changes, options)
+        table = self._table(which, preset, data, seed, modality, changes, options)
         numbers = table.numbers.drop(columns="printed", level="statistic")
         return numbers.set_index(pd.MultiIndex.from_frame(table.lines[["row", "kind"]]))
 
@@ -101,9 +104,11 @@ class Results:
         preset: str | Preset,
         data: str,
         seed: int,
+        modality: str,
         changes: Sequence[str],
         options: TableOptions | None,
     ) -> Table:
+        from ...datasets.modality import modality_named
         from ..plan.preset import load_preset
         from .table import PLAIN
         from .tables import suites_of, tables_of
@@ -114,7 +119,9 @@ class Results:
         chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
         cells = self.to_dataframe()
         done = cells[cells["done"].astype(bool)]
-        (table,) = tables_of(suites, done, chosen, data, seed=seed, options=options or PLAIN)
+        (table,) = tables_of(
+            suites, done, chosen, data, seed=seed, modality=modality_named(modality), options=options or PLAIN
+        )
         return table
 
 

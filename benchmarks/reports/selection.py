@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
+from ...datasets.modality import Modality
 from ...errors import UserError
 from ...metrics.scores import scores
 from ..plan.cell import Recipe
@@ -63,22 +65,30 @@ class Selection:
 
 
 def select_cells(
-    entries: Sequence[SuiteRow], cells: pd.DataFrame, preset: Preset, seed: int, *, variants: bool
+    entries: Sequence[SuiteRow],
+    cells: pd.DataFrame,
+    preset: Preset,
+    seed: int,
+    *,
+    variants: bool,
+    modality: Modality = Modality.T2,
 ) -> Selection:
     """Choose the cells of each row.
 
     Args:
         entries: the rows.
-        cells: finished cells of one data source.
+        cells: finished cells of one data source, in one modality.
         preset: the numbers the rows were run with; other numbers are other cells.
         seed: the seed they were run with.
         variants: also take cells with other changes and seeds, each in a line of its own.
+        modality: the contrast of the scans they were run on.
 
     Raises:
         UserError: the preset does not fit a row.
     """
     free, fixed = _free_of_changes(entries, preset)
-    rows = list(_with_scores(free, cells, preset, seed))
+    asked_for = partial(_recipe, preset=preset, seed=seed, modality=modality)
+    rows = list(_with_scores(free, cells, preset, asked_for))
     asked = {entry.row.name for entry in free}
     if variants:
         rows = [each for row in rows for each in (row, *_variants(row, cells, preset, seed))]
@@ -112,19 +122,21 @@ def _free_of_changes(entries: Sequence[SuiteRow], preset: Preset) -> tuple[list[
     return [entry for entry in entries if entry not in fixed], [f"Left out, as they fix what --set changes: {titles}."]
 
 
-def _with_scores(entries: Sequence[SuiteRow], cells: pd.DataFrame, preset: Preset, seed: int) -> Iterator[RowCells]:
+def _with_scores(
+    entries: Sequence[SuiteRow], cells: pd.DataFrame, preset: Preset, recipe: Callable[[SuiteRow], str]
+) -> Iterator[RowCells]:
     """Each row, and after it every other score of it that the preset has the numbers of."""
     asked = {entry.row.name for entry in entries}
     for entry in entries:
-        yield RowCells(entry, _recipe(entry, preset, seed), "", cells)
+        yield RowCells(entry, recipe(entry), "", cells)
         names = [] if entry.score else [name for name, score in scores().items() if has_sections(preset, score)]
         for other in (with_score(entry, name) for name in names):
             if other.row.name not in asked:
-                yield RowCells(other, _recipe(other, preset, seed), "", cells)
+                yield RowCells(other, recipe(other), "", cells)
 
 
-def _recipe(entry: SuiteRow, preset: Preset, seed: int) -> str:
-    return Recipe.of(entry.method, plan_for(preset, entry.method, entry.row, entry.score), seed).id
+def _recipe(entry: SuiteRow, preset: Preset, seed: int, modality: Modality) -> str:
+    return Recipe.of(entry.method, plan_for(preset, entry.method, entry.row, entry.score), seed, modality).id
 
 
 def _variants(row: RowCells, cells: pd.DataFrame, preset: Preset, seed: int) -> Iterator[RowCells]:

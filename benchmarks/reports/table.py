@@ -11,12 +11,25 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...datasets.cohort import is_phantom_name
+from ...datasets.modality import Modality
 from ...methods import Detector
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow
 from ..tracking.fold_result import over_folds
 from .columns import BESIDE_NOTE, Column, columns_of, set_titles
-from .notes import DASH, MARK, UNREPORTED, caption_of, cell_notes, line_notes, preset_notes, preset_title, row_notes
+from .notes import (
+    DASH,
+    MARK,
+    OTHER_MODALITY_NOTE,
+    UNREPORTED,
+    caption_of,
+    cell_notes,
+    line_notes,
+    preset_notes,
+    preset_title,
+    row_notes,
+)
 from .published import Published, as_numbers, published, reported_elsewhere
 from .selection import RowCells, select_cells
 
@@ -62,6 +75,7 @@ class Table:
         name: the suite's name.
         title: the suite's title.
         data: title of the data source.
+        modality: the contrast of the scans.
         preset: name of the preset and what was changed in it.
         seed: the seed.
         columns: from left to right.
@@ -78,6 +92,7 @@ class Table:
     name: str
     title: str
     data: str
+    modality: Modality
     preset: str
     seed: int
     columns: tuple[Column, ...]
@@ -153,6 +168,7 @@ def make_table(
     data: str,
     seed: int,
     *,
+    modality: Modality = Modality.T2,
     controls: Sequence[SuiteRow] = (),
     options: TableOptions = PLAIN,
     notes: Sequence[str] = (),
@@ -165,6 +181,7 @@ def make_table(
         preset: the numbers the rows were run with; other numbers are other cells and do not count.
         data: name of the data source.
         seed: the seed they were run with.
+        modality: the contrast of their scans; cells of another do not count.
         controls: rows to add below, and with them an untrained copy of every trained row.
         options: what else stands in the table.
         notes: what is to be said of the source of the cells.
@@ -174,14 +191,14 @@ def make_table(
     """
     import pandas as pd
 
-    own = cells[cells["data"] == data]
-    selection = select_cells((*suite.rows, *controls), own, preset, seed, variants=options.variants)
+    own = cells[(cells["data"] == data) & (cells["modality"] == modality.value)]
+    selection = select_cells((*suite.rows, *controls), own, preset, seed, variants=options.variants, modality=modality)
     shown = selection.shown(all_rows=options.all_rows)
     figures = _figures_beneath(shown, published(suite.name) if options.paper else {})
     others = reported_elsewhere() if options.elsewhere else ()
     used = pd.concat([own.iloc[:0], *(row.cells for row in shown)]).drop_duplicates("id")
     sets = {key for line in (*figures.values(), *others) for key in line.sets}
-    columns = columns_of(suite, set_titles(used, sets, phantom=data.startswith("phantom")), beside=options.beside)
+    columns = columns_of(suite, set_titles(used, sets, phantom=is_phantom_name(data)), beside=options.beside)
     lines = [line for row in shown for line in _lines_of(row, columns, figures.get(row), untrained=bool(controls))]
     lines += [_published_line(line, columns, "elsewhere") for line in others]
     frame = pd.DataFrame([line.words for line in lines], columns=list(_LINE))
@@ -193,19 +210,21 @@ def make_table(
             *([BESIDE_NOTE] if options.beside else []),
         ),
         *(f"{MARK} {line.title}: {line.note}." for line in figures.values() if line.note),
+        *([OTHER_MODALITY_NOTE] if (figures or others) and modality is not Modality.T2 else ()),
     )
     source = str(used.sort_values("started")["data_title"].iloc[-1]) if len(used) else data
     return Table(
         name=suite.name,
         title=suite.title,
         data=source,
+        modality=modality,
         preset=preset_title(preset),
         seed=seed,
         columns=columns,
         lines=frame,
         numbers=_number_frame(lines, columns),
         not_run=() if options.all_rows else selection.not_run,
-        caption=caption_of(used, source, preset, None if options.variants else seed),
+        caption=caption_of(used, f"{source}, {modality.upper()}", preset, None if options.variants else seed),
         notes=tuple(dict.fromkeys(remarks)),
     )
 

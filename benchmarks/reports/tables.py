@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...datasets.modality import Modality
 from ...errors import UserError
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suite_names
@@ -46,6 +47,7 @@ def print_tables(
     seed: int,
     results: Path,
     console: Console,
+    modality: Modality = Modality.T2,
     options: TableOptions = PLAIN,
     more: Sequence[SuiteRow] = (),
 ) -> None:
@@ -59,6 +61,7 @@ def print_tables(
         seed: the seed of the runs.
         results: the results folder.
         console: where to.
+        modality: the contrast of the scans of the runs.
         options: what else stands in the tables.
         more: rows to show below those of each table, e.g. of a method of the user's own.
 
@@ -69,7 +72,9 @@ def print_tables(
     if form not in FORMATS:
         raise UserError(f"--format {form}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
-    tables = tables_of(suites, cells, preset, data, seed=seed, options=options, more=more, notes=notes)
+    tables = tables_of(
+        suites, cells, preset, data, seed=seed, modality=modality, options=options, more=more, notes=notes
+    )
     if form == "rich":
         for table in tables:
             console.print(renderable(table, ascii_only=console.options.ascii_only), soft_wrap=False)
@@ -89,6 +94,7 @@ def tables_of(
     data: str,
     *,
     seed: int,
+    modality: Modality = Modality.T2,
     options: TableOptions = PLAIN,
     more: Sequence[SuiteRow] = (),
     notes: Sequence[str] = (),
@@ -101,6 +107,7 @@ def tables_of(
         preset: the numbers the rows were run with.
         data: "phantom" or a directory; of several names that its runs may have, that of the newest counts.
         seed: the seed of the runs.
+        modality: the contrast of their scans; a table shows one.
         options: what else stands in the tables.
         more: rows to show below those of each table.
         notes: what is to be said of the source of the cells.
@@ -109,12 +116,13 @@ def tables_of(
         UserError: the preset does not fit a row.
     """
     names = data_names(data)
-    own = cells[cells["data"].isin(names)].sort_values("started")
+    own = cells[cells["data"].isin(names) & (cells["modality"] == modality.value)].sort_values("started")
     name = str(own["data"].iloc[-1]) if len(own) else names[0]
     controls = load_suite("controls").rows if options.controls else ()
     whole = [with_rows(suite, more) for suite in suites]
     return tuple(
-        make_table(suite, own, preset, name, seed, controls=controls, options=options, notes=notes) for suite in whole
+        make_table(suite, own, preset, name, seed, modality=modality, controls=controls, options=options, notes=notes)
+        for suite in whole
     )
 
 

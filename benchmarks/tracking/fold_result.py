@@ -37,6 +37,7 @@ class FoldResult:
         preset: name of the preset.
         changes: the `key=value` words on top of it.
         seed: the user's seed.
+        modality: the contrast of the scans.
     """
 
     cell: str
@@ -56,6 +57,7 @@ class FoldResult:
     preset: str = ""
     changes: str = ""
     seed: int = 0
+    modality: str = "t2"
 
     @classmethod
     def of_record(cls, record: RunRecord) -> FoldResult:
@@ -65,9 +67,9 @@ class FoldResult:
             RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
         config = record.config
-        words = {word: getattr(config, word) for word in SHOWN}
+        words = {word: getattr(config, word) for word in (*SHOWN, "modality", "seed")}
         identity = identity_of(config, record.environment)
-        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed), seed=config.seed)
+        return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed))
 
     @property
     def family(self) -> tuple[str, str, str]:
@@ -92,7 +94,7 @@ def over_folds(values: Sequence[float]) -> MeanStd:
 
 
 def newest_folds(results: Iterable[FoldResult]) -> list[FoldResult]:
-    """One result a fold: the newest, where the data were changed and the fold was run again."""
+    """One result per fold: the newest, where the data were changed and the fold was run again."""
     newest: dict[int, FoldResult] = {}
     for result in sorted(results, key=lambda result: (result.started, result.cell)):
         newest[result.fold] = result

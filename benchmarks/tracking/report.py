@@ -78,20 +78,20 @@ class Report:
 
 def _parent_title(config: CellConfig) -> str:
     seed = [f"seed {config.seed}"] if config.seed else []
-    return " · ".join([config.title, config.data_title, config.preset_title, *seed])
+    return " · ".join([config.title, f"{config.data_title}, {config.modality.upper()}", config.preset_title, *seed])
 
 
 def _note(config: CellConfig) -> str:
     """The parent's description in MLflow, Markdown."""
     cohorts = ", ".join(cohort.title for cohort in config.cohorts.values())
-    lines = [f"{config.title} on {config.data_title} ({cohorts}), preset `{config.preset}`."]
+    lines = [f"{config.title} on {config.data_title} ({cohorts}; {config.modality.upper()}), preset `{config.preset}`."]
     if config.departures:
         lines += ["", "Departures from the paper:", *(f"* {departure}" for departure in config.departures)]
     return "\n".join(lines)
 
 
 def _params(config: CellConfig) -> dict[str, str]:
-    flat = {"method": config.method, "seed": config.seed, **_flatten(config.plan)}
+    flat = {"method": config.method, "modality": config.modality, "seed": config.seed, **_flatten(config.plan)}
     return {FORBIDDEN.sub("_", key): str(value)[:PARAM_LENGTH] for key, value in flat.items()}
 
 
@@ -108,7 +108,7 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
     """Short names are for people who filter in MLflow's UI; by `uadbench.*` this module finds its runs again."""
-    words = ("method", "row", "title", "fold", "data", "data_title", "splits", "preset", "seed")
+    words = ("method", "row", "title", "fold", "data", "data_title", "modality", "splits", "preset", "seed")
     tags = {word: getattr(config, word) for word in words}
     tags |= {f"env.{FORBIDDEN.sub('_', key)}": value for key, value in environment.items()}
     tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config)}

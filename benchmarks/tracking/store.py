@@ -34,6 +34,7 @@ from .tags import (
     HISTORY,
     KIND,
     METRICS_PER_BATCH,
+    OF_A_FAMILY,
     PARAMS_PER_BATCH,
     PARENT_ID,
     RECIPE,
@@ -128,8 +129,7 @@ class Store:
         for other in found[1:]:
             self._client.delete_run(other.info.run_id)
         run = found[0] if found else self._create(report.parent_title, tags, report.start)
-        words = ("method", "row", "title", "data", "data_title", "splits", "preset", "changed", "seed", "phantom")
-        wanted = {word: report.tags[word] for word in words if word in report.tags}
+        wanted = {word: report.tags[word] for word in OF_A_FAMILY if word in report.tags}
         wanted |= {"mlflow.note.content": report.note, "mlflow.source.name": "bench"}
         known = run.data.tags
         self._log(
@@ -185,6 +185,7 @@ class Store:
                 told = run.data.tags
                 words: dict[str, Any] = {word: told.get(word, "") for word in SHOWN}
                 words |= {"changes": told.get("changed", ""), "seed": int(told.get("seed", 0))}
+                words |= {"modality": told.get("modality", "t2")}
                 yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:

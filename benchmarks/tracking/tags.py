@@ -9,6 +9,21 @@ KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cel
 COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
 PARENT_ID = "mlflow.parentRunId"
 
+#: What a parent's tags say of all its folds, beside those by which it is found.
+OF_A_FAMILY = (
+    "method",
+    "row",
+    "title",
+    "data",
+    "data_title",
+    "modality",
+    "splits",
+    "preset",
+    "changed",
+    "seed",
+    "phantom",
+)
+
 #: What is told once per epoch, by the names that MLflow shows.
 HISTORY = ("train_loss", "val_loss", "learning_rate")
 

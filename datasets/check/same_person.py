@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,7 @@ def _block_means(array: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float32))
 
 
-def _ranks(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _ranks(grey: NDArray[np.floating[Any]], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Ranks of the brain's grey values from 0 to 1."""
     order = np.argsort(grey[mask], kind="stable")
     ranks = np.empty(len(order), dtype=np.float32)

@@ -10,9 +10,9 @@ import csv
 import gzip
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,30 @@ from numpy.typing import NDArray
 from ...errors import DataError
 from ...files import read_json, replacing, write_json
 from ...workers import be_a_good_child, in_workers
-from ..base import DataSet
 from ..cohort import Subject
 from ..layout import MASK, PHANTOM_MARK, SEGMENTATION, SPLITS_FOLDER, scan_path
 from ..modality import Modality
 from ..store.store import Progress
 from .anatomy import load_atlas
+from .contrast import contrast_of
 from .subjects import MODELS, PHANTOM_VERSION, PhantomSet, PhantomSize, phantom_splits, simulate, subjects
 
 _COMPRESSION = 3
 _HEADER = ("", "img_name", "age", "site", "label", "img_path", "mask_path", "seg_path", "Agegroup")
 
 
-def export_nifti(size: PhantomSize, directory: Path, seed: int, jobs: int, progress: Progress | None = None) -> None:
+def export_nifti(
+    size: PhantomSize,
+    directory: Path,
+    seed: int,
+    jobs: int,
+    progress: Progress | None = None,
+    *,
+    modality: Modality = Modality.T2,
+) -> None:
     """Write the phantom as NIfTI files with split files. Every file is written whole; what is there already is kept.
+
+    A directory may hold several modalities of one phantom, each in its folder beside the masks of all.
 
     Args:
         size: DEMO or PAPER, or another.
@@ -43,15 +53,17 @@ def export_nifti(size: PhantomSize, directory: Path, seed: int, jobs: int, progr
         seed: the seed of the cohort.
         jobs: worker processes; each needs about 0.8 GB.
         progress: called with (subjects done, subjects in all).
+        modality: T1, T2 or FLAIR.
 
     Raises:
-        DataError: the directory holds other scans or another phantom, or cannot be written.
+        DataError: there is no such phantom, the directory holds other scans or another phantom, or cannot be written.
     """
+    contrast_of(modality)
     try:
         for role, info in MODELS.items():
             _claim(directory / info.folder, {"phantom": size.name, "role": role.value, "seed": seed})
-        _write_splits(size, directory / SPLITS_FOLDER)
-        _write_scans(size, directory, seed, jobs, progress)
+        _write_splits(size, directory / SPLITS_FOLDER, modality)
+        _write_scans(_Export(directory, seed, modality), size, jobs, progress)
     except OSError as error:
         raise DataError(
             f"{directory} cannot be written: {error.strerror or error}; make room or choose another directory, "
@@ -72,45 +84,52 @@ def _claim(folder: Path, identity: Mapping[str, Any]) -> None:
     write_json(marker, content)
 
 
-def _write_scans(size: PhantomSize, directory: Path, seed: int, jobs: int, progress: Progress | None) -> None:
+@dataclass(frozen=True)
+class _Export:
+    """What is written where; an object and no closure, because worker processes need to unpickle it."""
+
+    directory: Path
+    seed: int
+    modality: Modality
+
+    def paths(self, subject: Subject, role: PhantomSet) -> dict[str, Path]:
+        """The files of a subject by kind."""
+        info = MODELS[role]
+        return {kind: scan_path(self.directory, info, kind, subject.id) for kind in info.kinds(self.modality)}
+
+    def __call__(self, task: tuple[Subject, PhantomSet]) -> None:
+        """Write the scan of a subject of a set."""
+        scan = simulate(*task, self.seed, self.modality)
+        arrays: dict[str, NDArray[Any]] = {
+            self.modality: scan.image.astype(np.int16),
+            MASK: scan.brain_mask.astype(np.uint8),
+        }
+        if scan.lesion_mask is not None:
+            arrays[SEGMENTATION] = scan.lesion_mask.astype(np.uint8)
+        for kind, path in self.paths(*task).items():
+            _write_nifti(path, arrays[kind])
+
+
+def _write_scans(export: _Export, size: PhantomSize, jobs: int, progress: Progress | None) -> None:
     tasks = [(subject, role) for role in PhantomSet for subject in subjects(size, role)]
     report = progress or (lambda _done, _total: None)
-    missing = [task for task in tasks if not all(path.exists() for path in _paths(directory, *task).values())]
+    missing = [task for task in tasks if not all(path.exists() for path in export.paths(*task).values())]
     done = len(tasks) - len(missing)
     report(done, len(tasks))
-    write = partial(_write_scan, directory, seed)
     if jobs <= 1 or len(missing) <= 1:
-        for subject, role in missing:
-            write(subject, role)
+        for task in missing:
+            export(task)
             done += 1
             report(done, len(tasks))
         return
     try:
-        for _ in in_workers(partial(_write_task, write), missing, min(jobs, len(missing)), be_a_good_child):
+        for _ in in_workers(export, missing, min(jobs, len(missing)), be_a_good_child):
             done += 1
             report(done, len(tasks))
     except BrokenProcessPool as error:
         raise DataError(
             "a worker process died, probably for lack of memory; start again where more is free: what is done is kept"
         ) from error
-
-
-def _write_task(write: Callable[[Subject, PhantomSet], None], task: tuple[Subject, PhantomSet]) -> None:
-    write(*task)
-
-
-def _paths(directory: Path, subject: Subject, role: PhantomSet) -> dict[str, Path]:
-    info = MODELS[role]
-    return {kind: scan_path(directory, info, kind, subject.id) for kind in info.kinds(Modality.T2)}
-
-
-def _write_scan(directory: Path, seed: int, subject: Subject, role: PhantomSet) -> None:
-    scan = simulate(subject, role, seed)
-    arrays: dict[str, NDArray[Any]] = {Modality.T2: scan.t2.astype(np.int16), MASK: scan.brain_mask.astype(np.uint8)}
-    if scan.lesion_mask is not None:
-        arrays[SEGMENTATION] = scan.lesion_mask.astype(np.uint8)
-    for kind, path in _paths(directory, subject, role).items():
-        _write_nifti(path, arrays[kind])
 
 
 def _write_nifti(path: Path, array: NDArray[Any]) -> None:
@@ -129,31 +148,35 @@ def _write_whole(path: Path, content: bytes) -> None:
         partial_path.write_bytes(content)
 
 
-def _write_splits(size: PhantomSize, folder: Path) -> None:
-    """Write the split files in the published columns."""
+def _write_splits(size: PhantomSize, folder: Path, modality: Modality) -> None:
+    """Write the split files in the published columns; what they name is read without its modality."""
     splits = phantom_splits(size)
     healthy = MODELS[PhantomSet.HEALTHY]
-    _write_csv(folder / healthy.test_csv, size, PhantomSet.HEALTHY, splits.healthy_test)
+    lists: list[tuple[str, PhantomSet, tuple[str, ...]]] = [(healthy.test_csv, PhantomSet.HEALTHY, splits.healthy_test)]
     for number, fold in enumerate(splits.folds):
-        _write_csv(folder / healthy.fold_csv("train", number), size, PhantomSet.HEALTHY, fold.train)
-        _write_csv(folder / healthy.fold_csv("val", number), size, PhantomSet.HEALTHY, fold.val)
+        lists.append((healthy.fold_csv("train", number), PhantomSet.HEALTHY, fold.train))
+        lists.append((healthy.fold_csv("val", number), PhantomSet.HEALTHY, fold.val))
     for key, part in splits.lesion.items():
         role = PhantomSet(key)
-        _write_csv(folder / MODELS[role].val_csv, size, role, part.val)
-        _write_csv(folder / MODELS[role].test_csv, size, role, part.test)
+        lists.append((MODELS[role].val_csv, role, part.val))
+        lists.append((MODELS[role].test_csv, role, part.test))
+    for name, role, ids in lists:
+        people = {subject.id: subject for subject in subjects(size, role)}
+        rows = (_row(number, people[scan], role, modality) for number, scan in enumerate(ids))
+        _write_csv(folder / name, rows)
 
 
-def _write_csv(path: Path, size: PhantomSize, role: PhantomSet, ids: Iterable[str]) -> None:
-    people = {subject.id: subject for subject in subjects(size, role)}
+def _write_csv(path: Path, rows: Iterable[tuple[object, ...]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_HEADER)
-    writer.writerows(_row(number, people[scan], role, MODELS[role]) for number, scan in enumerate(ids))
+    writer.writerows(rows)
     _write_whole(path, text.getvalue().encode())
 
 
-def _row(number: int, subject: Subject, role: PhantomSet, info: DataSet) -> tuple[object, ...]:
-    image, mask = (scan_path(Path("/"), info, kind, subject.id) for kind in (Modality.T2, MASK))
+def _row(number: int, subject: Subject, role: PhantomSet, modality: Modality) -> tuple[object, ...]:
+    info = MODELS[role]
+    image, mask = (scan_path(Path("/"), info, kind, subject.id) for kind in (modality, MASK))
     diseased = role is not PhantomSet.HEALTHY
     segmentation = scan_path(Path("/"), info, SEGMENTATION, subject.id) if diseased else ""
     # The published classes: up to 40 years, to 60, to 80, older.

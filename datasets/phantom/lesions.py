@@ -44,7 +44,7 @@ MERGED = 1.2  # lesions begun for each component that is left, since neighbours 
 CONFLUENT = 1500  # mm^3, from here on lesions are periventricular and merge along the ventricle
 MS_SOFTNESS = 1.1  # mm
 
-# Grey values on the scanner's scale from white matter (0) to fluid (1): calibrated, see `phantom`.
+# Water of lesions, from that of white matter (0) to that of fluid (1): calibrated, see `phantom`.
 SOLID = (0.08, 0.33)
 NECROSIS = (0.50, 0.82)
 NECROSIS_DEPTH = (0.5, 1.8)
@@ -173,7 +173,7 @@ def grow_tumour(anatomy: Anatomy, plan: TumourPlan, subject: str, seed: int) -> 
 
 
 def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array, inside_front: Array) -> Paint:
-    """Return weights and grey values.
+    """Return weights and water.
 
     Args:
         anatomy: the brain.
@@ -195,8 +195,8 @@ def _paint_tumour(anatomy: Anatomy, rng: np.random.Generator, inside_core: Array
     reach = spread * (anatomy.white + 0.25 * anatomy.grey)
     weight = np.maximum(core, reach) * anatomy.brain
     inner = solid + dead * (necrosis - solid)
-    brightness = oedema + core * (inner - oedema)
-    return Paint(weight.astype(np.float32), np.clip(brightness, 0.04, 1.0).astype(np.float32))
+    water = oedema + core * (inner - oedema)
+    return Paint(weight.astype(np.float32), np.clip(water, 0.04, 1.0).astype(np.float32))
 
 
 def plan_ms(subject: str, seed: int, quantile: float) -> MsPlan:
@@ -244,12 +244,12 @@ def _sites(anatomy: Anatomy) -> _Sites:
 
 @dataclass(frozen=True)
 class _Ovoid:
-    """One MS lesion before it meets the tissue: centre (z, y, x), unit long axis, long over short axis, grey value."""
+    """One MS lesion before it meets the tissue: centre (z, y, x), unit long axis, long over short axis, water."""
 
     centre: NDArray[np.int64]
     axis: NDArray[np.float64]
     aspect: float
-    brightness: float
+    water: float
     ventricular: bool
 
 
@@ -266,8 +266,8 @@ def _draw_ovoid(rng: np.random.Generator, anatomy: Anatomy, sites: _Sites, volum
     if ventricular:
         axis = _across_wall(anatomy, centre) + 0.3 * axis
     axis = axis / np.linalg.norm(axis)
-    aspect, brightness = float(rng.uniform(1.3, 2.4)), float(rng.uniform(*MS_PEAK))
-    return _Ovoid(centre, axis, aspect, brightness, ventricular)
+    aspect, water = float(rng.uniform(1.3, 2.4)), float(rng.uniform(*MS_PEAK))
+    return _Ovoid(centre, axis, aspect, water, ventricular)
 
 
 def _across_wall(anatomy: Anatomy, centre: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -327,13 +327,13 @@ def grow_ms(anatomy: Anatomy, plan: MsPlan, subject: str, seed: int) -> Lesions:
         lesion, _ = _lowest(cost, host[box] & ~mask[box], wanted)
         missing = wanted - int(lesion.sum())
         mask[box] |= lesion
-        peak[box][lesion] = ovoid.brightness
+        peak[box][lesion] = ovoid.water
     return Lesions(mask, _paint_ms(mask, peak, 0.10 * random_field(rng, anatomy.shape, 4.0)))
 
 
 def _paint_ms(mask: Mask, peak: Array, texture: Array) -> Paint:
     """Return soft-edged lesions: brightest inside, fading to white matter at the border of a mask drawn generously."""
     coverage = ndimage.gaussian_filter(mask.astype(np.float32), MS_SOFTNESS, truncate=2.5)
-    brightness = ndimage.gaussian_filter(peak, MS_SOFTNESS, truncate=2.5) / np.maximum(coverage, np.float32(1e-3))
+    water = ndimage.gaussian_filter(peak, MS_SOFTNESS, truncate=2.5) / np.maximum(coverage, np.float32(1e-3))
     weight = smooth_step(coverage - 0.5, 1.0)
-    return Paint(weight, np.clip(brightness + texture, 0.02, 1.0).astype(np.float32))
+    return Paint(weight, np.clip(water + texture, 0.02, 1.0).astype(np.float32))

@@ -16,6 +16,7 @@ from ...errors import DataError
 from .. import brats21, ixi, mslub
 from ..base import DataSet
 from ..cohort import Part, Splits, Subject
+from ..modality import Modality
 from ..splits.own import OWN_SPLIT_SEED, own_folds
 from .anatomy import grow
 from .fields import spread
@@ -137,26 +138,27 @@ class SimulatedScan:
     """A scan at 1 mm in RAS order.
 
     Attributes:
-        t2: skull-stripped T2 image of whole numbers, as a scanner stores it, float32 [Z, Y, X]; 0 outside the brain.
+        image: skull-stripped image of whole numbers, as a scanner stores it, float32 [Z, Y, X]; 0 outside the brain.
         brain_mask: True inside the brain, bool [Z, Y, X].
         lesion_mask: True on lesions, bool [Z, Y, X]; None for a healthy subject.
     """
 
-    t2: NDArray[np.float32]
+    image: NDArray[np.float32]
     brain_mask: NDArray[np.bool_]
     lesion_mask: NDArray[np.bool_] | None
 
 
-def simulate(subject: Subject, role: PhantomSet, seed: int) -> SimulatedScan:
-    """Return the scan of a subject, a function of (seed, subject) alone.
+def simulate(subject: Subject, role: PhantomSet, seed: int, modality: Modality = Modality.T2) -> SimulatedScan:
+    """Return the scan of a subject, a function of (seed, subject, modality) alone; the brain is one for all modalities.
 
     Args:
         subject: one of `subjects(...)`.
         role: the set it belongs to.
         seed: the seed of the cohort.
+        modality: T1, T2 or FLAIR.
 
     Raises:
-        DataError: the subject is no phantom.
+        DataError: the subject is no phantom, or the phantom has no scans of this modality.
     """
     scanner = SCANNERS.get(subject.site or "")
     if subject.age is None or scanner is None or not subject.id.startswith(f"phantom-{role.value}-"):
@@ -171,5 +173,6 @@ def simulate(subject: Subject, role: PhantomSet, seed: int) -> SimulatedScan:
         anatomy = grow(subject.id, seed, subject.age)
     if role is PhantomSet.MS:
         lesions = grow_ms(anatomy, plan_ms(subject.id, seed, quantile), subject.id, seed)
-    t2 = scan(anatomy, scanner, subject.id, seed, subject.age, paint=lesions.paint if lesions else None)
-    return SimulatedScan(t2, anatomy.brain, lesions.mask if lesions else None)
+    paint = lesions.paint if lesions else None
+    image = scan(anatomy, scanner, subject.id, seed, subject.age, paint=paint, modality=modality)
+    return SimulatedScan(image, anatomy.brain, lesions.mask if lesions else None)

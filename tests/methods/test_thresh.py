@@ -68,3 +68,21 @@ def test_flat_and_empty_brains_do_not_break_it(make: Make) -> None:
 def test_needs_no_training(make: Make) -> None:
     assert not Thresh.trainable
     assert not list(make(Thresh).parameters())
+
+
+def test_dark_is_lesion_on_t1_and_bright_elsewhere(make: Make, blobs: Callable[[int, int], Batch]) -> None:
+    """The negative's score on T1 is the image's on T2, and the order of grey values is turned round."""
+    net, batch = make(Thresh), blobs(4, 0)
+    volume, inside, nothing = batch.image + 0.05, batch.brain_mask, torch.zeros_like(batch.image)
+
+    def score(image: torch.Tensor, modality: str) -> torch.Tensor:
+        return net.anomaly_score(image, nothing, Scan(inside, 0, 4, modality))
+
+    t1, t2 = score(volume, "t1"), score(volume, "t2")
+    torch.testing.assert_close(score(1 - volume, "t1"), t2, atol=2e-3, rtol=0)
+    assert stats.spearmanr(t1[inside].numpy(), volume[inside].numpy()).statistic < -0.99
+    assert stats.spearmanr(t2[inside].numpy(), volume[inside].numpy()).statistic > 0.99
+    assert not t1[~inside].any() and t1.min() >= 0 and t1.max() <= 1
+    for modality in ("flair", "t1ce", "pd"):
+        assert torch.equal(score(volume, modality), t2)
+    assert torch.equal(net.anomaly_score(volume, nothing, Scan(inside, 0, 4)), t2), "T2 where nothing is said"

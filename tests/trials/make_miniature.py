@@ -158,7 +158,7 @@ def write_ixi(raw: Path, anatomy: Anatomy) -> None:
 
 
 def write_brats(raw: Path, anatomy: Anatomy) -> None:
-    """BraTS2021_Training_Data.tar: a folder a scan, four modalities and labels 1, 2, 4."""
+    """BraTS2021_Training_Data.tar: a folder per scan, four modalities and labels 1, 2, 4."""
     with (
         tempfile.TemporaryDirectory() as folder,
         tarfile.open(raw / "BraTS2021_Training_Data.tar", "w") as archive,

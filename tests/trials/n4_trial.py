@@ -32,7 +32,7 @@ def contrast(image: np.ndarray, brain: np.ndarray, lesions: np.ndarray) -> float
 
 
 def main() -> None:
-    """Print a line a scan and the medians."""
+    """Print a line per scan and the medians."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--scans", type=int, default=8, help="test scans of each lesion set of the demo phantom")
     count = options.parse_args().scans
@@ -51,8 +51,8 @@ def main() -> None:
         rows = []
         for scan_id in phantom_splits(size).lesion[role].test[:count]:
             scan = simulate(people[scan_id], role, SEED)
-            grid = Grid(scan.t2.shape, affine)
-            image = scan.t2.astype(np.float32)
+            grid = Grid(scan.image.shape, affine)
+            image = scan.image.astype(np.float32)
             corrected = [correct_bias(image, scan.brain_mask, grid, one) for one in settings.values()]
             rows.append([contrast(one, scan.brain_mask, scan.lesion_mask) for one in corrected])
             print(line(role, scan_id, f"{scan.lesion_mask.sum() / 1000:.1f}", rows[-1]), flush=True)

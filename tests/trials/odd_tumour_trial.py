@@ -57,15 +57,15 @@ def write_pair(scan: SimulatedScan, name: str, out: Path) -> None:
     """Write a tumour in its original pose and in the odd one, each with its truth."""
     affine = np.eye(4)
     affine[:3, 3] = load_atlas().origin
-    grid = Grid(scan.t2.shape, affine)
+    grid = Grid(scan.image.shape, affine)
     to_phantom = np.linalg.inv(moved())
     centre = nib.affines.apply_affine(moved(), grid.world(np.argwhere(scan.brain_mask).astype(float)).mean(axis=0))
     odd = odd_grid(centre)
     brain, lesions = (resample(mask, grid, odd, to_phantom) for mask in (scan.brain_mask, scan.lesion_mask))
-    image = sampled_inside(scan.t2.astype(np.float32), scan.brain_mask, grid, odd, to_phantom) * brain
+    image = sampled_inside(scan.image.astype(np.float32), scan.brain_mask, grid, odd, to_phantom) * brain
     save(out / f"{name}-odd.nii.gz", image.round().astype(np.int16), odd)
     save(out / f"{name}-odd-truth.nii.gz", lesions.astype(np.uint8), odd)
-    save(out / f"{name}.nii.gz", scan.t2.astype(np.int16), grid)
+    save(out / f"{name}.nii.gz", scan.image.astype(np.int16), grid)
     save(out / f"{name}-truth.nii.gz", scan.lesion_mask.astype(np.uint8), grid)
 
 

@@ -12,11 +12,10 @@ import pytest
 from scipy import ndimage, stats
 
 from uadbench.datasets.cohort import Subject
-from uadbench.datasets.phantom import subjects
 from uadbench.datasets.phantom.lesions import MS_COMPONENTS, MS_LOAD_ML, plan_ms, tumour_volume
 from uadbench.datasets.phantom.load import DEMO, PAPER, SimulatedScan, phantom_size, phantom_splits, simulate
 from uadbench.datasets.phantom.scanner import HEALTHY_SCANNERS, MS_SCANNERS, TUMOUR_SCANNERS
-from uadbench.datasets.phantom.subjects import PhantomSet
+from uadbench.datasets.phantom.subjects import PhantomSet, subjects
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
 from uadbench.errors import DataError
 
@@ -80,12 +79,12 @@ def test_a_scan_depends_on_seed_and_subject_only(scans) -> None:
     code = (
         "import hashlib; from uadbench.datasets.phantom.load import *;"
         "s = simulate(subjects(PAPER, PhantomSet.TUMOURS)[0], PhantomSet.TUMOURS, 0);"
-        "print(hashlib.sha256(s.t2.tobytes() + s.lesion_mask.tobytes()).hexdigest())"
+        "print(hashlib.sha256(s.image.tobytes() + s.lesion_mask.tobytes()).hexdigest())"
     )
     import hashlib
 
     here = scans[PhantomSet.TUMOURS]
-    expected = hashlib.sha256(here.t2.tobytes() + here.lesion_mask.tobytes()).hexdigest()
+    expected = hashlib.sha256(here.image.tobytes() + here.lesion_mask.tobytes()).hexdigest()
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == expected
 
@@ -96,15 +95,15 @@ def test_another_seed_or_subject_is_another_brain(scans) -> None:
     for other in (simulate(subject, PhantomSet.HEALTHY, 1), simulate(twin, PhantomSet.HEALTHY, 0)):
         both = scans[PhantomSet.HEALTHY].brain_mask & other.brain_mask
         assert (scans[PhantomSet.HEALTHY].brain_mask != other.brain_mask).mean() > 0.005
-        assert np.corrcoef(scans[PhantomSet.HEALTHY].t2[both], other.t2[both])[0, 1] < 0.9
+        assert np.corrcoef(scans[PhantomSet.HEALTHY].image[both], other.image[both])[0, 1] < 0.9
 
 
 def test_a_scan_is_a_stripped_brain_of_whole_numbers(scans) -> None:
     for scan in scans.values():
-        assert scan.t2.dtype == np.float32 and scan.brain_mask.dtype == np.bool_
+        assert scan.image.dtype == np.float32 and scan.brain_mask.dtype == np.bool_
         assert 1100 < scan.brain_mask.sum() / 1000 < 2100, "a brain's volume in ml"
-        assert not scan.t2[~scan.brain_mask].any()
-        assert np.array_equal(scan.t2, np.rint(scan.t2)) and scan.t2.max() < np.iinfo(np.int16).max
+        assert not scan.image[~scan.brain_mask].any()
+        assert np.array_equal(scan.image, np.rint(scan.image)) and scan.image.max() < np.iinfo(np.int16).max
         edges = [scan.brain_mask.take(place, axis) for axis in range(3) for place in (0, -1)]
         assert not any(edge.any() for edge in edges), "the brain is cut off"
     assert scans[PhantomSet.HEALTHY].lesion_mask is None
@@ -114,7 +113,7 @@ def test_a_scan_is_a_stripped_brain_of_whole_numbers(scans) -> None:
 def test_lesions_lie_in_the_brain_and_in_the_central_slab(scans, role) -> None:
     scan = scans[role]
     assert not (scan.lesion_mask & ~scan.brain_mask).any()
-    prepared = prepare_volume(scan.t2, scan.brain_mask, scan.lesion_mask, PreparationSettings())
+    prepared = prepare_volume(scan.image, scan.brain_mask, scan.lesion_mask, PreparationSettings())
     assert prepared.lesion_mask[19:31].sum() >= 7
 
 
@@ -147,8 +146,8 @@ def test_ms_loads_and_numbers_have_the_measured_quartiles() -> None:
 def test_ms_lesions_are_many_and_between_tissue_and_fluid(scans) -> None:
     """The grey values measured on MSLUB: white matter 0.28 to 0.34, lesions 0.44 to 0.51 on average."""
     scan = scans[PhantomSet.MS]
-    low, high = np.percentile(scan.t2[scan.brain_mask], (1, 99))
-    scaled = np.clip((scan.t2 - low) / (high - low), 0, 1)
+    low, high = np.percentile(scan.image[scan.brain_mask], (1, 99))
+    scaled = np.clip((scan.image - low) / (high - low), 0, 1)
     assert 0.36 < scaled[scan.lesion_mask].mean() < 0.58
     assert 0.05 < scaled[scan.lesion_mask].std() < 0.2
     assert 0.26 < np.median(scaled[scan.brain_mask]) < 0.42

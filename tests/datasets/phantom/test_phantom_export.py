@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from uadbench.datasets.load import load_disk
+from uadbench.datasets.modality import Modality
 from uadbench.datasets.phantom import export as phantom_export
 from uadbench.datasets.phantom import load as phantom
-from uadbench.datasets.phantom import subjects
 from uadbench.datasets.phantom.load import PhantomSize, SimulatedScan, export_nifti, load_phantom, phantom_splits
-from uadbench.datasets.phantom.subjects import PhantomSet
+from uadbench.datasets.phantom.subjects import PhantomSet, subjects
 from uadbench.datasets.registry import data_sets
 from uadbench.datasets.scans.preparation import PreparationSettings
 from uadbench.errors import DataError
@@ -27,8 +27,10 @@ SMALL = PreparationSettings(side=32, depth=16)
 def quick_brains(monkeypatch, brain):
     """Files and stores are what is tested here: ellipsoids stand in for brains (test_phantom has the real ones)."""
 
-    def simulate(subject, role, seed):
+    def simulate(subject, role, seed, modality):
         image, mask, lesion = brain(int.from_bytes(f"{seed}{subject.id}".encode()[-6:]))
+        if modality is Modality.T1:
+            image = np.where(mask, 200 - image, 0)
         return SimulatedScan(np.rint(image), mask, None if role is PhantomSet.HEALTHY else lesion)
 
     for module in (phantom, phantom_export):
@@ -82,6 +84,42 @@ def test_read_from_disk_it_is_the_built_in_phantom(exported, tmp_path) -> None:
     assert again.fingerprint == built.fingerprint
 
 
+def _same_volumes(mine, its) -> bool:
+    return all(np.array_equal(mine.store.volume(scan), its.store.volume(scan)) for scan in mine.store.ids)
+
+
+def test_modalities_lie_side_by_side_and_are_read_apart(exported, tmp_path) -> None:
+    """T1 joins T2 in the same directory, masks and segmentations serve both, and each reads as the built-in one."""
+    directory, _ = exported
+    before = {path: path.read_bytes() for path in directory.rglob("*.nii.gz")}
+    export_nifti(TINY, directory, 0, 1, modality=Modality.T1)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    new = {path.relative_to(directory).parts[:3] for path in directory.rglob("*.nii.gz") if path not in before}
+    assert new == {("Train", "ixi", "t1"), ("Test", "Brats21", "t1"), ("Test", "MSLUB", "t1")}
+    known = tuple(data_sets().values())
+    data = {}
+    for modality in (Modality.T1, Modality.T2):
+        built = load_phantom(TINY, tmp_path / "cache", 0, 1, settings=SMALL, modality=modality)
+        read = load_disk(directory, tmp_path / "disk", SMALL, None, 1, known=known, modality=modality)
+        assert built.modality is read.modality is modality
+        assert read.splits.folds == built.splits.folds and dict(read.splits.lesion) == dict(built.splits.lesion)
+        for mine, its in zip(built.cohorts, read.cohorts, strict=True):
+            assert mine.key == its.key and _same_volumes(mine, its)
+        data[modality] = built
+    t1, t2 = data[Modality.T1], data[Modality.T2]
+    assert t1.fingerprint != t2.fingerprint
+    assert t1.healthy.store.folder.parent.name.startswith("phantom-tiny-t1-seed0-")
+    assert t1.healthy.store.manifest["recipe"]["manifest"]["modality"] == "t1"
+    assert not _same_volumes(t1.healthy, t2.healthy)
+
+
+def test_a_modality_that_the_phantom_has_not_is_refused_before_anything_is_written(tmp_path) -> None:
+    for make in (load_phantom, export_nifti):
+        with pytest.raises(DataError, match="no pd scans; choose one of t1, t2, flair"):
+            make(TINY, tmp_path / "new", 0, 1, modality=Modality.PD)
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_interrupted_export_goes_on(exported, monkeypatch) -> None:
     directory, _ = exported
     lost = next((directory / "Test/MSLUB/seg").iterdir())
@@ -92,7 +130,7 @@ def test_an_interrupted_export_goes_on(exported, monkeypatch) -> None:
     monkeypatch.setattr(
         phantom_export,
         "simulate",
-        lambda subject, role, seed: (written.append(subject.id), plain(subject, role, seed))[1],
+        lambda subject, *rest: (written.append(subject.id), plain(subject, *rest))[1],
     )
     export_nifti(TINY, directory, 0, 1)
     assert written == [lost.name.removesuffix("_seg.nii.gz")]

@@ -167,7 +167,7 @@ def test_a_tumours_volume_is_exact_and_its_oedema_follows_white_matter(young, vo
     surrounding = young.brain & ~lesions.mask & (young.depth > 3)
     assert young.white[lesions.mask].mean() > young.white[surrounding].mean()
     assert lesions.paint.weight.min() >= 0 and lesions.paint.weight.max() <= 1
-    inside = lesions.paint.brightness[lesions.mask & (lesions.paint.weight > 0.9)]
+    inside = lesions.paint.water[lesions.mask & (lesions.paint.weight > 0.9)]
     assert inside.std() > 0.04, "the inside is heterogeneous"
 
 

@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "real_t1"
 STEPS = ("prepare", "check", "run", "table", "figure")
 METHODS = ("thresh", "ae", "dae", "anoddpm")
+ATLAS = ("--atlas", "mni152")  # which needs no network
 _MODALITY = ("--modality", "t1")
 
 SETS = '''"""Healthy people of OASIS-1 and patients of MSLUB and TCGA-LGG, T1: sets for a trial."""
@@ -110,7 +111,7 @@ def _prepare(work: Path, jobs: int) -> None:
         if not link.exists():
             link.symlink_to(path)
     for name, raw in (("real-healthy", SHARED / "healthy"), ("real-lesions", patients)):
-        _bench(work, "prepare", name, str(raw), "--out", "data", "--jobs", str(jobs), *_set_words())
+        _bench(work, "prepare", name, str(raw), *ATLAS, "--out", "data", "--jobs", str(jobs), *_set_words())
 
 
 def _check(work: Path, jobs: int) -> None:

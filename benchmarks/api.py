@@ -36,8 +36,8 @@ def run(
     *,
     folds: str | int | Iterable[int] = "all",
     data: str | Path = "phantom",
+    data_sets: str | Path | Sequence[str | Path] = (),
     modality: str = "t2",
-    data_set: str | Path | Sequence[str | Path] = (),
     preset: str | Path = "demo",
     changes: Mapping[str, Any] | Sequence[str] = (),
     seed: int = 0,
@@ -55,8 +55,8 @@ def run(
         method: a row ("maediff"), a suite ("table1"), "all", "FILE.py:CLASS", a class in a file; or several of them.
         folds: "all", or indices.
         data: "phantom", or a directory of prepared scans.
-        modality: the contrast of the scans, "t1", "t2", "flair", ...; a run has one.
-        data_set: files of your own that describe data sets, as `--data-set` takes them.
+        data_sets: files of your own that describe data sets.
+        modality: "t1", "t1ce", "t2", "flair" or "pd": the contrast of the scans; a run has one.
         preset: "demo", "quick", "paper", or a .toml file.
         changes: numbers of the preset to change, {"train.epochs": 20} or ["train.epochs=20"].
         seed: of initialisation, slice choice and noise.
@@ -75,7 +75,7 @@ def run(
         UserError: something to mend, or cells that failed; all others were run, and nothing computed is lost.
         KeyboardInterrupt: Ctrl-C, or a notebook's stop button; the same call goes on.
     """
-    request = _request(method, on, folds=folds, data=data, modality=modality, data_set=data_set, preset=preset,
+    request = _request(method, on, folds=folds, data=data, data_sets=data_sets, modality=modality, preset=preset,
                        changes=changes, seed=seed, device=device, splits=splits, jobs=jobs, results=results,
                        with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
@@ -87,8 +87,8 @@ def score(
     by: str | Sequence[str] = (),
     folds: str | int | Iterable[int] = "all",
     data: str | Path = "phantom",
+    data_sets: str | Path | Sequence[str | Path] = (),
     modality: str = "t2",
-    data_set: str | Path | Sequence[str | Path] = (),
     preset: str | Path = "demo",
     changes: Mapping[str, Any] | Sequence[str] = (),
     seed: int = 0,
@@ -107,8 +107,8 @@ def score(
         by: scores, e.g. "ssim"; none is the method's own, for changes such as {"score.median": 3}.
         folds: as for `run`, and so are all that follow.
         data: see `run`.
+        data_sets: see `run`.
         modality: see `run`.
-        data_set: see `run`.
         preset: see `run`.
         changes: see `run`.
         seed: see `run`.
@@ -127,8 +127,8 @@ def score(
         UserError: as `run`, or a cell was never trained.
     """
     scores = (by,) if isinstance(by, str) else tuple(by)
-    request = _request(method, on, scores=scores, train=False, folds=folds, data=data, modality=modality,
-                       data_set=data_set, preset=preset, changes=changes, seed=seed, device=device, splits=splits,
+    request = _request(method, on, scores=scores, train=False, folds=folds, data=data, data_sets=data_sets,
+                       modality=modality, preset=preset, changes=changes, seed=seed, device=device, splits=splits,
                        jobs=jobs, results=results, with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
@@ -277,19 +277,14 @@ def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Requ
         methods=tuple(_method_words(method)),
         folds=_folds_word(words.pop("folds")),
         data=str(words.pop("data")),
+        data_sets=_paths(words.pop("data_sets")),
         modality=modality_named(words.pop("modality")),
-        data_sets=_paths(words.pop("data_set")),
         preset=str(words.pop("preset")),
         changes=_change_words(words.pop("changes")),
         results=Path(words.pop("results")),
         here=on == "here",
         **words,
     )
-
-
-def _paths(files: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """One file or several."""
-    return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
 
 
 def _carry_out(request: Request, *, quiet: bool) -> DataFrame:
@@ -354,6 +349,10 @@ def _refuse_main(cls: type[Detector]) -> None:
             f"{cls.__name__} is defined in the notebook or script that runs; put it into a file of its own and pass "
             f'method="FILE.py:{cls.__name__}", so that its code is part of the cell\'s id and workers can import it'
         )
+
+
+def _paths(files: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
 
 
 def _folds_word(folds: str | int | Iterable[int]) -> str:

@@ -12,8 +12,8 @@ with the fewest further entities is taken, and of its runs the first; names do n
 the others away where that matters. An image with the entity `ce` is T1 after a contrast agent.
 
 The set has no citation of its own: cite whoever made the data. To have two of them in one data directory, or another
-title, citation or pattern, write `DATA_SET = bids_set("my-strokes", …)` into a file of your own and name it by
-`--data-set`.
+title, citation or pattern, write `DATA_SET = bids_set("my-strokes", …)` into a file of your own (it is imported from
+here) and name it by `--data-set`.
 
 Read in: Gorgolewski et al. 2016 and the BIDS specification, bids-specification.readthedocs.io (entities, derivatives;
 `_label-lesion_mask` and `_desc-brain_mask` for masks).

@@ -212,6 +212,8 @@ def test_arguments_become_the_words_of_the_command_line() -> None:
     assert _method_words(["table1", AE]) == ["table1", *(row.name for row in AE.info.rows)]
     with pytest.raises(uadbench.UserError, match="give numbers, texts, truth values or lists"):
         _change_words({"train.epochs": {1, 2}})
+    with pytest.raises(uadbench.UserError, match="no modality 't3': choose one of t1, t1ce, t2, flair, pd"):
+        uadbench.run("thresh", modality="t3")
     with pytest.raises(uadbench.UserError, match='choose "processes" or "here"'):
         uadbench.run("thresh", on="cluster")  # type: ignore[arg-type]
 

@@ -29,8 +29,8 @@ app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstr
 @app.command("cohort")
 def figure_cohort(
     data: DataOption = "phantom",
-    modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     splits: SplitsOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
@@ -42,8 +42,8 @@ def figure_cohort(
     from ..plan.request import requested_preset
     from ..sources import known_data_sets, open_data
 
-    known_data_sets(data_set)
     reporter, numbers = RichReporter(make_console()), requested_preset(preset, [])
+    known_data_sets(data_set)
     source = open_data(data, numbers.phantom, numbers.preparation, results, splits, reporter, modality)
     path = out or results / "figures" / f"cohort-{source.name}.png"
     cohort_sheet(source, path)
@@ -55,8 +55,8 @@ def figure_reconstructions(
     method: MethodOption,
     fold: Annotated[int, typer.Option("--fold", min=0, max=1000, help="The fold whose weights are shown.")] = 0,
     data: DataOption = "phantom",
-    modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006
     seed: SeedOption = 0,
@@ -79,8 +79,8 @@ def figure_reconstructions(
         methods=tuple(method),
         folds=str(fold),
         data=data,
-        modality=modality,
         data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from ...datasets.registry import data_sets
 from ...datasets.store.arrays import MANIFEST
 from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
@@ -22,7 +23,14 @@ def listing(what: str, results: Path) -> Table:
     Raises:
         UserError: there is no such list.
     """
-    lists = {"methods": _methods, "scores": _scores, "presets": _presets, "data": _data, "runs": _runs}
+    lists = {
+        "methods": _methods,
+        "scores": _scores,
+        "presets": _presets,
+        "data-sets": _data_sets,
+        "data": _data,
+        "runs": _runs,
+    }
     if what not in lists:
         raise UserError(f"bench list {what}: choose one of {', '.join(lists)}")
     return lists[what](results)
@@ -63,6 +71,14 @@ def _presets(results: Path) -> Table:
     for name in preset_names():
         preset = load_preset(name)
         table.add_row(name, preset.summary, "\n".join(preset.departures) or "none")
+    return table
+
+
+def _data_sets(results: Path) -> Table:
+    table = Table("name", "title", "role", "key", "modalities", "ask at", title="Data sets that bench prepare knows")
+    for data_set in data_sets().values():
+        words = ", ".join(data_set.modalities)
+        table.add_row(data_set.name, data_set.title, data_set.role, data_set.key, words, data_set.source)
     return table
 
 

@@ -29,9 +29,13 @@ class DataSets(TyperGroup):
         """The command of a set: the one that prepares any set, under this set's name."""
         if cmd_name == _PHANTOM:
             return super().get_command(ctx, cmd_name)
+        from ...datasets.registry import data_sets
+
         found = copy(super().get_command(ctx, _ANY_SET))
         if found is not None:
-            found.name = cmd_name
+            known = data_sets().get(cmd_name)
+            title = known.title if known is not None else cmd_name
+            found.name, found.help = cmd_name, f"Prepare the download of {title}: its folder or its .tar."
         return found
 
 
@@ -87,7 +91,7 @@ LesionMasksOption = Annotated[
 ]
 
 
-@app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
+@app.command(_ANY_SET)
 def prepare_any_set(
     context: typer.Context,
     raw: RawArgument,

@@ -33,8 +33,8 @@ def run(
     method: MethodOption,
     folds: FoldsOption = "all",
     data: DataOption = "phantom",
-    modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006  (Typer copies it)
     seed: SeedOption = 0,
@@ -53,8 +53,8 @@ def run(
         methods=tuple(method),
         folds=folds,
         data=data,
-        modality=modality,
         data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

@@ -35,8 +35,8 @@ def score(
     ] = [],  # noqa: B006
     folds: FoldsOption = "all",
     data: DataOption = "phantom",
-    modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006  (Typer copies it)
     seed: SeedOption = 0,
@@ -57,8 +57,8 @@ def score(
         train=False,
         folds=folds,
         data=data,
-        modality=modality,
         data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

@@ -22,8 +22,8 @@ class Request:
         scores: scores that take the place of the methods' own, each making a row of its own; none keeps them.
         folds: "all", or indices such as "0,2".
         data: "phantom", or a directory of prepared scans.
-        modality: the contrast of the scans.
         data_sets: files of the user's own that describe data sets.
+        modality: the contrast of the scans.
         preset: name, or path of a .toml file.
         changes: `section.key=value`.
         seed: of initialisation, slice choice and noise.
@@ -40,8 +40,8 @@ class Request:
     scores: tuple[str, ...] = ()
     folds: str = "all"
     data: str = "phantom"
-    modality: Modality = Modality.T2
     data_sets: tuple[Path, ...] = ()
+    modality: Modality = Modality.T2
     preset: str = "demo"
     changes: tuple[str, ...] = ()
     seed: int = 0

@@ -99,7 +99,8 @@ def brain_print(image: NDArray[np.float32], brain: NDArray[np.bool_], grid: Grid
     mask = weight > 0.5
     if not mask.any():
         return None
-    band = _band(_ranks(_block_means(grey) / np.maximum(weight, _TINY), mask), mask)
+    means = np.asarray(_block_means(grey) / np.maximum(weight, _TINY), dtype=np.float32)
+    band = _band(_ranks(means, mask), mask)
     spread = float(band[mask].std())
     if spread < _TINY:
         return None

@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "real_t1"
 STEPS = ("prepare", "check", "run", "table", "figure")
 METHODS = ("thresh", "ae", "dae", "anoddpm")
+ATLAS = ("--atlas", "mni152")  # which needs no network
+_MODALITY = ("--modality", "t1")
 
 SETS = '''"""Healthy people of OASIS-1 and patients of MSLUB and TCGA-LGG, T1: sets for a trial."""
 
@@ -85,7 +87,7 @@ def main() -> None:
     if "run" in steps:
         _bench(work, "run", *_methods(options.methods), "--folds", options.folds, "--jobs", str(options.jobs), *_data())
     if "table" in steps:
-        _bench(work, "table", "1", *_data())
+        _bench(work, "table", "1", "--data", "data", *_MODALITY)
     if "figure" in steps:
         _bench(work, "figure", "reconstructions", *_methods(options.methods), "--out", "reconstructions.png", *_data())
 
@@ -109,7 +111,7 @@ def _prepare(work: Path, jobs: int) -> None:
         if not link.exists():
             link.symlink_to(path)
     for name, raw in (("real-healthy", SHARED / "healthy"), ("real-lesions", patients)):
-        _bench(work, "prepare", name, str(raw), "--out", "data", "--jobs", str(jobs), *_set_words())
+        _bench(work, "prepare", name, str(raw), *ATLAS, "--out", "data", "--jobs", str(jobs), *_set_words())
 
 
 def _check(work: Path, jobs: int) -> None:
@@ -131,7 +133,7 @@ def _methods(rows: str) -> list[str]:
 
 
 def _set_words() -> tuple[str, ...]:
-    return ("--modality", "t1", "--data-set", "real_t1_sets.py")
+    return (*_MODALITY, "--data-set", "real_t1_sets.py")
 
 
 def _data() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...metrics.scores import scores
+from ..plan.departures import departures_of
 from ..plan.preset import Preset
 from ..plan.suite import SuiteRow
 from .cells import is_simulated, sets_in
@@ -128,7 +129,8 @@ def row_notes(entries: Sequence[SuiteRow]) -> Iterator[str]:
             yield text if text.startswith(info.title) else f"{info.title}: {text}"
 
 
-def preset_notes(preset: Preset) -> Iterator[str]:
-    """Where the preset leaves the paper's numbers."""
-    if preset.departures:
-        yield f"Preset {preset.name} departs from the paper: {'; '.join(d.rstrip('.') for d in preset.departures)}."
+def preset_notes(preset: Preset, entries: Sequence[SuiteRow]) -> Iterator[str]:
+    """Where the preset leaves the paper's numbers in what these rows read."""
+    departures = departures_of(preset, entries)
+    if departures:
+        yield f"Preset {preset.name} departs from the paper: {'; '.join(text.rstrip('.') for text in departures)}."

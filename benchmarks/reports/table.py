@@ -206,7 +206,7 @@ def make_table(
         *(*notes, *selection.notes, *cell_notes(used, preset), *line_notes(frame, [line.gaps for line in lines])),
         *(
             *row_notes([row.entry for row in shown]),
-            *(preset_notes(preset) if shown else ()),
+            *(preset_notes(preset, [row.entry for row in shown]) if shown else ()),
             *([BESIDE_NOTE] if options.beside else []),
         ),
         *(f"{MARK} {line.title}: {line.note}." for line in figures.values() if line.note),

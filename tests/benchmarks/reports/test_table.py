@@ -245,6 +245,14 @@ def test_caption_and_notes_name_the_conditions(bench: Bench) -> None:
     assert "Preset demo departs from the paper: t_test 250 instead of 500; a slab." in table.notes
 
 
+def test_departures_of_rows_that_are_not_shown_are_not_told(bench: Bench) -> None:
+    departures = {"departures": ("net: a small one", "thresh: no filter"), "override": {"thresh": {}}}
+    bench.preset = bench.preset.model_copy(update=departures)
+    bench.run(1, 0, bench.words(0.03, 0.3))
+    (note,) = [note for note in bench.table(all_rows=False).notes if "departs from the paper" in note]
+    assert note.endswith(": net: a small one.")
+
+
 def counts(scored: int, whole: int, free: int = 0) -> dict[str, float]:
     words = {"scans_scored": scored, "scans_in_test": whole, "scans_lesion_free": free}
     return {f"phantom-tumours/{word}": float(number) for word, number in words.items()}

@@ -266,5 +266,5 @@ def phantom_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     affine = np.eye(4)
     affine[:3, 3] = load_atlas().origin
     path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
-    nib.save(nib.Nifti1Image(scan.t2.transpose(2, 1, 0).astype(np.float32), affine), path)
+    nib.save(nib.Nifti1Image(scan.image.transpose(2, 1, 0).astype(np.float32), affine), path)
     return path

@@ -91,7 +91,7 @@ def test_from_raw_folders_to_a_row(directory: Path, tmp_path: Path) -> None:
     assert score.auprc > average_precision_score(truth.lesions.ravel(), score_map.ravel()) + 0.1
     assert score.lesion_ml == pytest.approx(truth.lesions.sum() * wmh.store.voxel_ml)
 
-    table = make_table(load_suite("table1"), cells_of_records([record]), preset, data.name, 0)
+    table = make_table(load_suite("table1"), cells_of_records([record]), preset, data.name, 0, modality=data.modality)
     lesion_sets = {(key, metric) for key in data.lesions for metric in ("dice", "auprc")}
     assert {(column.key, column.metric.name) for column in table.columns} == {*lesion_sets, ("healthy", "l1")}
     row = table.text().loc[table.lines.index[table.lines["row"] == "thresh"][0]]

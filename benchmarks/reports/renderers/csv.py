@@ -9,7 +9,7 @@ from ..notes import UNREPORTED
 from ..table import Table, is_published
 
 _HEADS = (
-    *("table", "data", "preset", "seed", "kind", "row", "title", "role", "set", "metric", "unit"),
+    *("table", "data", "modality", "preset", "seed", "kind", "row", "title", "role", "set", "metric", "unit"),
     *("mean", "std", "folds", "printed"),
 )
 
@@ -25,7 +25,7 @@ def render(tables: Sequence[Table]) -> str:
 def _lines(table: Table) -> Iterator[tuple[Any, ...]]:
     numbers = [(column, table.of(column).to_dict("records")) for column in table.columns]
     for place, line in enumerate(table.lines.to_dict("records")):
-        conditions = (table.name, table.data, table.preset, table.seed)
+        conditions = (table.name, table.data, table.modality.value, table.preset, table.seed)
         for column, found in numbers:
             what = (column.key, column.title, column.metric.name, column.metric.unit)
             yield (*conditions, line["kind"], line["row"], line["title"], *what, *_values(found[place], line["kind"]))

@@ -21,6 +21,7 @@ from uadbench.benchmarks.reports.columns import METRICS, Column
 from uadbench.benchmarks.reports.console import in_ascii, make_console
 from uadbench.benchmarks.reports.renderers.terminal import renderable
 from uadbench.benchmarks.reports.table import Table as ResultTable
+from uadbench.datasets.modality import Modality
 
 from cases import ROOT
 
@@ -90,7 +91,9 @@ def _result_table(title: str) -> ResultTable:
     lines = pd.DataFrame([["a", title, "method", 5, 5, ""], ["b", "B", "method", 0, 0, ""]], columns=heads)
     names = pd.MultiIndex.from_product([["tumours"], ["dice"], ["mean", "std", "folds", "printed"]])
     numbers = pd.DataFrame([[12.3, 0.5, 5, ""], [math.nan, math.nan, 0, ""]], columns=names)
-    return ResultTable("t", "mean ± std", "d", "p", 0, columns, lines, numbers, (), "caption ±", ("note – ×",))
+    return ResultTable(
+        "t", "mean ± std", "d", Modality.T2, "p", 0, columns, lines, numbers, (), "caption ±", ("note – ×",)
+    )
 
 
 def test_a_table_in_ascii_is_all_ascii_and_straight() -> None:

@@ -136,7 +136,7 @@ def test_html_says_what_the_table_says(bench: Bench) -> None:
         ["MAEDiff", "20.00", "40.00", "5.00", "6.00", "40.00"],
         ["paper", "42.07 ± 1.12", "45.48 ± 1.47", "9.61 ± 0.83", "9.04 ± 0.58", "11.48 ± 0.56"],
     ]
-    assert "Data: a &lt; b &amp; c; preset: demo" in page
+    assert "Data: a &lt; b &amp; c, T2; preset: demo" in page
 
 
 class Cells(HTMLParser):

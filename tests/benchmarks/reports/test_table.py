@@ -236,7 +236,7 @@ def test_caption_and_notes_name_the_conditions(bench: Bench) -> None:
     bench.run(1, 0, bench.words(0.03, 0.3))
     table = bench.table()
     assert table.caption == (
-        "Data: phantom (demo); preset: demo; seed: 0; mean ± standard deviation (n − 1) over 5 folds."
+        "Data: phantom (demo), T2; preset: demo; seed: 0; mean ± standard deviation (n − 1) over 5 folds."
     )
     assert "Preset demo departs from the paper: t_test 250 instead of 500; a slab." in table.notes
 

@@ -36,6 +36,8 @@ def run(
     *,
     folds: str | int | Iterable[int] = "all",
     data: str | Path = "phantom",
+    data_sets: str | Path | Sequence[str | Path] = (),
+    modality: str = "t2",
     preset: str | Path = "demo",
     changes: Mapping[str, Any] | Sequence[str] = (),
     seed: int = 0,
@@ -53,6 +55,8 @@ def run(
         method: a row ("maediff"), a suite ("table1"), "all", "FILE.py:CLASS", a class in a file; or several of them.
         folds: "all", or indices.
         data: "phantom", or a directory of prepared scans.
+        data_sets: files of your own that describe data sets.
+        modality: "t1", "t1ce", "t2", "flair" or "pd": the contrast of the scans; a run has one.
         preset: "demo", "quick", "paper", or a .toml file.
         changes: numbers of the preset to change, {"train.epochs": 20} or ["train.epochs=20"].
         seed: of initialisation, slice choice and noise.
@@ -71,8 +75,9 @@ def run(
         UserError: something to mend, or cells that failed; all others were run, and nothing computed is lost.
         KeyboardInterrupt: Ctrl-C, or a notebook's stop button; the same call goes on.
     """
-    request = _request(method, on, folds=folds, data=data, preset=preset, changes=changes, seed=seed, device=device,
-                       splits=splits, jobs=jobs, results=results, with_checkpoint=with_checkpoint)  # fmt: skip
+    request = _request(method, on, folds=folds, data=data, data_sets=data_sets, modality=modality, preset=preset,
+                       changes=changes, seed=seed, device=device, splits=splits, jobs=jobs, results=results,
+                       with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
 
@@ -82,6 +87,8 @@ def score(
     by: str | Sequence[str] = (),
     folds: str | int | Iterable[int] = "all",
     data: str | Path = "phantom",
+    data_sets: str | Path | Sequence[str | Path] = (),
+    modality: str = "t2",
     preset: str | Path = "demo",
     changes: Mapping[str, Any] | Sequence[str] = (),
     seed: int = 0,
@@ -100,6 +107,8 @@ def score(
         by: scores, e.g. "ssim"; none is the method's own, for changes such as {"score.median": 3}.
         folds: as for `run`, and so are all that follow.
         data: see `run`.
+        data_sets: see `run`.
+        modality: see `run`.
         preset: see `run`.
         changes: see `run`.
         seed: see `run`.
@@ -118,9 +127,9 @@ def score(
         UserError: as `run`, or a cell was never trained.
     """
     scores = (by,) if isinstance(by, str) else tuple(by)
-    request = _request(method, on, scores=scores, train=False, folds=folds, data=data, preset=preset, changes=changes,
-                       seed=seed, device=device, splits=splits, jobs=jobs, results=results,
-                       with_checkpoint=with_checkpoint)  # fmt: skip
+    request = _request(method, on, scores=scores, train=False, folds=folds, data=data, data_sets=data_sets,
+                       modality=modality, preset=preset, changes=changes, seed=seed, device=device, splits=splits,
+                       jobs=jobs, results=results, with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
 
@@ -161,6 +170,8 @@ def predict(
     *,
     affine: NDArray[Any] | None = None,
     mask: Scan | None = None,
+    series: str | int | None = None,
+    name: str = "",
     out: str | Path | None = None,
     modality: str | None = None,
     threshold: str | float = "tumours",
@@ -175,10 +186,13 @@ def predict(
     """Find what a trained run holds for an anomaly in a new scan, as `bench predict` does.
 
     Args:
-        scan: path of a scan of any orientation and voxel size, or its voxels [X, Y, Z] together with `affine`.
+        scan: path of a scan of any orientation and voxel size, or of a folder of DICOM files; or its voxels [X, Y, Z]
+            together with `affine`.
         run: a cell, a parent (all its folds), a row, or MLflow's id of one: `bench list runs`.
         affine: voxels to world millimetres, RAS+, [4, 4]; with an array only.
         mask: the brain mask, as path or as array of the scan's shape.
+        series: of DICOM with several series: which, by number or UID.
+        name: what to call the results; empty takes the file's name, of DICOM "series-NUMBER".
         out: folder to keep the maps, the table, the picture and the account in; None keeps no files.
         modality: "t1", "t2", ...: the contrast of the scan, which must be that of the run; None takes it to be.
         threshold: the run's threshold of a lesion set, by its name, or a number.
@@ -215,7 +229,8 @@ def predict(
         masks = [] if mask is None else [_as_file(mask, affine, Path(place) / "scan_mask.nii.gz")]
         kept = Path(place) / "maps" if out is None else Path(out)
         predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, kept, force=force)
-        (found,) = find_scans(paths, masks, [], []).scans
+        names, chosen_series = [name] if name else [], [] if series is None else [str(series)]
+        (found,) = find_scans(paths, masks, names, chosen_series).scans
         for doubt in require_modality(None if modality is None else modality_named(modality), trained, [found]):
             reporter.say(f"warning: {doubt}")
         outcome = predict_scans(predictor, [found], reporter)
@@ -253,6 +268,7 @@ def _read_prediction(folder: Path, name: str, *, keeps_files: bool) -> Predictio
 
 def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Request:
     """The arguments of a call in the words of the command line."""
+    from ..datasets.modality import modality_named
     from .plan.request import Request
 
     if on not in ("processes", "here"):
@@ -261,6 +277,8 @@ def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Requ
         methods=tuple(_method_words(method)),
         folds=_folds_word(words.pop("folds")),
         data=str(words.pop("data")),
+        data_sets=_paths(words.pop("data_sets")),
+        modality=modality_named(words.pop("modality")),
         preset=str(words.pop("preset")),
         changes=_change_words(words.pop("changes")),
         results=Path(words.pop("results")),
@@ -331,6 +349,10 @@ def _refuse_main(cls: type[Detector]) -> None:
             f"{cls.__name__} is defined in the notebook or script that runs; put it into a file of its own and pass "
             f'method="FILE.py:{cls.__name__}", so that its code is part of the cell\'s id and workers can import it'
         )
+
+
+def _paths(files: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    return (Path(files),) if isinstance(files, str | Path) else tuple(map(Path, files))
 
 
 def _folds_word(folds: str | int | Iterable[int]) -> str:

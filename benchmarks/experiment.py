@@ -27,7 +27,7 @@ from .preflight import preflight
 from .records.record import record_of
 from .records.reuse import require_weights
 from .reports.results_line import results_line
-from .sources import open_data
+from .sources import known_data_sets, open_data
 from .tracking.database import TrackingError, store_uri
 from .tracking.sync import sync_record
 
@@ -138,6 +138,7 @@ def prepare(request: Request, reporter: Reporter) -> Experiment:
     rows = requested_rows(request.methods, request.scores)
     preset = requested_preset(request.preset, request.changes, rows)
     folds = fold_numbers(request.folds)
+    known_data_sets(request.data_sets)
     data = open_data(
         request.data,
         preset.phantom,
@@ -145,6 +146,7 @@ def prepare(request: Request, reporter: Reporter) -> Experiment:
         request.results,
         request.splits,
         reporter,
+        request.modality,
         jobs=1 if request.here else None,
     )
     jobs = requested_jobs(rows, folds, data, preset, request.seed)

@@ -76,7 +76,7 @@ def known_data_sets(files: Sequence[Path] = ()) -> tuple[DataSet, ...]:
 
 
 class StoreProgress:
-    """Turns the builders' (done, total) calls into bars, one a store."""
+    """Turns the builders' (done, total) calls into bars, one per store."""
 
     def __init__(self, reporter: Reporter, title: str) -> None:
         self._reporter = reporter

@@ -5,7 +5,6 @@ A file is read once; its text is what runs, in this process and in every worker,
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import importlib.util
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from .errors import UserError
+from .files import sha256_of_bytes
 from .stopping import raise_stop
 
 _LONGEST_MESSAGE = 300
@@ -69,12 +69,12 @@ class OwnFile:
     def module_name(self) -> str:
         """Name in `sys.modules`, by which what it defines travels to workers; one per path."""
         stem = re.sub(r"\W", "_", self.path.stem)
-        return f"uadbench_own_{stem}_{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:8]}"
+        return f"uadbench_own_{stem}_{sha256_of_bytes(os.fsencode(self.path))[:8]}"
 
     @property
     def digest(self) -> str:
         """SHA-256 of the text."""
-        return hashlib.sha256(self.text).hexdigest()
+        return sha256_of_bytes(self.text)
 
     def load(self) -> ModuleType:
         """Import the file, unless this very text is imported already.

@@ -33,7 +33,7 @@ from .layout import SEGMENTATION, stem_of
 from .modality import Modality
 
 _NAME = re.compile(
-    r"(?P<scan>(?P<person>sub-(?P<cohort>r\d{3})s\d{3})_ses-\d+)(_space-[a-z0-9]+)?_(?P<kind>T1w|label-\w+_mask)",
+    r"(?P<scan>sub-r\d{3}s\d{3}_ses-\d+)(_space-[a-z0-9]+)?_(?P<kind>T1w|label-[a-z]+(_desc-[a-z0-9]+)?_mask)",
     re.IGNORECASE,
 )
 _SCAN = re.compile(r"(?P<person>sub-(?P<cohort>r\d{3})s\d{3})_ses-\d+")

@@ -12,8 +12,8 @@ with the fewest further entities is taken, and of its runs the first; names do n
 the others away where that matters. An image with the entity `ce` is T1 after a contrast agent.
 
 The set has no citation of its own: cite whoever made the data. To have two of them in one data directory, or another
-title, citation or pattern, write `DATA_SET = bids_set("my-strokes", …)` into a file of your own and name it by
-`--data-set`.
+title, citation or pattern, write `DATA_SET = bids_set("my-strokes", …)` into a file of your own (it is imported from
+here) and name it by `--data-set`.
 
 Read in: Gorgolewski et al. 2016 and the BIDS specification, bids-specification.readthedocs.io (entities, derivatives;
 `_label-lesion_mask` and `_desc-brain_mask` for masks).
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
 
+from ..errors import DataError
 from .base import OTHER, DataSet, ParticipantSheet, Placed
 from .cohort import Role
 from .layout import MASK, SEGMENTATION, stem_of
@@ -177,10 +178,10 @@ def with_lesion_masks(data_set: DataSet, pattern: str) -> DataSet:
         pattern: where its masks lie, like `LESION_MASKS`.
 
     Raises:
-        ValueError: the set is no such set.
+        DataError: the set is no such set.
     """
     if data_set.is_healthy or not isinstance(data_set.recognise, BidsNames):
-        raise ValueError(f"{data_set.name} is no BIDS set with lesions, so it takes no pattern of lesion masks")
+        raise DataError(f"{data_set.name} is no BIDS set with lesions, so it takes no pattern of lesion masks")
     return replace(data_set, recognise=replace(data_set.recognise, lesion_masks=pattern))
 
 

@@ -6,20 +6,20 @@ Nothing here reads a file: these are the frozen values that the readers (`disk`,
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import DataError
+from ..files import sha256_of_json
 from .findings import SplitFinding
 from .modality import Modality
+
+if TYPE_CHECKING:  # the command line knows modalities, and asks for no volume
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: The key of the healthy set, of which a run has one; lesion sets have keys of their own.
 HEALTHY = "healthy"
@@ -261,4 +261,4 @@ class Data:
             "healthy_test": splits.healthy_test,
             "lesion": {str(key): [part.val, part.test] for key, part in splits.lesion.items()},
         }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return sha256_of_json(content)

@@ -117,6 +117,20 @@ def refuse_two_healthy(directory: Path, found: Sequence[FoundSet]) -> None:
         )
 
 
+def unknown_folders(directory: Path, known: Sequence[DataSet], modality: Modality) -> tuple[str, ...]:
+    """The folders that hold images of this modality and belong to no known set: its file was not given, perhaps."""
+    claimed = {one.folder for one in known}
+    folders = (path.parent.relative_to(directory).as_posix() for path in sorted(directory.glob(f"*/*/{modality}/")))
+    return tuple(folder for folder in folders if folder not in claimed)
+
+
+def unknown_note(directory: Path, known: Sequence[DataSet], modality: Modality) -> tuple[str, ...]:
+    """A sentence about the folders that belong to no known set, without its full stop; none where there are none."""
+    unknown = unknown_folders(directory, known, modality)
+    verbs = "belongs to no known data set and is" if len(unknown) == 1 else "belong to no known data set and are"
+    return (f"{shorten(unknown)} {verbs} left out; give its file by --data-set FILE.py",) if unknown else ()
+
+
 def healthy_places(known: Sequence[DataSet]) -> str:
     """Where the scans of a healthy set may lie, in words."""
     folders = [one.folder for one in known if one.is_healthy]
@@ -136,7 +150,8 @@ def _no_healthy_scans(directory: Path, known: Sequence[DataSet], modality: Modal
             f"{directory} holds no healthy scans in {modality.upper()}, but in "
             f"{shorten(tuple(other.upper() for other in others))}; choose --modality {others[0]}"
         )
-    return f"{directory} holds no healthy scans; they are expected {as_files(modality)} in {healthy_places(known)}"
+    missing = f"{directory} holds no healthy scans; they are expected {as_files(modality)} in {healthy_places(known)}"
+    return "; ".join((missing, *unknown_note(directory, known, modality)))
 
 
 def as_files(modality: Modality) -> str:

@@ -7,11 +7,9 @@ found again by the hash of everything that determines it, down to the content of
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, shorten
-from ..files import read_json, write_json
+from ..files import read_json, sha256_of_json, write_json
 from .base import DataSet, Labels
 from .cohort import HEALTHY, Cohort, Data, Splits, Subject, is_phantom_name
 from .findings import Problem
-from .found import FoundSet, find_sets
+from .found import FoundSet, find_sets, unknown_note
 from .layout import MASK, SEGMENTATION, SPLITS_FOLDER, scan_path
 from .modality import Modality
 from .rows import provenance_of
@@ -73,6 +71,7 @@ def load_disk(
     """
     sets = find_sets(directory, known, modality)
     split = choose_splits(directory, sets, known, splits)
+    split = replace(split, notes=(*split.notes, *unknown_note(directory, known, modality)))
     _refuse_missing(directory, sets, split)
     people = known_people(directory)
     cohorts = {}
@@ -137,7 +136,7 @@ def _cohort(
         "labels": asdict(found.data_set.labels.prepared),
         "sources": {scan: {kind: hashes[path] for kind, path in kinds.items()} for scan, kinds in files.items()},
     }
-    key = hashlib.sha256(json.dumps([manifest, [asdict(one) for one in subjects]], sort_keys=True).encode()).hexdigest()
+    key = sha256_of_json([manifest, [asdict(one) for one in subjects]])
     store = build_store(
         cache / f"{found.name}-{found.modality}-{key[:12]}",
         subjects,

@@ -21,7 +21,7 @@ from .modality import Modality
 
 _SITE = "Ljubljana"
 _PATIENT = re.compile(r"patient[ _-]?0*(?P<number>\d+)", re.IGNORECASE)
-_OTHER_PATIENTS = "longitudinal"
+_OTHER_PATIENTS = ("longitudinal", "center_")  # how folders of sets begin whose patients bear the same numbers
 
 
 def site_of(scan: str) -> str | None:

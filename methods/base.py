@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     Attributes:
         image: intensities in [0, 1], float [B, 1, H, W].
         brain_mask: True inside the brain, bool [B, 1, H, W].
-        seed: one number an image, int64 [B]; all randomness spent on an image (timestep, patch, noise) is derived
+        seed: one number per image, int64 [B]; all randomness spent on an image (timestep, patch, noise) is derived
             from its seed, so that a resumed training and another batch order see the same noise.
         stack: the image between its neighbours, the 2k + 1 slices from k below to k above, float [B, 2k + 1, H, W]
             for a method whose `context` is k; the image itself where k is 0. The outermost slice stands in for
@@ -43,7 +43,7 @@ class Scan:
     Attributes:
         brain_mask: True inside the brain, bool [D, 1, H, W], on the volume's device.
         seed: this volume's own seed; slice `i` draws its noise from `(seed, i)`.
-        batch_size: images a forward pass; must not change the result.
+        batch_size: images per forward pass; must not change the result.
         modality: the contrast of this scan and of all that the method has learnt from: "t1", "t2", "flair", ... (a run
             has one), for a method that must know what lesions look like.
     """

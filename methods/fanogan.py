@@ -13,7 +13,7 @@ line 69, "DEFAULT (paper version)". The unbounded encoder of its appendix is `fa
 
 What is different here: slices of 96×96, so that the same four blocks start from 6×6; RMSprop is played by Adam with
 betas 0 and 0.9, the same rule but for the correction of its first steps; batches are the protocol's; the anomaly map
-is the benchmark's |x - x_rec| and not a score an image. A training is one sequence of epochs, of which the first
+is the benchmark's |x - x_rec| and not a score per image. A training is one sequence of epochs, of which the first
 `gan_share` belong to the GAN. Every optimiser step, critic's or generator's, costs one batch, and so a generator step
 costs six of them.
 """
@@ -100,7 +100,7 @@ class FAnoGAN(Detector):
         rows=(Row("fanogan", "f-AnoGAN"),),
         paper="Schlegl et al. 2019",
         note=(
-            "Published for 64×64 patches of retinal scans and a score an image; here the same residual blocks draw "
+            "Published for 64×64 patches of retinal scans and a score per image; here the same residual blocks draw "
             "whole 96×96 slices and the score is the residual. The encoder's RMSprop is Adam with betas (0, 0.9). "
             "The paper preset trains it for as many steps as its authors did, not for MAEDiff's 1600 epochs."
         ),

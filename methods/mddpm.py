@@ -11,8 +11,8 @@ sources tell it) and the published code (github.com/hasan1292/mDDPM; its trainin
 
 * The basis is the patched diffusion model, `pddpm` at stride 48: noise in one of four 48×48 patches, loss in that patch
   only, simplex noise, x0 prediction, l1, test from t = 500 in one step.
-* 0 to 5 rectangles a slice, their sides between 9 % and 18 % of the brain's height, 5 pixels inside its bounding box.
-* One frequency mask a slice: the square of the 2 to 10 lowest frequencies is removed, or all but it, with equal chance.
+* 0 to 5 rectangles per slice, their sides between 9 % and 18 % of the brain's height, 5 pixels inside its bounding box.
+* One frequency mask per slice: the square of the 2 to 10 lowest frequencies is removed, or all but it, as likely.
 * The spoiled slice, cut to the brain, is noised in the patch and shown clean outside it; the target is the slice.
 * No masks in validation nor at test.
 

@@ -22,7 +22,7 @@ from .checks import FloatArray, require_at_least, require_floats, require_volume
 
 Lanes = list[FloatArray]
 
-# Voxels filtered together. Large enough that the arithmetic outweighs some 740 NumPy calls a block, small enough that
+# Voxels filtered together. Large enough that the arithmetic outweighs some 740 NumPy calls per block, small enough that
 # the lanes of a block stay in cache (measured: flat between 20 000 and 60 000).
 _BLOCK_VOXELS = 40_000
 

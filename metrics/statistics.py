@@ -44,7 +44,7 @@ def bootstrap_interval(values: Iterable[float], confidence: float, seed: int, re
     It says nothing about retraining; that is what the deviation over folds is for.
 
     Args:
-        values: one score a volume.
+        values: one score per volume.
         confidence: probability the interval should cover, in (0, 1), e.g. 0.95.
         seed: makes the interval repeatable.
         resamples: how many times the volumes are drawn anew, with replacement.

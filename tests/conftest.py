@@ -33,7 +33,7 @@ TINY_SHAPE = (6, 96, 96)
 
 
 def tiny_brain(key: str, subject: Subject) -> PreparedVolume:
-    """A bright-rimmed disc a slice, individual in size; unhealthy ones hold a bright block."""
+    """A bright-rimmed disc per slice, individual in size; unhealthy ones hold a bright block."""
     rng = np.random.default_rng([("healthy", "tumours", "ms").index(key), int(subject.id.split("-")[-1])])
     _, height, width = TINY_SHAPE
     y, x = np.mgrid[:height, :width]
@@ -266,5 +266,5 @@ def phantom_scan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     affine = np.eye(4)
     affine[:3, 3] = load_atlas().origin
     path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
-    nib.save(nib.Nifti1Image(scan.t2.transpose(2, 1, 0).astype(np.float32), affine), path)
+    nib.save(nib.Nifti1Image(scan.image.transpose(2, 1, 0).astype(np.float32), affine), path)
     return path

@@ -212,6 +212,8 @@ def test_arguments_become_the_words_of_the_command_line() -> None:
     assert _method_words(["table1", AE]) == ["table1", *(row.name for row in AE.info.rows)]
     with pytest.raises(uadbench.UserError, match="give numbers, texts, truth values or lists"):
         _change_words({"train.epochs": {1, 2}})
+    with pytest.raises(uadbench.UserError, match="no modality 't3': choose one of t1, t1ce, t2, flair, pd"):
+        uadbench.run("thresh", modality="t3")
     with pytest.raises(uadbench.UserError, match='choose "processes" or "here"'):
         uadbench.run("thresh", on="cluster")  # type: ignore[arg-type]
 
@@ -244,7 +246,8 @@ def test_an_array_and_its_file_are_predicted_alike(small_phantom: Path, phantom_
     np.testing.assert_array_equal(by_array.score, by_file.score)
     np.testing.assert_array_equal(by_file.affine, image.affine)
     assert by_file.lesions.dtype == bool and by_file.spread is None
-    assert by_file.lesions.any() and (by_file.score[by_file.lesions] > by_file.account["threshold"]["value"] / 2).all()
+    threshold = by_file.account["threshold"]["value"]  # at the border of a voxel of the prepared scan both are blurred
+    assert np.median(by_file.score[by_file.lesions]) > threshold > np.quantile(by_file.score[~by_file.lesions], 0.99)
     voxel_ml = abs(np.linalg.det(image.affine[:3, :3])) / 1000
     assert by_file.components["volume_ml"].sum() == pytest.approx(by_file.lesions.sum() * voxel_ml, rel=0.2)
     assert by_file.files["score"] == small_phantom / "maps" / "scan_score.nii.gz"

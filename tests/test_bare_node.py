@@ -32,7 +32,7 @@ def test_training_and_scoring_need_no_imaging_library(tmp_path: Path) -> None:
         from cases import TINY
         from conftest import make_tiny_data
         import runpy
-        for name in ("conftest.py", "test_gpu.py", "test_out_of_memory.py"):  # what runs on a GPU node
+        for name in ("conftest.py", "engine/test_gpu.py", "engine/test_out_of_memory.py"):  # what runs on a GPU node
             runpy.run_path(str(Path({str(TESTS)!r}) / "benchmarks" / name))
         from uadbench.benchmarks.engine.cell_run import run_job
         from uadbench.benchmarks.engine.job import jobs_for

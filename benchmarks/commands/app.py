@@ -52,9 +52,9 @@ app.add_typer(splits.app, name="splits")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from ... import __version__
+        from importlib.metadata import version
 
-        print(f"uadbench {__version__}")
+        print(f"uadbench {version('uadbench')}")
         raise typer.Exit
 
 

@@ -8,17 +8,19 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from ...stopping import end_quickly, exit_code
 from ..reports.console import make_console
-from .options import DataSetOption, MaxVoxelsOption, SplitsOption
+from .options import DataSetOption, MaxVoxelsOption, ModalityOption, SplitsOption
 
 
 def check(
     directory: Annotated[Path, typer.Argument(help="The data directory, as for --data.", show_default=False)],
     figure: Annotated[Path | None, typer.Option("--figure", help="Draw a contact sheet to this PNG, too.")] = None,
     splits: SplitsOption = None,
+    modality: ModalityOption = Modality.T2,
     data_set: DataSetOption = [],  # noqa: B006
-    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one a core.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=0, max=1024, help="Processes, 0.5 GB each; 0: one per core.")] = 0,
     max_voxels: MaxVoxelsOption = None,
 ) -> None:
     """Look at every scan, mask and segmentation of a data directory and at its split: can a run be trusted?
@@ -39,7 +41,13 @@ def check(
         with StoreProgress(RichReporter(console), "check scans") as progress:
             known = known_data_sets(data_set)
             report = check_directory(
-                directory, splits, jobs or usable_cores(), progress.update, known=known, reading=reading
+                directory,
+                splits,
+                jobs or usable_cores(),
+                progress.update,
+                known=known,
+                modality=modality,
+                reading=reading,
             )
         if figure is not None:
             with StoreProgress(RichReporter(console), "draw scans") as progress:

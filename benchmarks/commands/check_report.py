@@ -1,4 +1,4 @@
-"""What `bench check` prints: one table, a row a set; the findings, errors first; and the verdict in the last line."""
+"""What `bench check` prints: one table, a row per set; the findings, errors first; and the verdict in the last line."""
 
 from __future__ import annotations
 

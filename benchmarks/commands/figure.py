@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from ..reports.console import make_console
 from .options import (
     RESULTS,
     DataOption,
+    DataSetOption,
     DeviceOption,
     MethodOption,
+    ModalityOption,
     PresetOption,
     ResultsOption,
     SeedOption,
@@ -26,6 +29,8 @@ app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstr
 @app.command("cohort")
 def figure_cohort(
     data: DataOption = "phantom",
+    data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     splits: SplitsOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="The PNG to write.")] = None,
@@ -35,10 +40,11 @@ def figure_cohort(
     from ..engine.progress import RichReporter
     from ..figures.cohort import cohort_sheet
     from ..plan.request import requested_preset
-    from ..sources import open_data
+    from ..sources import known_data_sets, open_data
 
     reporter, numbers = RichReporter(make_console()), requested_preset(preset, [])
-    source = open_data(data, numbers.phantom, numbers.preparation, results, splits, reporter)
+    known_data_sets(data_set)
+    source = open_data(data, numbers.phantom, numbers.preparation, results, splits, reporter, modality)
     path = out or results / "figures" / f"cohort-{source.name}.png"
     cohort_sheet(source, path)
     reporter.say(f"Wrote {path}.")
@@ -49,6 +55,8 @@ def figure_reconstructions(
     method: MethodOption,
     fold: Annotated[int, typer.Option("--fold", min=0, max=1000, help="The fold whose weights are shown.")] = 0,
     data: DataOption = "phantom",
+    data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006
     seed: SeedOption = 0,
@@ -71,6 +79,8 @@ def figure_reconstructions(
         methods=tuple(method),
         folds=str(fold),
         data=data,
+        data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

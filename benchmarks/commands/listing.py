@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Column, Table
 
+from ...datasets.registry import data_sets
 from ...datasets.store.arrays import MANIFEST
 from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
@@ -22,7 +23,14 @@ def listing(what: str, results: Path) -> Table:
     Raises:
         UserError: there is no such list.
     """
-    lists = {"methods": _methods, "scores": _scores, "presets": _presets, "data": _data, "runs": _runs}
+    lists = {
+        "methods": _methods,
+        "scores": _scores,
+        "presets": _presets,
+        "data-sets": _data_sets,
+        "data": _data,
+        "runs": _runs,
+    }
     if what not in lists:
         raise UserError(f"bench list {what}: choose one of {', '.join(lists)}")
     return lists[what](results)
@@ -66,19 +74,28 @@ def _presets(results: Path) -> Table:
     return table
 
 
+def _data_sets(results: Path) -> Table:
+    table = Table("name", "title", "role", "key", "modalities", "ask at", title="Data sets that bench prepare knows")
+    for data_set in data_sets().values():
+        words = ", ".join(data_set.modalities)
+        table.add_row(data_set.name, data_set.title, data_set.role, data_set.key, words, data_set.source)
+    return table
+
+
 def _data(results: Path) -> Table:
     """Built volume stores."""
     table = Table("store", "volumes", "MiB", title=f"Volume stores under {results / 'data'}")
     for manifest in sorted((results / "data").rglob(MANIFEST)):
         folder = manifest.parent
-        if any(part.endswith((".partial", ".old")) for part in folder.parts):
+        name = folder.relative_to(results / "data")
+        if any(part.endswith((".partial", ".old")) for part in name.parts):
             continue
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 2**20
         try:
             count = str(len(VolumeStore.open(folder).ids))
         except DataError as error:
             count = f"damaged: {error}"
-        table.add_row(str(folder.relative_to(results / "data")), count, f"{size:.0f}")
+        table.add_row(str(name), count, f"{size:.0f}")
     return table
 
 

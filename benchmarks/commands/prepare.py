@@ -29,9 +29,13 @@ class DataSets(TyperGroup):
         """The command of a set: the one that prepares any set, under this set's name."""
         if cmd_name == _PHANTOM:
             return super().get_command(ctx, cmd_name)
+        from ...datasets.registry import data_sets
+
         found = copy(super().get_command(ctx, _ANY_SET))
         if found is not None:
-            found.name = cmd_name
+            known = data_sets().get(cmd_name)
+            title = known.title if known is not None else cmd_name
+            found.name, found.help = cmd_name, f"Prepare the download of {title}: its folder or its .tar."
         return found
 
 
@@ -78,8 +82,16 @@ N4LevelsOption = Annotated[
     ),
 ]
 
+LesionMasksOption = Annotated[
+    str,
+    typer.Option(
+        "--lesion-masks",
+        help="Of a BIDS directory: where its lesion masks lie, such as 'derivatives/**/*_desc-lesion_mask.nii.gz'.",
+    ),
+]
 
-@app.command(_ANY_SET, help="Prepare the download of this data set: its folder, or its .tar.")
+
+@app.command(_ANY_SET)
 def prepare_any_set(
     context: typer.Context,
     raw: RawArgument,
@@ -91,9 +103,11 @@ def prepare_any_set(
     n4_levels: N4LevelsOption = 4,
     jobs: PrepareJobsOption = 1,
     max_voxels: MaxVoxelsOption = None,
+    lesion_masks: LesionMasksOption = "",
     data_set: DataSetOption = [],  # noqa: B006
 ) -> None:
     """Prepare a set, say what happened, and leave with 1 if a scan failed."""
+    from ...datasets.bids import with_lesion_masks
     from ...datasets.downloads.prepare import PrepareOptions, plan_download, prepare_download
     from ...datasets.registry import data_set_named
     from ..engine.progress import RichReporter
@@ -101,7 +115,10 @@ def prepare_any_set(
 
     known = known_data_sets(data_set)
     options = PrepareOptions(modality, skull_strip, atlas, atlas_modality, n4_levels, max_voxels)
-    plan = plan_download(data_set_named(str(context.info_name)), raw, out, options, known)
+    chosen = data_set_named(str(context.info_name))
+    if lesion_masks:
+        chosen = with_lesion_masks(chosen, lesion_masks)
+    plan = plan_download(chosen, raw, out, options, known)
     console = make_console()
     for note in plan.notes:
         console.print(f"Note: {note}.", highlight=False, markup=False)

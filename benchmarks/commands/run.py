@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...datasets.modality import Modality
 from ..reports.console import make_console
 from .options import (
     RESULTS,
     DataOption,
+    DataSetOption,
     DeviceOption,
     DryRunOption,
     FoldsOption,
     JobsOption,
     JsonOption,
     MethodOption,
+    ModalityOption,
     PresetOption,
     ResultsOption,
     SeedOption,
@@ -30,6 +33,8 @@ def run(
     method: MethodOption,
     folds: FoldsOption = "all",
     data: DataOption = "phantom",
+    data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006  (Typer copies it)
     seed: SeedOption = 0,
@@ -48,6 +53,8 @@ def run(
         methods=tuple(method),
         folds=folds,
         data=data,
+        data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

@@ -6,15 +6,18 @@ from typing import Annotated
 
 import typer
 
+from ...datasets.modality import Modality
 from .options import (
     RESULTS,
     DataOption,
+    DataSetOption,
     DeviceOption,
     DryRunOption,
     FoldsOption,
     JobsOption,
     JsonOption,
     MethodOption,
+    ModalityOption,
     PresetOption,
     ResultsOption,
     SeedOption,
@@ -32,6 +35,8 @@ def score(
     ] = [],  # noqa: B006
     folds: FoldsOption = "all",
     data: DataOption = "phantom",
+    data_set: DataSetOption = [],  # noqa: B006
+    modality: ModalityOption = Modality.T2,
     preset: PresetOption = "demo",
     change: SetOption = [],  # noqa: B006  (Typer copies it)
     seed: SeedOption = 0,
@@ -52,6 +57,8 @@ def score(
         train=False,
         folds=folds,
         data=data,
+        data_sets=tuple(data_set),
+        modality=modality,
         preset=preset,
         changes=tuple(change),
         seed=seed,

@@ -23,7 +23,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 def allow_determinism() -> None:
-    """Let cuBLAS repeat itself; it reads this once a process, so it must come before anything is computed on a GPU."""
+    """Let cuBLAS repeat itself; it reads this once per process, so before anything is computed on a GPU."""
     os.environ.setdefault(_CUBLAS, ":4096:8")
 
 

@@ -37,7 +37,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | 
     """
     record = record_of(runs, job.cell)
     with record.lock(), arithmetic(job.plan.train, device):
-        record.sweep()
+        record.remove_leftovers()
         if not record.done:
             _run(CellRun.of(job, record, device, reporter), draw)
     return record

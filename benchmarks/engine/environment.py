@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -13,6 +12,7 @@ import torch
 
 from ...cores import CoreFacts, usable_cores
 from ...errors import UserError
+from ...files import versions_of
 from .arithmetic import allow_determinism
 
 _LIBRARIES = ("uadbench", "torch", "lightning", "numpy", "scipy", "scikit-learn", "SimpleITK", "mlflow")
@@ -37,7 +37,7 @@ def choose_device(word: str) -> str:
 
 
 def default_workers(device: str) -> int:
-    """Cells at a time: one a core on the CPU, where small networks leave cores idle; one on a GPU."""
+    """Cells at a time: one per core on the CPU, where small networks leave cores idle; one on a GPU."""
     return usable_cores() if device == "cpu" else 1
 
 
@@ -54,10 +54,8 @@ def threads_per_worker(workers: int) -> int:
 
 def describe_environment(device: str) -> dict[str, str]:
     """Versions, commit, machine and device of this process."""
-    versions = {name: _version(name) for name in _LIBRARIES}
     return {
-        **{name: version for name, version in versions.items() if version},
-        "python": platform.python_version(),
+        **versions_of(_LIBRARIES),
         "commit": git_commit(),
         "device": torch.cuda.get_device_name(0) if device == "cuda" else f"CPU, {torch.get_num_threads()} threads",
         "machine": f"{_processor()}, {_cores(CoreFacts.here())}, {platform.system()}",
@@ -88,13 +86,6 @@ def _git(folder: Path, *words: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stdout.strip() if answer.returncode == 0 else ""
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def _processor() -> str:

@@ -6,7 +6,6 @@ components. A method only reconstructs; it never sees a lesion mask.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ... import metrics
 from ...datasets.cohort import Cohort
 from ...datasets.modality import Modality
 from ...errors import UserError
+from ...files import sha256_of_bytes
 from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
 from ...metrics.scores import HealthyScan, Score, scores
@@ -153,7 +153,7 @@ class Reader:
             original: prepared volume, float32 [D, H, W].
             mask: its brain, bool [D, H, W].
             subject: of whom it is.
-            size: images a forward pass.
+            size: images per forward pass.
             number: of the reconstruction, from 0.
         """
         device = self.detector.device
@@ -206,7 +206,7 @@ def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str
     """
     if count == "all":
         return tuple(scans)
-    first = set(sorted(set(scans), key=lambda scan: hashlib.sha256(scan.encode()).hexdigest())[:count])
+    first = set(sorted(set(scans), key=lambda scan: sha256_of_bytes(scan.encode()))[:count])
     return tuple(scan for scan in scans if scan in first)
 
 

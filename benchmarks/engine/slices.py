@@ -1,4 +1,4 @@
-"""Which slices a training sees: one random slice a volume an epoch, the same whoever asks and whenever.
+"""Which slices a training sees: one random slice per volume and epoch, the same whoever asks and whenever.
 
 All chance lies in the sampler, which derives slice and noise seed from (seed, epoch, position); the data set only
 reads. So a training that is resumed at an epoch sees what an uninterrupted one would have seen.
@@ -49,7 +49,7 @@ class Batching:
 
     Attributes:
         volumes: training volumes.
-        batch_size: slices a step, where there are as many.
+        batch_size: slices per step, where there are as many.
         drop_last: leave out the last, incomplete batch; where it is the only one it stays.
         accumulate: parts of a batch that go through the network one after the other.
 
@@ -66,7 +66,7 @@ class Batching:
         if self.size % self.accumulate or (self.accumulate > 1 and self.slices % self.size):
             raise UserError(
                 f"train.accumulate={self.accumulate} cannot cut the batches of {self.volumes} training volumes "
-                f"({self.size} slices a step) into equal parts; choose a divisor of {self.size}, and train.drop_last="
+                f"({self.size} slices per step) into equal parts; choose a divisor of {self.size}, and train.drop_last="
                 "true"
             )
 
@@ -82,7 +82,7 @@ class Batching:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps an epoch; at least one."""
+        """Optimiser steps per epoch; at least one."""
         return -(-self.slices // self.size)
 
     @property
@@ -165,7 +165,7 @@ def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) 
     """Evenly spaced slices of every validation volume, each with a noise that never changes.
 
     Each volume begins a little deeper than the one before, so that together they see all of the brain even where there
-    is one slice a volume.
+    is one slice per volume.
     """
     kept = min(count, depth)
     keys = []

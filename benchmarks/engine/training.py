@@ -40,7 +40,7 @@ from .slices import Batching, Slab, training_loader, validation_loader
 _NEEDED_TO_RESUME = ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers", "callbacks", "loops")
 
 
-class Diary(L.Callback):
+class TrainingCallback(L.Callback):
     """Watches a training: validation loss, history, checkpoints, progress.
 
     Args:
@@ -210,20 +210,20 @@ def train(
     validation = validation_loader(
         store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context
     )
-    diary = Diary(record, settings, seed)
-    trainer = _trainer(settings, device, diary, detector)
+    callback = TrainingCallback(record, settings, seed)
+    trainer = _trainer(settings, device, callback, detector)
     last = _last_epoch(record, reporter)
     resume = None if last is None else record.last_checkpoint
     done = 0 if last is None else len(loader) * (last + 1)
     with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar:
-        diary.watch(bar)
+        callback.watch(bar)
         _fit(trainer, detector, loader, validation, resume)
     if not record.best_checkpoint.exists():
         raise UserError(
             f"{record.folder.name}: the training ended before its last phase was validated once, so that there are no "
             "weights to score; raise train.epochs or lower train.validate_every"
         )
-    record.set_state("training", seconds_train=diary.state_dict()["seconds"])
+    record.set_state("training", seconds_train=callback.state_dict()["seconds"])
 
 
 def _last_epoch(record: RunRecord, reporter: Reporter) -> int | None:
@@ -256,7 +256,7 @@ def _history_in(content: dict[str, Any], record: RunRecord) -> tuple[Epoch, ...]
         RecordError: it is another cell's, or no checkpoint of ours.
     """
     try:
-        kept = content["callbacks"][Diary.__qualname__]
+        kept = content["callbacks"][TrainingCallback.__qualname__]
         if kept["cell"] != record.folder.name:
             raise RecordError(f"{record.last_checkpoint} belongs to another cell, {kept['cell']}")
         return tuple(Epoch(**line) for line in kept["history"])
@@ -264,7 +264,7 @@ def _history_in(content: dict[str, Any], record: RunRecord) -> tuple[Epoch, ...]
         raise RecordError(f"{record.last_checkpoint} is no checkpoint of ours: it lacks {error}") from error
 
 
-def _trainer(settings: TrainSettings, device: str, diary: Diary, detector: Detector) -> L.Trainer:
+def _trainer(settings: TrainSettings, device: str, callback: TrainingCallback, detector: Detector) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     optimizer = getattr(detector.settings, "optimizer", None)
     clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
@@ -275,7 +275,7 @@ def _trainer(settings: TrainSettings, device: str, diary: Diary, detector: Detec
         check_val_every_n_epoch=settings.validation_interval,
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=clip or None,
-        callbacks=[diary],
+        callbacks=[callback],
     )
 
 

@@ -90,11 +90,11 @@ def run_jobs(jobs: Sequence[Job], runs: Path, device: str, workers: int, reporte
     if workers == 1 or len(jobs) == 1:
         yield from _run_here(jobs, runs, device, reporter)
     else:
-        team = _Team(jobs, runs, device, min(workers, len(jobs)), reporter)
+        team = _Workers(jobs, runs, device, min(workers, len(jobs)), reporter)
         try:
             yield from team.run()
         finally:
-            team.dismiss()
+            team.stop()
 
 
 def _run_here(jobs: Sequence[Job], runs: Path, device: str, reporter: Reporter) -> Iterator[Outcome]:
@@ -187,14 +187,14 @@ class _Worker:
         return f"its process {how}"
 
 
-class _Team:
+class _Workers:
     """The workers, and the cells that wait for one of them.
 
     Args:
         jobs: the cells.
         runs: the folder of run records.
         device: "cpu" or "cuda".
-        workers: processes, at most one a cell.
+        workers: processes, at most one per cell.
         reporter: where progress goes.
     """
 
@@ -264,7 +264,7 @@ class _Team:
         self._reporter.say(f"  {words}; it is tried once more from its checkpoint, {pace} now")
         return None
 
-    def dismiss(self) -> None:
+    def stop(self) -> None:
         """Stop every worker at once, whatever it does: all it writes is written whole or not at all."""
         with signals_held():
             for worker in self._workers.values():
@@ -296,7 +296,7 @@ class _Team:
 
 
 class _Board:
-    """One bar a worker, on the main process's reporter."""
+    """One bar per worker, on the main process's reporter."""
 
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter

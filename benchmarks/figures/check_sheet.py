@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ...datasets.base import Labels
 from ...datasets.check.check import Report
 from ...datasets.check.facts import ScanFacts
 from ...datasets.check.rules import Severity
@@ -82,7 +83,8 @@ def draw_sheet(report: Report, path: Path, progress: Progress | None = None, rea
             axes.set_visible(False)
         for place, facts in enumerate(scans):
             paths = {kind: files[facts.scan] for kind, files in report.sets[key].files.items() if facts.scan in files}
-            _draw(line[place * _SLICES : (place + 1) * _SLICES], facts, paths, told.get((key, facts.scan), ()), reading)
+            picture = _picture(paths, facts.modality, report.sets[key].data_set.labels.prepared, reading)
+            _draw(line[place * _SLICES : (place + 1) * _SLICES], facts, picture, told.get((key, facts.scan), ()))
             done += 1
             (progress or _silent)(done, total)
     figure.suptitle(f"{report.directory}   outlines: brain mask yellow, lesions green", fontsize=10, y=0.995, va="top")
@@ -135,16 +137,13 @@ def _parts(scans: Sequence[ScanFacts]) -> list[Sequence[ScanFacts]]:
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
-def _draw(
-    axes: Sequence[Axes], facts: ScanFacts, paths: Mapping[str, Path], findings: Sequence[str], reading: ReadLimits
-) -> None:
+def _draw(axes: Sequence[Axes], facts: ScanFacts, picture: _Picture | None, findings: Sequence[str]) -> None:
     brain = "" if facts.brain is None else f"  brain {facts.brain.ml:.0f} ml"
     lesion = "" if facts.lesions is None else f", lesions {facts.lesions.ml:.1f} ml"
     axes[0].set_title(f"{facts.scan}{brain}{lesion}", fontsize=7, loc="left", pad=2)
     colour = FOUND if any(finding.startswith(_ERROR) for finding in findings) else _REMARK
     text = "\n".join(_red(findings))
     axes[0].text(0, -0.03, text, color=colour, fontsize=6.5, va="top", transform=axes[0].transAxes, clip_on=False)
-    picture = _picture(paths, facts.modality, reading)
     if picture is None:
         axes[0].text(0.05, 0.5, "cannot be drawn", color=FOUND, fontsize=7, transform=axes[0].transAxes)
         return
@@ -160,13 +159,14 @@ def _red(findings: Sequence[str]) -> list[str]:
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], f"… ({len(findings)} findings)"]
 
 
-def _picture(paths: Mapping[str, Path], modality: Modality, reading: ReadLimits) -> _Picture | None:
+def _picture(paths: Mapping[str, Path], modality: Modality, labels: Labels, reading: ReadLimits) -> _Picture | None:
     """The slices of a scan; None if its image cannot be read. Masks that do not fit are left out."""
     try:
         image, grid = read_volume(paths[modality], reading)
     except DataError:
         return None
-    brain, lesions = (_mask(paths.get(kind), image.shape, reading) for kind in (MASK, SEGMENTATION))
+    brain = _mask(paths.get(MASK), image.shape, reading)
+    lesions = _mask(paths.get(SEGMENTATION), image.shape, reading, labels.ignored)
     image = without_background(image, brain)
     inside = image[brain] if brain.any() else image[image != image.min()]
     low, high = np.percentile(inside, [0.5, 99.5]) if inside.size else (0, 1)
@@ -182,8 +182,8 @@ def _picture(paths: Mapping[str, Path], modality: Modality, reading: ReadLimits)
     )
 
 
-def _mask(path: Path | None, shape: tuple[int, ...], reading: ReadLimits) -> Mask:
-    """A mask; one that marks nothing if it is not there, cannot be read or has another shape."""
+def _mask(path: Path | None, shape: tuple[int, ...], reading: ReadLimits, ignored: Sequence[int] = ()) -> Mask:
+    """A mask without what is ignored; nothing of one that is not there, cannot be read or has another shape."""
     nothing = np.zeros(shape, dtype=np.bool_)
     if path is None:
         return nothing
@@ -191,7 +191,9 @@ def _mask(path: Path | None, shape: tuple[int, ...], reading: ReadLimits) -> Mas
         values, _ = read_volume(path, reading)
     except DataError:
         return nothing
-    return values >= np.float32(0.5) if values.shape == shape else nothing
+    if values.shape != shape:
+        return nothing
+    return (values >= np.float32(0.5)) & ~np.isin(np.rint(values), ignored)
 
 
 def _places(brain: Mask, lesions: Mask) -> tuple[int, ...]:

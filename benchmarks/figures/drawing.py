@@ -30,7 +30,7 @@ _MAP = "inferno"
 def axes_grid(
     names: Sequence[str], columns: int, *, right: float, gap: float = 0.04
 ) -> tuple[Figure, list[list[Axes]]]:
-    """Axes without frames: a row a name, which stands at its left; `right` and `gap` in inches.
+    """Axes without frames: a row per name, which stands at its left; `right` and `gap` in inches.
 
     Raises:
         UserError: matplotlib is not installed, or there is nothing to draw.

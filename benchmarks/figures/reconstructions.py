@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def reconstruction_figure(samples: Sequence[Sample], path: Path, min_voxels: int = 1) -> None:
-    """Draw a row a volume: original, reconstruction, anomaly map, prediction at the threshold, ground truth.
+    """Draw a row per volume: original, reconstruction, anomaly map, prediction at the threshold, ground truth.
 
     Args:
         samples: the volumes, from top to bottom; at least one.

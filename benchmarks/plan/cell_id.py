@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
+
+from ...files import sha256_of_bytes
 
 
 def cell_id(content: Mapping[str, Any], fold: int, fingerprint: str) -> str:
@@ -16,4 +17,4 @@ def cell_id(content: Mapping[str, Any], fold: int, fingerprint: str) -> str:
 def digest(content: Mapping[str, Any]) -> str:
     """Hash of a tree of plain values, 12 hexadecimal digits."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return sha256_of_bytes(text.encode())[:12]

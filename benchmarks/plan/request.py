@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...datasets.modality import Modality
 from ...errors import UserError
 from .plan import brought_sections, check_changes, plan_for
 from .preset import Preset, load_preset
@@ -21,6 +22,8 @@ class Request:
         scores: scores that take the place of the methods' own, each making a row of its own; none keeps them.
         folds: "all", or indices such as "0,2".
         data: "phantom", or a directory of prepared scans.
+        data_sets: files of the user's own that describe data sets.
+        modality: the contrast of the scans.
         preset: name, or path of a .toml file.
         changes: `section.key=value`.
         seed: of initialisation, slice choice and noise.
@@ -37,6 +40,8 @@ class Request:
     scores: tuple[str, ...] = ()
     folds: str = "all"
     data: str = "phantom"
+    data_sets: tuple[Path, ...] = ()
+    modality: Modality = Modality.T2
     preset: str = "demo"
     changes: tuple[str, ...] = ()
     seed: int = 0

@@ -61,8 +61,8 @@ class TrainSettings(Frozen):
     """The training loop.
 
     Attributes:
-        epochs: passes over the training volumes, one random slice a volume.
-        batch_size: slices an optimiser step.
+        epochs: passes over the training volumes, one random slice per volume.
+        batch_size: slices per optimiser step.
         drop_last: leave out the last, incomplete batch of an epoch, another one each time; never the only one.
         accumulate: parts that a batch is cut into, which go through the network one after the other. The gradient is
             the whole batch's, so this takes memory and not its place; with batch norm it would be another one.
@@ -117,7 +117,7 @@ class ScoreSettings(Frozen):
         median: edge of the cubic median filter, voxels; odd.
         min_voxels: components of fewer voxels are dropped.
         threshold_steps: halvings of the greedy threshold search.
-        batch_size: images a forward pass; does not change the numbers.
+        batch_size: images per forward pass; does not change the numbers.
         untrained_control: also measure the healthy l1 of the network before training.
         lesion_free: what becomes of an unhealthy scan without a lesion voxel in the slices that take part. "exclude": a
             test scan has neither Dice nor AUPRC and is left out of both means. "zero", as the published code has it

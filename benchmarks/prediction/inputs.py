@@ -6,7 +6,6 @@ or by the name that the user gives it, in every message, record and file name.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ...datasets.scans.scan_file import is_pair, sha256_of
 from ...datasets.scans.scan_header import ReadLimits
 from ...datasets.splits.own import scan_of
 from ...errors import DataError, UserError
-from ...files import sha256_of_file
+from ...files import sha256_of_bytes, sha256_of_file
 
 _GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -193,26 +192,24 @@ class DicomScan:
         except OSError as error:
             raise DataError(f"{self.title} has a file that cannot be read ({error.strerror}); copy it again") from error
         frames = sorted(f"{digests[one.file]}:{one.frame}" for one in self.series.slices)
-        return hashlib.sha256("".join(frames).encode()).hexdigest()
+        return sha256_of_bytes("".join(frames).encode())
 
     def open(self, limits: ReadLimits) -> OpenedScan:
         """Read the series."""
         return open_series(self.series, self.title, limits)
 
     def told(self, reason: str) -> str:
-        """The message without the names of files and folders."""
+        """The message without the paths of files."""
         for path, word in self._secrets:
             reason = reason.replace(path, word)
         return reason
 
     @cached_property
     def _secrets(self) -> tuple[tuple[str, str], ...]:
-        """Paths, and names alone, with what to say instead; the longest first, as some hold others."""
+        """Paths with what to say instead. No message of ours holds one of a DICOM file; a library's might."""
         words = {} if self.mask is None else {str(self.mask): "its mask", self.mask.name: "its mask"}
-        for file in self.series.files:
-            words |= {str(file): "one of its files", str(file.parent): "its folder", file.name: "one of its files"}
-        known = [(path, word) for path, word in words.items() if path not in (".", "/")]
-        return tuple(sorted(known, key=lambda pair: len(pair[0]), reverse=True))
+        words |= {str(file.absolute()): "one of its files" for file in self.series.files}
+        return tuple(sorted(words.items(), key=lambda pair: len(pair[0]), reverse=True))
 
 
 @dataclass(frozen=True)
@@ -282,11 +279,11 @@ def _inputs(paths: Sequence[Path]) -> Iterator[Path | FoundSeries]:
             number += 1
             files_done |= is_file
             place = "the DICOM input" if count == 1 else f"DICOM input {number}"
-            yield find_series(files if is_file else files_below(path), place)
+            yield find_series(sorted(files) if is_file else files_below(path), place)
         elif path.exists() and not suffix_of(path.name):
-            raise UserError(f"scan {at} of the command line is no DICOM by its content and no other scan by its name")
+            raise UserError(f"scan {at} of those given is no DICOM by its content and no other scan by its name")
         elif not suffix_of(path.name):
-            raise UserError(f"scan {at} of the command line does not exist; check its path")
+            raise UserError(f"scan {at} of those given does not exist; check its path")
         else:
             yield path
 

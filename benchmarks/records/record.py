@@ -257,7 +257,7 @@ class RunRecord:
                 "run the cell again"
             )
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove the half-written files of a process that was killed; the cell must be held (see `lock`)."""
         for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
             remove_partials(folder)

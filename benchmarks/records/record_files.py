@@ -6,7 +6,6 @@ A record may be years old, come from elsewhere or have suffered a full disk, so 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import zipfile
 import zlib
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ...datasets.cohort import is_phantom_name
 from ...errors import UserError
-from ...files import write_text, write_with
+from ...files import sha256_of_file, write_text, write_with
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
@@ -275,8 +274,7 @@ def file_digest(path: Path) -> str:
         RecordError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of_file(path)
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
 

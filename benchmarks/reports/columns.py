@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ...datasets.cohort import HEALTHY
 from ..plan.suite import Suite
 from .cells import sets_in
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HEALTHY = "healthy"
 #: The lesion sets of the paper come first, in its order; all others follow by name, and the healthy set is the last.
 _PAPER_SETS = {"tumours": "tumours", "ms": "MS"}
 

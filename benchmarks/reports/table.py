@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...datasets.cohort import is_phantom_name
 from ...datasets.modality import Modality
 from ...methods import Detector
 from ..plan.preset import Preset
@@ -197,7 +198,7 @@ def make_table(
     others = reported_elsewhere() if options.elsewhere else ()
     used = pd.concat([own.iloc[:0], *(row.cells for row in shown)]).drop_duplicates("id")
     sets = {key for line in (*figures.values(), *others) for key in line.sets}
-    columns = columns_of(suite, set_titles(used, sets, phantom=data.startswith("phantom")), beside=options.beside)
+    columns = columns_of(suite, set_titles(used, sets, phantom=is_phantom_name(data)), beside=options.beside)
     lines = [line for row in shown for line in _lines_of(row, columns, figures.get(row), untrained=bool(controls))]
     lines += [_published_line(line, columns, "elsewhere") for line in others]
     frame = pd.DataFrame([line.words for line in lines], columns=list(_LINE))

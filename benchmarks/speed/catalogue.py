@@ -20,9 +20,9 @@ _HEADER = (
     "year",
     "suite",
     "parameters (M)",
-    "GFLOP a pass",
-    "passes a slice",
-    "GFLOP a slice",
+    "GFLOP per pass",
+    "passes per slice",
+    "GFLOP per slice",
     "step (GiB)",
 )
 

@@ -5,10 +5,10 @@ activations, resampling, Fourier transforms, noise) does not: the convention of 
 the U-Net of the paper takes 149.1 GFLOP for a 96×96 image. Three figures a method, all of its reconstruction, which
 every method has:
 
-* GFLOP a slice: what `reconstruct` does for one slice of a volume;
-* passes a slice: how many images go through the network for it, 16 for pDDPM at stride 16. It is read off the
+* GFLOP per slice: what `reconstruct` does for one slice of a volume;
+* passes per slice: how many images go through the network for it, 16 for pDDPM at stride 16. It is read off the
   convolution that sees most images; without convolution layers it is 1;
-* GFLOP a pass: the first divided by the second.
+* GFLOP per pass: the first divided by the second.
 
 Parameters are all of the detector's, those included that only its training uses (an adversarial critic).
 

@@ -45,17 +45,17 @@ class Measurement(Frozen):
         passes: images through the network for one slice.
         slice_gflop: GFLOP to reconstruct one slice.
         precision: the preset's.
-        batch_size: slices a step.
+        batch_size: slices per step.
         steps: timed steps.
         step_seconds: the median one; None where nothing is trained.
-        images_per_second: slices a second of training.
+        images_per_second: slices per second of training.
         step_gflop: GFLOP of the first step.
         tflops: achieved, TFLOP/s.
         peak_share: of the card's dense bf16 peak; None where that is not known.
         step_counted_mib: most bytes of tensors alive at once in a step, counted (see `memory`).
         step_peak_mib: most GPU memory a step takes, measured.
         slices: of the volume.
-        score_batch_size: images a forward pass of the reconstruction.
+        score_batch_size: images per forward pass of the reconstruction.
         volume_seconds: reconstruction and raw score of one volume; None where it was left out.
         volumes_per_second: its reciprocal.
         volume_peak_mib: most GPU memory a volume takes.
@@ -169,7 +169,7 @@ def _columns(measurements: Sequence[Measurement]) -> dict[str, list[str]]:
     """The figures by heading, top to bottom; a column without a figure is left out."""
     names = (
         "parameters (M)",
-        "GFLOP a step",
+        "GFLOP per step",
         "step (s)",
         "images/s",
         "TFLOP/s",
@@ -203,7 +203,7 @@ def _figure(value: float | None) -> str:
 def _notes(measurements: Sequence[Measurement]) -> list[str]:
     """Under what conditions the lines were measured, then what single lines lack."""
     notes = dict.fromkeys(
-        f"Preset {m.preset}{f' with {m.changes}' if m.changes else ''}, {m.precision}, {m.batch_size} slices a step, "
+        f"Preset {m.preset}{f' with {m.changes}' if m.changes else ''}, {m.precision}, {m.batch_size} slices per step, "
         f"median of {m.steps}, seed {m.seed}; {m.device}, {m.machine}; torch {m.torch}; {m.date[:10]}."
         for m in measurements
     )

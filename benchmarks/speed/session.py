@@ -32,7 +32,7 @@ class Conditions:
     Attributes:
         preset: where the numbers come from.
         device: "cpu" or "cuda".
-        batch_size: slices a step; None takes the preset's.
+        batch_size: slices per step; None takes the preset's.
         steps: timed steps.
         volumes: whether to time the reconstruction of a volume too.
         seed: of weights and slices.
@@ -126,7 +126,7 @@ def _measure(work: Workload, conditions: Conditions, blank: Measurement, title: 
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            figures["note"] = f"the memory does not hold {blank.batch_size} slices a step, or the volume"
+            figures["note"] = f"the memory does not hold {blank.batch_size} slices per step, or the volume"
     del detector
     free_memory()
     return blank.model_copy(update=figures)

@@ -58,7 +58,7 @@ def time_steps(
     Args:
         detector: trainable; its weights change.
         train: precision and parts of a batch.
-        batch_size: slices a step.
+        batch_size: slices per step.
         side: height and width of a slice.
         steps: timed steps, after one that is not.
         seed: seed of the slices.
@@ -87,7 +87,7 @@ def time_volume(detector: Detector, precision: str, batch_size: int, side: int, 
     Args:
         detector: on its device; one that learns without gradients has seen a volume of this depth.
         precision: the preset's.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
         side: height and width of a slice.
         depth: slices.
         seed: seed of the slices.

@@ -94,7 +94,7 @@ def over_folds(values: Sequence[float]) -> MeanStd:
 
 
 def newest_folds(results: Iterable[FoldResult]) -> list[FoldResult]:
-    """One result a fold: the newest, where the data were changed and the fold was run again."""
+    """One result per fold: the newest, where the data were changed and the fold was run again."""
     newest: dict[int, FoldResult] = {}
     for result in sorted(results, key=lambda result: (result.started, result.cell)):
         newest[result.fold] = result

@@ -5,7 +5,6 @@ A scan's facts are some kilobytes, so that those of all scans fit into memory an
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...files import sha256_of_bytes
 from ..base import Labels
 from ..layout import MASK, SEGMENTATION
 from ..modality import Modality
@@ -305,8 +305,8 @@ def _voxel_facts(image: Array) -> VoxelFacts:
     values = np.sort(image[held])
     distinct = int(np.count_nonzero(np.diff(values))) + bool(values.size) + bool(values.size < image.size)
     core = np.where(held, image, np.float32(0))[bounding_box(held)] if values.size else image
-    digest = hashlib.sha256(repr(core.shape).encode() + np.ascontiguousarray(core).tobytes()).hexdigest()
-    loose = digest if distinct <= _FEW_VALUES else hashlib.sha256(values.tobytes()).hexdigest()
+    digest = sha256_of_bytes(repr(core.shape).encode() + np.ascontiguousarray(core).tobytes())
+    loose = digest if distinct <= _FEW_VALUES else sha256_of_bytes(values.tobytes())
     return VoxelFacts(digest, loose, distinct)
 
 

@@ -67,6 +67,7 @@ class Kind(StrEnum):
     SAME_PERSON = "same person"
     NO_HEALTHY = "no healthy scans"
     ABSENT = "absent set"
+    UNKNOWN = "unknown set"
     SPLIT = "split"
     LEAK = "leak"
     NOT_THERE = "listed, not there"

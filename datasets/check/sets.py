@@ -12,7 +12,7 @@ from ...files import read_json
 from ..base import DataSet
 from ..cohort import HEALTHY, Splits
 from ..findings import SplitFinding
-from ..found import FoundSet, as_files, healthy_places
+from ..found import FoundSet, as_files, healthy_places, unknown_note
 from ..layout import SPLITS_FOLDER, scan_path
 from ..modality import Modality
 from ..rows import ROWS, SET_FILE, doubt_of, find_outliers, row_provenance
@@ -44,6 +44,8 @@ def absences(
     if HEALTHY not in there:
         sentence = f"no healthy scans; they are expected {as_files(modality)} in {healthy_places(known)}"
         yield Defect(Kind.NO_HEALTHY, Severity.ERROR, (), "", sentence)
+    for sentence in unknown_note(directory, known, modality):
+        yield Defect(Kind.UNKNOWN, Severity.REMARK, (), "", sentence)
     if not there - {HEALTHY}:
         folders = shorten(tuple(one.folder for one in known if not one.is_healthy))
         sentence = f"no scans with lesions, so nothing is scored; they are expected below {folders}"

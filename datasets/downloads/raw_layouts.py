@@ -117,6 +117,7 @@ def find_raw(data_set: DataSet, raw: Path, modality: Modality, known: Sequence[D
     people, notes = _people(data_set, sheets, complete)
     unfit = {scan: one.unfit for scan, one in people.items() if one.unfit}
     complete = tuple(scan for scan in complete if scan.id not in unfit)
+    people = {scan: one for scan, one in people.items() if scan not in unfit}
     notes = (*notes, *_unfit_note(unfit), *_twin_note(twins), *_packed_note(unplaced), *looks_among(unplaced))
     return RawSet(
         data_set,
@@ -166,9 +167,10 @@ def _nothing_found(data_set: DataSet, raw: Path, modality: Modality, listing: Li
             f"{said}; it holds other modalities of {data_set.title} alone, such as {mine[0]}: get its "
             f"{modality.upper()} images, too"
         )
-    for other in known:
-        if other is not data_set and _files_of(other, listing):
-            return f"{said}; it looks like {other.title}: bench prepare {other.name}"
+    others = [other for other in known if other is not data_set and _files_of(other, listing)]
+    if others:
+        ways = " or ".join(f"{other.title}: bench prepare {other.name}" for other in others)
+        return f"{said}; it looks like {ways}"
     look = look_of(listing.files)
     if look is not None:
         return f"{said}; {look}"

@@ -163,7 +163,7 @@ def _outward(ventricles: NDArray[np.bool_]) -> Array:
 
 @cache
 def load_atlas() -> Atlas:
-    """Return the atlas, loaded and derived once a process (about two seconds)."""
+    """Return the atlas, loaded and derived once per process (about two seconds)."""
     from nilearn import datasets as nilearn_data
 
     loaders = (

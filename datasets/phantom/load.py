@@ -19,13 +19,12 @@ Grey values after the 1st to 99th percentile (real in brackets): white matter 0.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ...files import sha256_of_json
 from ..cohort import Cohort, Data, Subject
 from ..modality import Modality
 from ..scans.preparation import PREPARATION_VERSION, PreparationSettings, PreparedVolume, prepare_volume
@@ -135,7 +134,7 @@ def _recipe(seed: int, settings: PreparationSettings, modality: Modality) -> dic
 
 
 def _key(recipe: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:_KEY_LENGTH]
+    return sha256_of_json(recipe)[:_KEY_LENGTH]
 
 
 def _prepare(

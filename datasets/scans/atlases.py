@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from ...download import TIMEOUT, download, own_cache, reason
 from ...errors import DataError
+from ...files import sha256_of_bytes
 from .intensities import CLEAR_OF_BACKGROUND, canonical, common_value, faces_of
 from .nifti import read_volume
 from .registration import Atlas
@@ -216,7 +217,7 @@ def fetch_sri24(
     """
     remedy = "give the stripped SRI24 by --atlas FILE, or use --atlas mni152"
     path = (cache or own_cache("atlases")) / "sri24_t1_stripped.nii"
-    check = _Check(url, "sha256", lambda content: hashlib.sha256(content).hexdigest(), sha256, remedy)
+    check = _Check(url, "sha256", sha256_of_bytes, sha256, remedy)
     _keep(check, sha256, path, timeout)
     return path
 
@@ -282,7 +283,7 @@ def load_mni152(voxel: int = 1) -> Atlas:
     image = np.ascontiguousarray(np.asarray(template.dataobj, dtype=np.float32).transpose(2, 1, 0))
     mask = np.ascontiguousarray(np.asarray(brain.dataobj).transpose(2, 1, 0) > 0)
     affine = np.asarray(template.affine, dtype=np.float64)
-    digest = hashlib.sha256(image.tobytes() + mask.tobytes() + affine.tobytes()).hexdigest()
+    digest = sha256_of_bytes(image.tobytes() + mask.tobytes() + affine.tobytes())
     grid = Grid(image.shape, affine)
     return Atlas(MNI152, np.where(mask, image, np.float32(0)), mask, grid, digest, _MNI152_FILE, MODALITIES[MNI152])
 

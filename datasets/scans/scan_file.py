@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ...errors import DataError
+from ...files import sha256_of_bytes
 from ..layout import stem_of, suffix_of
 
 _GZIP = b"\x1f\x8b"
@@ -98,7 +99,7 @@ def sha256_of(path: Path) -> str:
         DataError: a file cannot be read or is none.
     """
     digests = [_sha256(part) for part in scan_parts(path)]
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    return digests[0] if len(digests) == 1 else sha256_of_bytes("".join(digests).encode())
 
 
 def _sha256(path: Path) -> str:

@@ -238,11 +238,11 @@ def _check_content(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], lim
         DataError: it is.
     """
     if len(shape) < 3 or any(count != 1 for count in shape[3:]):
-        raise DataError(f"{path} has shape {shape}; give one 3-D volume a file")
+        raise DataError(f"{path} has shape {shape}; give one 3-D volume per file")
     if min(shape) < 1:
         raise DataError(f"{path} has shape {shape}, hence no voxels; copy it again")
     if dtype.kind not in "iuf":
-        raise DataError(f"{path} holds {_content_name(dtype)}, not one number a voxel; convert it to grey values")
+        raise DataError(f"{path} holds {_content_name(dtype)}, not one number per voxel; convert it to grey values")
     if math.prod(shape) > limits.max_voxels:
         listed = " x ".join(map(str, shape[:3]))
         raise DataError(

@@ -13,7 +13,6 @@ Learned ones see the 1 mm RAS image; the others work on the scan's own grid.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.metadata
 import importlib.util
 import io
@@ -29,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...files import sha256_of_file
 from .intensities import common_value, faces_of
 from .nifti import read_volume, write_volume
 from .space import Grid
@@ -163,7 +163,7 @@ class DeepBet:
 
 @cache
 def _deepbet_networks() -> Any:
-    """Loaded once a process."""
+    """Loaded once per process."""
     import torch
     from deepbet import BrainExtraction
 
@@ -258,7 +258,7 @@ def _find_synthstrip() -> SynthStrip:
     command = shutil.which("mri_synthstrip")
     if command is None:
         raise DataError("--skull-strip synthstrip needs FreeSurfer's mri_synthstrip on the PATH; install it")
-    return SynthStrip(command, hashlib.sha256(Path(command).read_bytes()).hexdigest())
+    return SynthStrip(command, sha256_of_file(Path(command)))
 
 
 AUTO = "auto"

@@ -197,7 +197,7 @@ def read_lesion_part(folder: Path, data_set: DataSet) -> Part:
 
 
 def read_scans(path: Path) -> tuple[str, ...]:
-    """The scans that a split file lists, one a row, in the file's order.
+    """The scans that a split file lists, one per row, in the file's order.
 
     Raises:
         DataError: the file is missing, malformed or lists nothing.

@@ -10,7 +10,6 @@ Verified downloads stay in a cache, so that the same command after a failure fet
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from urllib.parse import urlsplit
 
 from ...download import TIMEOUT, download, own_cache, reason
 from ...errors import DataError, shorten
-from ...files import replacing
+from ...files import replacing, sha256_of_bytes, sha256_of_file
 from ..base import DataSet
 from ..cohort import HEALTHY, Splits
 from ..found import FoundSet
@@ -208,17 +207,13 @@ class Server:
 
 def _verify(content: bytes, where: str, sha256: str, remedy: str) -> None:
     """Refuse a file that is not the published one, byte for byte."""
-    found = _sha256(content)
+    found = sha256_of_bytes(content)
     if found == sha256:
         return
     # Copies of these very files with other line ends are about: a checkout on Windows makes them.
-    if _sha256(content.replace(b"\r\n", b"\n")) == sha256:
+    if sha256_of_bytes(content.replace(b"\r\n", b"\n")) == sha256:
         remedy = f"only its line ends differ (CRLF instead of LF): {remedy}"
     raise DataError(f"{where} is not the published file: sha256 {sha256} was expected, {found} was found; {remedy}")
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 # --------------------------------------------------------------------------------------------------- where they go
@@ -227,7 +222,7 @@ def _sha256(content: bytes) -> str:
 def _sha256_of(path: Path) -> str | None:
     """The sha256 of a file, or None where there is none."""
     try:
-        return _sha256(path.read_bytes())
+        return sha256_of_file(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...files import sha256_of_bytes
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -66,4 +66,4 @@ def write_entry(path: Path, count: int, index: int, array: NDArray[Any]) -> None
 
 def sha256_of_array(array: NDArray[Any]) -> str:
     """SHA-256 of an array's content."""
-    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
+    return sha256_of_bytes(np.ascontiguousarray(array).data)

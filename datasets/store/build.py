@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 import warnings
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, shorten
-from ...files import LockTimeoutError, locked, read_json, remove, versions_of, write_json
+from ...files import LockTimeoutError, locked, read_json, remove, sha256_of_json, versions_of, write_json
 from ...workers import be_a_good_child, in_workers
 from ..cohort import Subject
 from ..scans.preparation import PreparedVolume
@@ -200,13 +199,13 @@ class _Build:
         """Complete the manifest, which makes the partial store a store."""
         markers = [json.loads(self._marker(index).read_text()) for index in range(len(self.subjects))]
         content = {subject.id: marker["content"] for subject, marker in zip(self.subjects, markers, strict=True)}
-        determining = json.dumps({"recipe": self.recipe, "content": content}, sort_keys=True)
+        determining = {"recipe": self.recipe, "content": content}
         manifest = {
             "format": FORMAT,
             "recipe": self.recipe,
             "shape": markers[0]["shape"],
             "content": content,
-            "fingerprint": hashlib.sha256(determining.encode()).hexdigest(),
+            "fingerprint": sha256_of_json(determining),
             "made_with": versions_of(_LIBRARIES),
         }
         self._write_subjects()

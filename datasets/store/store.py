@@ -5,12 +5,12 @@ A store is a folder:
     volumes.npy        float32 [N, D, H, W]
     brain_masks.npy    uint8   [N, D, H, W]
     lesion_masks.npy   uint8   [N, D, H, W], only where the set has lesions: 1 is lesion, 2 is ignored, 0 is neither
-    subjects.csv       one row a subject, in the arrays' order
+    subjects.csv       one row per subject, in the arrays' order
     manifest.json      what it was made from and how, and the SHA-256 of every array of every subject
 
 It is built beside its place, in `<folder>.partial`, one subject at a time with a marker for each that is done, and put
 in place by a rename: whoever opens a store sees all of it or nothing, and a build that is interrupted at any moment
-goes on where it stopped. Only the building process writes; its workers prepare, at most two results a worker wait.
+goes on where it stopped. Only the building process writes; its workers prepare, at most two results per worker wait.
 """
 
 from __future__ import annotations

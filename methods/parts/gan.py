@@ -112,7 +112,7 @@ class ResidualEncoder(nn.Module):
     Args:
         settings: the shape.
         side: height and width of an image.
-        outputs: numbers an image.
+        outputs: numbers per image.
         norm: makes the normalisation of so many channels.
     """
 

@@ -64,7 +64,7 @@ class MAEEncoder(Recomputing):
     Args:
         settings: width, depth and heads.
         cell: numbers in a cell of f.
-        grid: cells a side.
+        grid: cells per side.
     """
 
     positions: Tensor
@@ -103,7 +103,7 @@ class MAEDecoder(Recomputing):
     Args:
         settings: widths, depths and heads.
         cell: numbers in a cell of f.
-        grid: cells a side.
+        grid: cells per side.
     """
 
     positions: Tensor
@@ -135,7 +135,7 @@ class MAEModule(nn.Module):
         settings: the two transformers.
         channels: channels of f.
         side: height and width of f.
-        grid: cells a side; `side / grid` must be a power of two, for the transposed convolutions.
+        grid: cells per side; `side / grid` must be a power of two, for the transposed convolutions.
     """
 
     def __init__(self, settings: MAESettings, channels: int, side: int, grid: int) -> None:
@@ -143,7 +143,7 @@ class MAEModule(nn.Module):
         cell_side = side // grid
         if side % grid or cell_side & (cell_side - 1):
             raise ValueError(
-                f"{grid}×{grid} grid cells need a feature map of {grid} times a power of two a side, not {side}: "
+                f"{grid}×{grid} grid cells need a feature map of {grid} times a power of two per side, not {side}: "
                 "choose patch.grid, unet.stem and unet.multipliers to match"
             )
         self.grid, self.cell_side = grid, cell_side

@@ -44,7 +44,7 @@ class NoiseSettings(Frozen):
         frequency: ν, lattice units a pixel of the first octave.
         octaves: N; each octave doubles the frequency.
         decay: γ, the factor of the amplitude from an octave to the next.
-        share: at test, "slice" draws one noise image a slice (paper, Algorithm 2: an image is a slice), "volume" one
+        share: at test, "slice" draws one noise image per slice (paper, Algorithm 2: an image is a slice), "volume" one
             for all slices of a volume, as the published code does (Behrendt et al. 2023, `gen_noise`: one image,
             repeated over the batch, which is a volume). A 3-D median filter smooths the first more than the second.
     """

@@ -80,7 +80,7 @@ class Score:
         return 1
 
     def learn(self, scan: HealthyScan) -> None:
-        """Learn from one more healthy validation scan; called once a scan, in a fixed order, before any map."""
+        """Learn from one more healthy validation scan; called once per scan, in a fixed order, before any map."""
         raise TypeError(f"{type(self).__name__} does not implement learn, which a score that learns needs")
 
     def state(self) -> dict[str, NDArray[Any]]:

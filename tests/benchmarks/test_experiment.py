@@ -22,6 +22,7 @@ from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import record_of
 from uadbench.benchmarks.reports.results_line import results_line
 from uadbench.datasets.cohort import Data
+from uadbench.datasets.modality import Modality
 from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
 
@@ -63,6 +64,23 @@ def test_a_request_becomes_cells_each_once(request_for: Callable[..., Request]) 
     assert [(job.entry.row.name, job.fold) for job in experiment.jobs] == [("thresh", 1), ("ae", 1)]
     assert [job.fold for job in prepared(request_for("thresh")).jobs] == [0, 1]
     assert prepared(request_for("thresh", here=True)).workers == 1
+
+
+def test_data_are_opened_as_they_are_asked_for(
+    request_for: Callable[..., Request], tiny_data: Data, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Any] = []
+
+    def opened(*words: Any, **more: Any) -> Data:
+        asked.extend([words, more])
+        return tiny_data
+
+    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", opened)
+    prepared(request_for("thresh", data="clinic", modality=Modality.T1, here=True))
+    words, more = asked
+    assert words[0] == "clinic" and words[-1] is Modality.T1 and more == {"jobs": 1}
+    with pytest.raises(UserError, match="--data-set .*nothing.py: .*No such file"):
+        prepared(request_for("thresh", data_sets=(tmp_path / "nothing.py",)))
 
 
 def test_outcomes_come_in_the_order_of_the_cells(request_for: Callable[..., Request]) -> None:

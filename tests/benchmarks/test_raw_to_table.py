@@ -28,7 +28,7 @@ from uadbench.datasets.scans.scan_preparation import ScanSettings
 
 SCRIPT = Path(__file__).parents[1] / "trials" / "make_miniature.py"
 
-#: One climb from the moments to an atlas of 2 mm and a few rounds of N4: two seconds a scan instead of twenty. What is
+#: One climb from the moments to an atlas of 2 mm and a few rounds of N4: 2 s per scan instead of 20. What is
 #: written has voxels of 1 mm all the same.
 HASTY = ScanSettings(
     registration=RegistrationSettings(voxels=(8.0,), iterations=20, turns=(0.0,), starts=1),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path, PurePosixPath
 
 import pytest
+from miniatures import MINIATURES
 
 from uadbench import registry as plugins
 from uadbench.datasets import (
@@ -37,71 +38,6 @@ from uadbench.datasets.downloads.raw_layouts import find_raw
 from uadbench.datasets.layout import SUFFIXES
 from uadbench.datasets.scans.skull_strip import SKULL_STRIPPERS
 from uadbench.errors import DataError, UserError
-
-
-@dataclass(frozen=True)
-class Miniature:
-    """A download as its owners ship it, by the names of its files.
-
-    Attributes:
-        modality: of the images that are wanted.
-        people: by scan, the person it shows: what is recognised, and nothing else.
-        files: every file; names without their order.
-        not_needed: how many of them are of the set, but not needed.
-        tables: files with a text.
-        ages: years by scan, as the tables say.
-        sites: sites by scan, as the tables say.
-    """
-
-    modality: Modality
-    people: Mapping[str, str]
-    files: tuple[str, ...]
-    not_needed: int = 0
-    tables: Mapping[str, str] = field(default_factory=dict)
-    ages: Mapping[str, float] = field(default_factory=dict)
-    sites: Mapping[str, str] = field(default_factory=dict)
-
-    def write(self, root: Path) -> Path:
-        for name in self.files:
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(name.encode())
-        for name, text in self.tables.items():
-            (root / name).write_text(text)
-        return root
-
-
-#: One per registered set: a set without one fails.
-MINIATURES = {
-    "ixi": Miniature(
-        Modality.T2,
-        {"IXI002-Guys-0828": "IXI002", "IXI012-HH-1211": "IXI012"},
-        (
-            "IXI-T2/IXI002-Guys-0828-T2.nii.gz",
-            "IXI-T2/IXI012-HH-1211-T2.nii.gz",
-            "IXI-T1/IXI002-Guys-0828-T1.nii.gz",
-            "IXI-DTI/IXI002-Guys-0828-DTI-00.nii.gz",
-        ),
-        not_needed=2,
-        tables={"IXI.csv": "IXI_ID,AGE\n2,35.8\n"},
-        ages={"IXI002-Guys-0828": 35.8},
-    ),
-    "brats21": Miniature(
-        Modality.FLAIR,
-        {"BraTS2021_00495": "BraTS2021_00495"},
-        tuple(f"BraTS2021_00495/BraTS2021_00495_{kind}.nii.gz" for kind in ("t1", "t1ce", "t2", "flair", "seg")),
-        not_needed=3,
-    ),
-    "mslub": Miniature(
-        Modality.T1,
-        {"patient07": "patient07"},
-        tuple(
-            f"patient07/patient07_{kind}.nii.gz"
-            for kind in ("T1W", "T1WKS", "T2W", "FLAIR", "brainmask", "consensus_gt")
-        ),
-        not_needed=3,
-    ),
-}
 
 
 @pytest.fixture(params=data_sets())
@@ -312,7 +248,7 @@ def test_a_file_that_is_none_is_one_sentence(
 
 
 def test_an_unknown_set_is_one_sentence_with_the_list() -> None:
-    with pytest.raises(UserError, match=r"no data set 'ixy'; choose one of .*ixi.*brats21"):
+    with pytest.raises(UserError, match=r"no data set 'ixy'; choose one of .*ixi, .*brats21"):
         data_set_named("ixy")
 
 
@@ -337,3 +273,13 @@ def test_an_installed_package_brings_its_sets(
         assert data_sets()["clinic"].title == "Clinic"
     assert registry.distribution_of("clinic") == "more-sets 1.2" and registry.distribution_of("ixi") == ""
     sys.modules.pop("more_sets_module")
+
+
+def test_people_with_dementia_are_left_out_of_a_healthy_set_and_said(tmp_path: Path) -> None:
+    raw = MINIATURES["oasis1"].write(tmp_path)
+    found = find_raw(data_set_named("oasis1"), raw, Modality.T1)
+    assert "1 scan is left out: OAS1_0003_MR1, dementia (CDR 0.5)" in found.notes
+    (raw / "oasis_cross-sectional.csv").unlink()
+    found = find_raw(data_set_named("oasis1"), raw, Modality.T1)
+    assert "OAS1_0003_MR1" in {scan.id for scan in found.scans}
+    assert any("people with dementia stay in" in note for note in found.notes)

@@ -151,6 +151,21 @@ def test_any_number_of_lesion_sets(
     assert len(data.splits.scans_of("strokes")) == 4 and len(data.splits.lesion["strokes"].val) == 1  # a quarter
 
 
+def test_scans_of_a_set_whose_file_was_not_given_are_told(
+    load: Callable[..., Data], directory: Path, small: PreparationSettings
+) -> None:
+    """Else who forgets --data-set would read a table without these scans, and no word about them."""
+    (directory / "Test/MSLUB").rename(directory / "Test/clinic")
+    words = "Test/clinic belongs to no known data set and is left out; give its file by --data-set FILE.py"
+    data = load()
+    assert data.splits.notes[-1] == words and not data.lesions
+    report = check_directory(directory, known=tuple(data_sets().values()), settings=small)
+    assert words in [str(one) for one in report.findings if one.kind is Kind.UNKNOWN]
+    (directory / "Train/ixi").rename(directory / "Train/volunteers")
+    with pytest.raises(DataError, match=r"no healthy scans; .* Test/clinic, Train/volunteers belong to no known"):
+        load()
+
+
 def test_another_modality_of_a_set_needs_a_directory_of_its_own(
     tmp_path: Path, write_head: Callable[..., object], recipe_for: Callable[[str], object]
 ) -> None:

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from uadbench.benchmarks.engine.cell_run import run_job
+from uadbench.benchmarks.engine.job import jobs_for
+from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.plan.suite import load_suite, select_rows
+from uadbench.benchmarks.reports.cells import cells_of_records
+from uadbench.benchmarks.reports.table import make_table
 from uadbench.datasets import DataSet, Modality, data_sets, register_file, registry
 from uadbench.datasets.downloads.prepare import prepare_set
 from uadbench.datasets.downloads.raw_layouts import find_raw
 from uadbench.datasets.downloads.recipe import PreparationRecipe
 from uadbench.datasets.load import load_disk
-from uadbench.datasets.scans.preparation import PreparationSettings
+
+from cases import TINY
 
 FILE = '''"""Our clinic: T1 of healthy volunteers and of people after a stroke."""
 
@@ -66,7 +74,7 @@ def raw(tmp_path: Path, write_head: Callable[..., object]) -> Path:
     return root
 
 
-def test_from_a_raw_folder_to_data(
+def test_from_a_raw_folder_to_a_table(
     sets: tuple[DataSet, ...], raw: Path, tmp_path: Path, recipe_for: Callable[[str], PreparationRecipe]
 ) -> None:
     out, known = tmp_path / "data", tuple(data_sets().values())
@@ -76,8 +84,8 @@ def test_from_a_raw_folder_to_data(
         found = find_raw(data_set, raw / folder, Modality.T1, known)
         prepared = prepare_set(found, out, recipe, jobs=2)
         assert not prepared.failures and len(prepared.prepared) == len(found.scans)
-    settings = PreparationSettings(side=64, depth=40)
-    data = load_disk(out, tmp_path / "cache", settings, None, 1, known=known, modality=Modality.T1)
+    preset = load_preset(str(TINY), ("data.slices=40",))
+    data = load_disk(out, tmp_path / "cache", preset.preparation, None, 1, known=known, modality=Modality.T1)
     assert (data.healthy.name, data.healthy.title, data.healthy.key) == ("volunteers", "Volunteers", "healthy")
     assert data.title == "Volunteers, Strokes" and set(data.lesions) == {"strokes"}
     people = {subject.id: (subject.age, subject.site) for subject in data.healthy.store.subjects}
@@ -88,6 +96,14 @@ def test_from_a_raw_folder_to_data(
         parts = [{scan.partition("-")[0] for scan in part} for part in (fold.train, fold.val, data.splits.healthy_test)]
         assert all(parts) and not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
     assert len(data.splits.healthy_test) >= 1 and data.splits.findings == ()
+
+    (job,) = jobs_for(select_rows(["thresh"]), (0,), data, preset, 0)
+    record = run_job(job, tmp_path / "runs", "cpu", SilentReporter())
+    table = make_table(load_suite("table1"), cells_of_records([record]), preset, data.name, 0)
+    columns = {(column.key, column.metric.name) for column in table.columns}
+    assert columns == {("strokes", "dice"), ("strokes", "auprc"), ("healthy", "l1")}
+    row = table.text().loc[table.lines.index[table.lines["row"] == "thresh"][0]]
+    assert float(row["strokes/dice"].split()[0]) == pytest.approx(100 * record.metrics["strokes/dice"], abs=0.05)
 
 
 def test_sites_of_another_download_are_kept(sets: tuple[DataSet, ...], raw: Path, tmp_path: Path) -> None:

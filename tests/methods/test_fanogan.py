@@ -294,7 +294,7 @@ class Watch(L.Callback):
 
 @pytest.mark.filterwarnings("ignore")
 def test_both_phases_resume_bitwise(make: Make, blobs: Blobs, tmp_path: Path) -> None:
-    # Four steps an epoch, three a cycle of critic and generator: a phase ends in the middle of a cycle.
+    # Four steps per epoch, three a cycle of critic and generator: a phase ends in the middle of a cycle.
     loader = torch.utils.data.DataLoader(Blobby(blobs(8, 6)), batch_size=2)
 
     def fit(folder: Path, resume: Path | None) -> tuple[FAnoGAN, Watch]:

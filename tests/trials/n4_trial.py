@@ -32,7 +32,7 @@ def contrast(image: np.ndarray, brain: np.ndarray, lesions: np.ndarray) -> float
 
 
 def main() -> None:
-    """Print a line a scan and the medians."""
+    """Print a line per scan and the medians."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--scans", type=int, default=8, help="test scans of each lesion set of the demo phantom")
     count = options.parse_args().scans

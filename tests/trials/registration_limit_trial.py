@@ -76,7 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--first", type=int, default=0, help="the first head's number")
     parser.add_argument("--heads", type=int, default=len(HEADS))
-    parser.add_argument("--out", type=Path, required=True, help="a CSV with a row a head and case")
+    parser.add_argument("--out", type=Path, required=True, help="a CSV with a row per head and case")
     return parser.parse_args()
 
 

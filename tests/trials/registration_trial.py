@@ -99,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2, help="processes; each uses one core")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--out", type=Path, help="a CSV with a row a head and case")
+    parser.add_argument("--out", type=Path, help="a CSV with a row per head and case")
     return parser.parse_args()
 
 

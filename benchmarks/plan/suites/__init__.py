@@ -1,1 +1,1 @@
-"""The built-in suites, one TOML file a table."""
+"""The built-in suites, one TOML file per table."""

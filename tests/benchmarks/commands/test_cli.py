@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,25 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 
 def test_help_imports_no_heavy_library() -> None:
-    heavy = ("torch", "pandas", "mlflow", "numpy")
+    heavy = ("torch", "pandas", "mlflow", "numpy", "pydantic", "uadbench.datasets.registry")
     probe = f"import sys, uadbench.benchmarks.commands.app; print([m for m in {heavy} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_every_command_knows_the_short_form_of_help_and_the_program_its_version(tmp_path: Path) -> None:
+    runner = CliRunner()
+    for words in (
+        ["-h"],
+        ["run", "-h"],
+        ["score", "-h"],
+        ["figure", "-h"],
+        ["figure", "cohort", "-h"],
+        ["splits", "-h"],
+    ):
+        short, long = runner.invoke(app, words), runner.invoke(app, [*words[:-1], "--help"])
+        assert short.exit_code == long.exit_code == 0 and short.stdout == long.stdout and "--help" in short.stdout
+    assert runner.invoke(app, ["--version"]).stdout == f"uadbench {metadata.version('uadbench')}\n"
 
 
 def test_a_backend_of_the_users_that_is_not_installed_here_is_no_matter(

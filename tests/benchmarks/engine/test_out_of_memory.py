@@ -398,7 +398,7 @@ def test_a_method_that_is_too_large_to_be_timed_is_a_note(
     for error in (CPU, GPU, MemoryError()):
         monkeypatch.setattr(session, "time_steps", fail(error))
         (measured,) = measure(f"{type(error).__name__}.csv")
-        assert measured.note == "the memory does not hold 4 slices a step, or the volume"
+        assert measured.note == "the memory does not hold 4 slices per step, or the volume"
     monkeypatch.setattr(session, "time_steps", fail(RuntimeError("shapes cannot be multiplied")))
     with pytest.raises(RuntimeError, match="shapes"):
         measure("other.csv")

@@ -115,11 +115,11 @@ def test_lightning_imported_inside_srun_installs_no_handlers_of_its_own(tmp_path
         from uadbench.benchmarks.engine.progress import SilentReporter
         from uadbench.benchmarks.plan.suite import select_rows
         seen = set()
-        advance = training.Diary.on_train_batch_end
+        advance = training.TrainingCallback.on_train_batch_end
         def watched(self, *words):
             seen.add(signal.getsignal(signal.SIGUSR1))
             advance(self, *words)
-        training.Diary.on_train_batch_end = watched
+        training.TrainingCallback.on_train_batch_end = watched
         folder = Path({str(tmp_path)!r})
         job = jobs_for(select_rows(["ae"]), (0,), make_tiny_data(folder), load_preset(str(TINY)), 0)[0]
         assert run_job(job, folder / "runs", "cpu", SilentReporter()).done

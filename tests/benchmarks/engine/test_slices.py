@@ -97,7 +97,7 @@ def test_one_validation_slice_a_volume_sees_the_whole_brain() -> None:
 def test_whole_batches_alone_and_never_none(
     volumes: int, batch_size: int, drop_last: bool, steps: int, slices: int
 ) -> None:
-    """IXI's folds have 358 training scans: the published code makes 11 steps an epoch of them."""
+    """IXI's folds have 358 training scans: the published code makes 11 steps per epoch of them."""
     batching = Batching(volumes, batch_size, drop_last)
     assert (batching.steps, batching.slices) == (steps, slices)
 
@@ -118,7 +118,7 @@ def test_parts_of_a_batch_weigh_the_same_or_are_refused() -> None:
     assert Batching(358, 32, drop_last=True, accumulate=4).part == 8
     with pytest.raises(UserError, match="train.drop_last=true"):
         Batching(358, 32, drop_last=False, accumulate=4)  # 6 slices would be left
-    with pytest.raises(UserError, match="6 slices a step"):
+    with pytest.raises(UserError, match="6 slices per step"):
         Batching(6, 32, drop_last=True, accumulate=4)
 
 

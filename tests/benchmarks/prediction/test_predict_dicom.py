@@ -12,6 +12,7 @@ import pytest
 from dicom_files import SECRETS, STUDY, save_all, slices_of
 from typer.testing import CliRunner, Result
 
+import uadbench
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import jobs_for
@@ -159,9 +160,34 @@ def test_what_is_wrong_is_told_without_the_patient(wrong, scan, results, tmp_pat
         "mask": "its mask is no gzip file",
         "missing slice": "1 slice missing between slices 20 and 21 of 51",
         "cut": "cannot be decoded",
-        "gone": "scan 1 of the command line does not exist",
+        "gone": "scan 1 of those given does not exist",
     }[wrong] in said
     assert not [secret for secret in SECRETS if secret in said.lower().replace(str(scan).lower(), "")]
+
+
+def test_the_front_door_takes_a_folder_and_a_series(scan, results):
+    answer = uadbench.predict(
+        scan / FOLDER,
+        "thresh",
+        mask=scan / "Zweifel_mask.nii.gz",
+        series=3,
+        name="first",
+        threshold=0.3,
+        atlas=str(scan / "atlas.nii.gz"),
+        results=results,
+        quiet=True,
+    )
+    assert answer.name == "first" and answer.score.any() and answer.account["mask"] == "given"
+    with pytest.raises(UserError, match=r"--series 4 is none of the DICOM input, which holds: 3: t2 tse tra"):
+        uadbench.predict(scan / FOLDER, "thresh", series=4, results=results, quiet=True)
+
+
+def test_files_called_by_numbers_leave_the_numbers_of_a_message_alone(scan, tmp_path):
+    for number, path in enumerate(sorted((scan / FOLDER / "DICOM").iterdir())):
+        (tmp_path / str(number)).write_bytes(path.read_bytes())
+    (found,) = find_scans([tmp_path]).scans
+    assert found.told("12 of 52 slices in 1 file") == "12 of 52 slices in 1 file"
+    assert found.told(f"ITK cannot read {tmp_path / '7'}: 1") == "ITK cannot read one of its files: 1"
 
 
 # ------------------------------------------------------------------------------------------------ which scans are meant
@@ -213,4 +239,4 @@ def test_what_is_neither_is_told_by_its_place(tmp_path):
     (tmp_path / "Zweifel.doc").write_text("Zweifel")
     with pytest.raises(UserError) as caught:
         find_scans([Path("a.nii.gz"), tmp_path / "Zweifel.doc"])
-    assert str(caught.value) == "scan 2 of the command line is no DICOM by its content and no other scan by its name"
+    assert str(caught.value) == "scan 2 of those given is no DICOM by its content and no other scan by its name"

@@ -66,7 +66,7 @@ def test_csv_holds_unrounded_numbers_one_a_line(bench: Bench) -> None:
     (ours,) = [x for x in lines if (x["row"], x["kind"], x["role"], x["metric"]) == ("ae", "method", "tumours", "dice")]
     assert float(ours["mean"]) == pytest.approx(100 * fmean(dices), rel=1e-12)
     assert float(ours["std"]) == pytest.approx(100 * stdev(dices), rel=1e-9)
-    assert (ours["folds"], ours["unit"], ours["set"]) == ("2", "%", "phantom tumours")
+    assert (ours["folds"], ours["unit"], ours["set"], ours["modality"]) == ("2", "%", "phantom tumours", "t2")
     (theirs,) = [x for x in lines if (x["row"], x["kind"], x["role"], x["metric"]) == ("ae", "paper", "healthy", "l1")]
     assert (theirs["mean"], theirs["std"], theirs["printed"]) == ("30.55", "0.27", "30.55 ± 0.27")
 

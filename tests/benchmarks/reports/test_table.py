@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from uadbench.benchmarks.plan.cell import Recipe
+from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.suite import Suite, SuiteRow
 from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.cells import cells_of_results
 from uadbench.benchmarks.reports.notes import cell_notes
-from uadbench.benchmarks.reports.tables import render
+from uadbench.benchmarks.reports.table import TableOptions, make_table
+from uadbench.benchmarks.reports.tables import gather, render
 from uadbench.benchmarks.tracking.fold_result import FoldResult
+from uadbench.datasets.modality import Modality
 
 if TYPE_CHECKING:
     from .conftest import Bench
@@ -387,3 +391,23 @@ def test_variants_of_the_same_words_are_told_apart_by_their_recipes(bench: Bench
     first, second = (line.title for line in bench.lines(bench.table(all_rows=False, variants=True)))
     assert first == "AE"
     assert re.fullmatch(r"AE \(other numbers, recipe [0-9a-f]{6}\)", second)
+
+
+def test_runs_of_two_modalities_never_meet_in_a_table(bench: Bench) -> None:
+    bench.run(1, 0, bench.words(0.03, 0.3))
+    cells, _ = gather(bench.runs, DOWN, "phantom")
+    options = TableOptions(paper=True)
+    table = make_table(bench.suite, cells, bench.preset, "phantom", 0, modality=Modality.T1, options=options)
+    assert (bench.lines(table), table.not_run) == ([], ("Thresh", "AE", "MAEDiff"))
+    # The same numbers, told as those of T1.
+    told = cells.assign(modality="t1", recipe=_recipe(bench, Modality.T1))
+    table = make_table(bench.suite, told, bench.preset, "phantom", 0, modality=Modality.T1, options=options)
+    assert bench.line(table, "ae").texts[0] == "30.00"
+    assert "phantom (demo), T1;" in table.caption
+    assert "Published figures are those of T2 scans and do not compare with this table's." in table.notes
+
+
+def _recipe(bench: Bench, modality: Modality) -> str:
+    """The id of the second row's recipe for scans of a modality."""
+    entry = bench.suite.rows[1]
+    return Recipe.of(entry.method, plan_for(bench.preset, entry.method, entry.row), 0, modality).id

@@ -311,7 +311,7 @@ def test_both_tables_name_conditions_and_rows(conditions: Callable[..., Conditio
     console = Console(width=200, record=True, file=(tmp_path / "text").open("w"))
     console.print(as_rich(measured))
     for text in (as_markdown(measured), console.export_text()):
-        for word in ("thresh", "ae", "32-true", "2 slices a step", "seed 0", measured[0].machine, torch.__version__):
+        for word in ("thresh", "ae", "32-true", "2 slices per step", "seed 0", measured[0].machine, torch.__version__):
             assert word in text
         assert "of bf16 peak" not in text  # no figure, no column
         assert "not measured on a CPU" in text

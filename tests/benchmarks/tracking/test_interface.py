@@ -198,7 +198,7 @@ def test_the_interface_answers_says_where_and_leaves_nothing(tmp_path: Path, tak
         assert len(_marked(mark)) >= 3
         number = _experiment_by_the_server(port)
         parent.send_signal(signal.SIGTERM)
-        assert parent.wait(30) == 128 + signal.SIGTERM
+        assert parent.wait(90) == 128 + signal.SIGTERM
         _wait_for(0, mark, 10)
     finally:
         for process in _marked(mark):

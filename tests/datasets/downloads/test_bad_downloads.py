@@ -715,7 +715,7 @@ def test_a_disk_that_fills_between_the_files_of_a_scan_keeps_none_of_them(copies
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         write(path, *rest)
 
-    monkeypatch.setattr(prepare, "write_volume", full)
+    monkeypatch.setattr(one_scan, "write_volume", full)
     raw = find_raw(mslub.DATA_SET, copies(3), Modality.T2)
     with pytest.raises(DataError, match="No space left on device"):
         prepare_set(raw, tmp_path / "out", recipe_for("mslub"))

@@ -513,12 +513,15 @@ def test_copies_whose_names_leave_no_doubt_are_read(info, names, scan, tmp_path)
         (("BraTS20_Validation_001/BraTS20_Validation_001_t2.nii",), "BraTS 2020 "),
         (("HGG/BraTS19_CBICA_AAB_1/BraTS19_CBICA_AAB_1_t2.nii.gz",), "BraTS 2019 "),
         (("HGG/Brats18_2013_2_1/Brats18_2013_2_1_t2.nii.gz",), "BraTS 2018 "),
-        (("BraTS-GLI-00000-000/BraTS-GLI-00000-000-t2w.nii.gz",), r"BraTS 2023 or later \(GLI\) .*bear other names"),
+        (
+            ("BraTS-GLI-00000-000/BraTS-GLI-00000-000-t2w.nii.gz",),
+            "it looks like BraTS 2023 GLI: bench prepare brats-gli",
+        ),
         (("BraTS-MEN-00004-000/BraTS-MEN-00004-000-t2w.nii.gz",), r"BraTS 2023 or later \(MEN\) .*other patients"),
         (("imagesTr/BRATS_001.nii.gz",), "Medical Segmentation Decathlon"),
         (("00000/00000_t2.nii.gz", "00000/00000_seg.nii.gz"), "a copy of BraTS 2021 by numbers alone"),
         (("patient01/study1_T2W.nii.gz",), "longitudinal set of MS patients .*under the same numbers"),
-        (("sub-01/anat/sub-01_T2w.nii.gz",), "a BIDS data set"),
+        (("sub-01/anat/sub-01_T2w.nii.gz",), "BIDS: bench prepare bids"),
         (("00000/T2w/Image-1.dcm",), "a DICOM export .*dcm2niix"),
     ],
 )

@@ -162,4 +162,4 @@ def test_split_files_have_the_published_columns(exported) -> None:
     )
     header = (directory / "splits/IXI_test.csv").read_text().splitlines()[0].split(",")
     assert {"img_name", "age", "Agegroup", "img_path", "mask_path", "seg_path"} <= set(header)
-    assert subjects.subjects(TINY, PhantomSet.MS)[0].id in (directory / "splits/MSLUB_val.csv").read_text()
+    assert subjects(TINY, PhantomSet.MS)[0].id in (directory / "splits/MSLUB_val.csv").read_text()

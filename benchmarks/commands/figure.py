@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from .options import (
     SetOption,
     SplitsOption,
 )
+
+if TYPE_CHECKING:
+    from ...datasets.cohort import Data
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstructions.")
 
@@ -45,7 +48,7 @@ def figure_cohort(
     reporter, numbers = RichReporter(make_console()), requested_preset(preset, [])
     known_data_sets(data_set)
     source = open_data(data, numbers.phantom, numbers.preparation, results, splits, reporter, modality)
-    path = out or results / "figures" / f"cohort-{source.name}.png"
+    path = out or results / "figures" / f"cohort-{_name_of(source)}.png"
     cohort_sheet(source, path)
     reporter.say(f"Wrote {path}.")
 
@@ -89,9 +92,14 @@ def figure_reconstructions(
         results=results,
     )
     experiment = prepare(request, reporter)
-    name = f"reconstructions-{experiment.data.name}-{experiment.preset.name}-fold{fold}.png"
+    name = f"reconstructions-{_name_of(experiment.data)}-{experiment.preset.name}-fold{fold}.png"
     path = out or results / "figures" / name
     missing = draw_comparison(experiment.jobs, experiment.runs, experiment.device, path)
     reporter.say(f"Wrote {path}.")
     if missing:
         reporter.say(f"Not run yet, so not drawn: {', '.join(missing)}.")
+
+
+def _name_of(data: Data) -> str:
+    """The data's name, and their modality where it is not T2, so that no figure takes another's place."""
+    return data.name if data.modality is Modality.T2 else f"{data.name}-{data.modality}"

@@ -15,6 +15,7 @@ from uadbench.benchmarks.plan.plan import Plan
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore
+from uadbench.datasets.modality import Modality
 from uadbench.methods import Detector, Frozen, MethodInfo, Row
 
 COHORTS = {
@@ -98,12 +99,13 @@ def write_record(
     done: bool = True,
     seed: int = 0,
     fingerprint: str = "f" * 64,
+    modality: Modality = Modality.T2,
     started: str = str(ENVIRONMENT["started"]),
     **config: Any,
 ) -> RunRecord:
     """Write the record of a cell that was never run."""
     plan = make_plan(entry)
-    recipe = Recipe.of(entry.method, plan, seed)
+    recipe = Recipe.of(entry.method, plan, seed, modality)
     data = str(config.get("data", "phantom"))
     cell = Cell(recipe, fold, data, fingerprint)
     record = record_of(runs, cell)

@@ -13,6 +13,7 @@ from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import Suite, SuiteRow
 from uadbench.benchmarks.reports.table import Table, TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather
+from uadbench.datasets.modality import Modality
 
 Make = Callable[..., Any]
 DOWN = "http://127.0.0.1:9"
@@ -40,12 +41,19 @@ class Bench:
         self._record(self.runs, self.suite.rows[row], fold, metrics=metrics, **kwargs)
 
     def table(
-        self, uri: str = DOWN, data: str = "phantom", seed: int = 0, controls: Sequence[SuiteRow] = (), **options: bool
+        self,
+        uri: str = DOWN,
+        data: str = "phantom",
+        seed: int = 0,
+        controls: Sequence[SuiteRow] = (),
+        modality: Modality = Modality.T2,
+        **options: bool,
     ) -> Table:
         """The table of it, with the rows that were not run unless all_rows says otherwise."""
         shown = TableOptions(**{"all_rows": True, **options})
         cells, notes = gather(self.runs, uri, data)
-        return make_table(self.suite, cells, self.preset, data, seed, controls=controls, options=shown, notes=notes)
+        words = {"modality": modality, "controls": controls, "options": shown, "notes": notes}
+        return make_table(self.suite, cells, self.preset, data, seed, **words)
 
     @staticmethod
     def words(

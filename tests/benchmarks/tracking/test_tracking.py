@@ -72,7 +72,7 @@ def test_a_fold_is_a_child_with_all_its_numbers(
     (parent,), (child,) = (runs_of(mlflow_uri, "whole", kind) for kind in ("parent", "fold"))
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert "mlflow.parentRunId" not in parent.data.tags
-    assert parent.info.run_name == "Toy · phantom (demo) · demo"
+    assert parent.info.run_name == "Toy · phantom (demo), T2 · demo"
     assert child.info.run_name == "Toy · fold 3"
     assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
     assert child.info.end_time - child.info.start_time == 32_000  # 30 s of training, 2 s of scoring

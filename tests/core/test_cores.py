@@ -100,8 +100,8 @@ def test_a_process_bound_to_one_core_has_one() -> None:
 
 
 def test_nobody_counts_the_cores_of_the_machine() -> None:
-    root = ROOT
-    files = [path for name in ("benchmarks", "datasets", "methods", "metrics") for path in (root / name).rglob("*.py")]
+    folders = ("core", "benchmarks", "datasets", "methods", "metrics")
+    files = [path for name in folders for path in (ROOT / name).rglob("*.py")]
     assert files
     found = [path.name for path in files if "cpu_count" in path.read_text()]
     assert found == ["cores.py"]

@@ -99,7 +99,8 @@ def test_from_a_raw_folder_to_a_table(
 
     (job,) = jobs_for(select_rows(["thresh"]), (0,), data, preset, 0)
     record = run_job(job, tmp_path / "runs", "cpu", SilentReporter())
-    table = make_table(load_suite("table1"), cells_of_records([record]), preset, data.name, 0)
+    cells = cells_of_records([record])
+    table = make_table(load_suite("table1"), cells, preset, data.name, 0, modality=Modality.T1)
     columns = {(column.key, column.metric.name) for column in table.columns}
     assert columns == {("strokes", "dice"), ("strokes", "auprc"), ("healthy", "l1")}
     row = table.text().loc[table.lines.index[table.lines["row"] == "thresh"][0]]

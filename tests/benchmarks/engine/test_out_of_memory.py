@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 from uadbench.benchmarks import preflight
 from uadbench.benchmarks.commands import app as cli
 from uadbench.benchmarks.contract.checks import ContractError, check_detector
-from uadbench.benchmarks.engine import cell_run as engine
+from uadbench.benchmarks.engine import evaluate
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors import processes as parallel
 from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.figures import reconstructions
 from uadbench.benchmarks.figures.drawing import axes_grid
 from uadbench.benchmarks.plan.plan import Plan
 from uadbench.benchmarks.plan.preset import Preset, load_preset
@@ -116,12 +117,12 @@ STAGES: dict[str, tuple[object, str, str, Exception, tuple[str, ...]]] = {
     "training": (AE, "training_step", "the training", GPU, TRAINING),
     "validation": (AE, "validation_step", "the training", CPU, TRAINING),
     "optimiser": (torch.optim.Adam, "step", "the training", CPU, TRAINING),
-    "weights": (engine, "load_weights", "loading the weights", CPU, SCORING),
+    "weights": (evaluate, "load_weights", "loading the weights", CPU, SCORING),
     "learning": (Mahalanobis, "learn", "learning the score", MemoryError("Unable to allocate 7 TiB"), SCORING),
-    "thresholds": (engine, "find_thresholds", "the search for thresholds", MemoryError(), SCORING),
-    "healthy": (engine, "score_healthy", "the scoring", CPU, SCORING),
-    "lesions": (engine, "score_lesions", "the scoring", GPU, SCORING),
-    "figure": (engine, "reconstruction_figure", "drawing the figure", MemoryError(), SCORING),
+    "thresholds": (evaluate, "find_thresholds", "the search for thresholds", MemoryError(), SCORING),
+    "healthy": (evaluate, "score_healthy", "the scoring", CPU, SCORING),
+    "lesions": (evaluate, "score_lesions", "the scoring", GPU, SCORING),
+    "figure": (reconstructions, "reconstruction_figure", "drawing the figure", MemoryError(), SCORING),
     "elsewhere": (AE, "__init__", "its start", MemoryError(), TRAINING),
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,12 @@ import numpy as np
 import pytest
 
 from uadbench import metrics
-from uadbench.benchmarks.engine import cell_run as engine
+from uadbench.benchmarks.engine import learn
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import Job, jobs_for
+from uadbench.benchmarks.engine.memory import Halving
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.engine.reading import reader_of
+from uadbench.benchmarks.engine.reading import make_reader, reader_of
 from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
 from uadbench.benchmarks.plan.cell import Recipe
 from uadbench.benchmarks.plan.cell_id import cell_id, digest
@@ -66,14 +66,6 @@ def numbers(record: RunRecord) -> dict[str, float]:
     return {key: value for key, value in record.metrics.items() if not key.startswith("seconds")}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_figures() -> Iterator[None]:
-    """Figures take a second each and have tests of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "_draw", lambda *words: None)
-        yield
-
-
 @pytest.fixture(scope="module")
 def trained(tiny_data: Data, tiny_preset: Preset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with one trained cell each of pDDPM, Thresh and the mean brain."""
@@ -96,7 +88,7 @@ def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     """A copy of the trained cells, in a world where no training is possible."""
     copy = tmp_path / "runs"
     shutil.copytree(trained, copy)
-    monkeypatch.setattr(engine, "train", forbid)
+    monkeypatch.setattr(learn, "train", forbid)
     return copy
 
 
@@ -270,7 +262,7 @@ def test_a_score_learns_from_healthy_validation_scans_alone(
     assert len(seen) == len(expected)
     for found, volume in zip(seen, expected, strict=True):
         np.testing.assert_array_equal(found, volume)
-    reader = engine._reader(job, job.detector(), "cpu")
+    reader = make_reader(job, job.detector(), "cpu", Halving())
     with pytest.raises(ValueError, match="healthy scans alone"):
         reader.healthy_scan(tiny_data.lesions["ms"], tiny_data.lesions["ms"].store.ids[0])
 

@@ -14,7 +14,7 @@ from ...errors import UserError
 from ...stopping import end_quickly, exit_code
 
 #: What is imported where it is used, because a bare GPU node has none of it.
-_LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "SimpleITK", "xlrd"})
+_LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "pydicom", "SimpleITK", "tabulate", "xlrd"})
 #: Of our own warnings, those that tell of nothing wrong.
 _NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning"})
 _show_as_python_does = warnings.showwarning

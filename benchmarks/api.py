@@ -221,7 +221,8 @@ def predict(
     folder, reporter = Path(results), _reporter(quiet=quiet)
     chosen = choose_device(device)
     keep_to_own_cores()
-    trained = find_run(run, folder / "runs", store_uri(folder))
+    declared = None if modality is None else modality_named(modality)
+    trained = find_run(run, folder / "runs", store_uri(folder), declared)
     lesions, value = choose_threshold(str(threshold), trained)
     recipe = recipe_for(trained, atlas, n4_levels)
     with tempfile.TemporaryDirectory(prefix="uadbench-") as place:
@@ -231,7 +232,7 @@ def predict(
         predictor = Predictor(trained, lesions, value, recipe, skull_strip, chosen, kept, force=force)
         names, chosen_series = [name] if name else [], [] if series is None else [str(series)]
         (found,) = find_scans(paths, masks, names, chosen_series).scans
-        for doubt in require_modality(None if modality is None else modality_named(modality), trained, [found]):
+        for doubt in require_modality(declared, trained, [found]):
             reporter.say(f"warning: {doubt}")
         outcome = predict_scans(predictor, [found], reporter)
         if outcome.failures:

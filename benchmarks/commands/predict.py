@@ -91,7 +91,7 @@ def predict(
     chosen = choose_device(device)
     keep_to_own_cores()
     found = find_scans(scan, mask, name, series)
-    trained = find_run(run_, results / "runs", store_uri(results))
+    trained = find_run(run_, results / "runs", store_uri(results), modality)
     doubts = require_modality(modality, trained, found.scans)
     lesions, value = choose_threshold(threshold, trained)
     recipe, limits = recipe_for(trained, atlas, n4_levels), head_limits(max_voxels)

@@ -129,13 +129,14 @@ class TrainedRun:
         return tuple(_reader(record, self.plan, self.slab, self.modality, device) for record in self.records)
 
 
-def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
+def find_run(word: str, runs: Path, mlflow_uri: str, modality: Modality | None = None) -> TrainedRun:
     """The run that a word names (see the module's text).
 
     Args:
         word: what the user wrote.
         runs: the folder of run records.
         mlflow_uri: where to look up a run id of MLflow.
+        modality: of several experiments of that name those are meant that have learnt this one, where there are any.
 
     Raises:
         UserError: nothing, or more than one experiment, has that name, or nothing of it is finished.
@@ -148,7 +149,7 @@ def find_run(word: str, runs: Path, mlflow_uri: str) -> TrainedRun:
     for matches in (_is_cell, _is_family, _is_row):
         named = [record for record in records if any(matches(record, one) for one in wanted)]
         if named:
-            return _finished(word, named)
+            return _finished(word, [one for one in named if one.config.modality == modality] or named)
     known = ", ".join(sorted({record.config.row for record in finished(records)})) or "none"
     raise UserError(
         f"--run {word}: no cell or parent of that name under {runs}; `bench list runs` lists them, "

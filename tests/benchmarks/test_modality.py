@@ -165,6 +165,10 @@ def test_runs_of_two_modalities_are_two_experiments(records: dict[Modality, dict
     runs = records[Modality.T1]["thresh"].folder.parent
     with pytest.raises(UserError, match=r"thresh names 3 experiments.*T1.*"):
         find_run("thresh", runs, DOWN)
+    for modality in (Modality.T2, *OTHERS):
+        assert find_run("thresh", runs, DOWN, modality).modality is modality
+    with pytest.raises(UserError, match="thresh names 3 experiments"):
+        find_run("thresh", runs, DOWN, Modality.PD)
     assert find_run(records[Modality.FLAIR]["thresh"].config.recipe, runs, DOWN).modality is Modality.FLAIR
 
 

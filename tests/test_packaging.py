@@ -75,3 +75,19 @@ cli.main()
     )
     assert answer.returncode == 0, answer.stderr
     assert all(name in answer.stdout for name in ("demo", "quick", "paper"))
+
+
+@pytest.mark.parametrize("editable", [True, False])
+def test_whoever_starts_python_in_the_checkout_gets_what_is_installed(
+    wheel: Path, tmp_path: Path, *, editable: bool
+) -> None:
+    """Python looks in the folder that it is started in first; no folder of the checkout has the package's name."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    plain = "import sys; sys.meta_path = [one for one in sys.meta_path if 'editable' not in repr(one).lower()]; "
+    script = ("" if editable else plain) + "import uadbench.benchmarks; print(uadbench.benchmarks.__file__)"
+    environment = dict(os.environ) if editable else {**os.environ, "PYTHONPATH": str(site)}
+    command = [sys.executable, "-c", script]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
+    place = ROOT / "benchmarks" if editable else site / "uadbench" / "benchmarks"
+    assert Path(answer.stdout.strip()).parent == place

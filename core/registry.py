@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,15 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 ItemT = TypeVar("ItemT")
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+#: What names of what is plugged in are made of: they become names of files, of folders and of MLflow's runs.
+NAME_RULE = "1 to 64 letters of a to z, digits, hyphens, underscores and dots, and begins with no dot"
+
+
+def is_name(word: object) -> bool:
+    """Whether a word may be the name of a method, a row, a score or a preset, see `NAME_RULE`."""
+    return isinstance(word, str) and _NAME.fullmatch(word) is not None
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,15 @@ that registers some when it is imported:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ..registry import Kind, Registry, place_of
+from ..registry import NAME_RULE, Kind, Registry, is_name, place_of
 from .base import Detector, MethodInfo, Row
 
 ENTRY_POINTS = "uadbench.methods"
 
 _DetectorT = TypeVar("_DetectorT", bound=type[Detector])
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-#: What names of methods, rows and presets are made of: they become names of files, of folders and of MLflow's runs.
-NAME_RULE = "1 to 64 letters of a to z, digits, hyphens, underscores and dots, and begins with no dot"
 
 
 class UnknownMethodError(LookupError):
@@ -30,11 +26,6 @@ class UnknownMethodError(LookupError):
 
 class PluginWarning(UserWarning):
     """A package offers methods that cannot be had."""
-
-
-def is_name(word: object) -> bool:
-    """Whether a word may be the name of a method, a row or a preset, see `NAME_RULE`."""
-    return isinstance(word, str) and _NAME.fullmatch(word) is not None
 
 
 def wrong_name(info: MethodInfo) -> str:

@@ -25,17 +25,16 @@ def splits_fetch(
     """Fetch the published split files, verify each one's sha256, and say what the audit finds in them."""
     import shlex
 
-    from ...datasets.registry import data_sets
     from ...datasets.splits.published import BASE_URL, LocalCopy, Server, fetch_splits, review_splits
     from ..engine.progress import RichReporter
-    from ..sources import StoreProgress
+    from ..sources import StoreProgress, known_data_sets
 
     if copy is not None and (base_url is not None or cache is not None):
         raise UserError("--from takes a local copy, without a server or a cache; leave out --base-url and --cache")
     source = LocalCopy(copy) if copy is not None else Server(base_url or BASE_URL, cache)
     with StoreProgress(RichReporter(make_console()), "fetch split files") as progress:
         placed = fetch_splits(out, source, force=force, progress=progress.update)
-    review = review_splits(out, tuple(data_sets().values()))
+    review = review_splits(out, known_data_sets())
     choice = " --splits deleaked" if review.leaks else ""
     console = make_console(sys.stdout)
     for line in (

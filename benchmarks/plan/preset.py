@@ -19,7 +19,7 @@ from typing import Any
 from ...datasets.scans.preparation import PreparationSettings
 from ...errors import UserError
 from ...methods import Frozen
-from ...methods.registry import NAME_RULE, is_name
+from ...registry import NAME_RULE, is_name
 from .settings import DataSettings, PreparationNumbers
 from .validation import RefusedError, read_numbers, shown_value
 

@@ -6,18 +6,15 @@ registers some when it is imported.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TypeVar
 
-from ...registry import Kind, Registry, place_of
+from ...registry import NAME_RULE, Kind, Registry, is_name, place_of
 from .base import Score
 
 ENTRY_POINTS = "uadbench.scores"
 
 _ScoreT = TypeVar("_ScoreT", bound=type[Score])
-#: A score's name is part of a row's name behind a `+`, and that of names of files.
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 class UnknownScoreError(LookupError):
@@ -33,11 +30,8 @@ def _refuse(cls: type[Score], others: Sequence[type[Score]]) -> None:
     for other in others:
         if other.info.name == name:
             raise ValueError(f"two scores are called {name!r}: {other.__qualname__} and {cls.__qualname__}")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{cls.__qualname__}: a score cannot be called {name!r}; a name has 1 to 64 letters of a to z, digits, "
-            "hyphens, underscores and dots, and begins with no dot"
-        )
+    if not is_name(name):  # it is part of a row's name behind a `+`
+        raise ValueError(f"{cls.__qualname__}: a score cannot be called {name!r}; a name has {NAME_RULE}")
 
 
 #: Every score; `scores` reads it.

@@ -3,7 +3,8 @@
 Whoever wants the bill starts a `Stopwatch`; whoever does something worth a line of its own says `with spent("noise")`.
 Where no stopwatch runs that costs a look-up and nothing is kept. Stages may lie within each other: the time of the
 inner one is taken off the outer one, so that the stages of one thread add up to no more than its time. A thread
-inherits no stopwatch: give it the caller's context (`contextvars.copy_context().run`).
+inherits no stopwatch: give it the caller's context (`contextvars.copy_context().run`). Its time is added beside the
+caller's, not taken off it, since both pass at once.
 
 On a GPU a stage holds the time in which this thread was busy or waited; kernels that still run when it ends are paid by
 the stage that next waits for the device.
@@ -47,10 +48,11 @@ class Stopwatch:
 
 @dataclass
 class _Open:
-    """A stage that is being timed: its stopwatch, and the seconds of the stages within it so far."""
+    """A stage that is being timed: its stopwatch, its thread, and the seconds of the stages within it so far."""
 
     stopwatch: Stopwatch
     within: float = 0.0
+    thread: int = field(default_factory=threading.get_ident)
 
 
 _RUNNING: ContextVar[_Open | None] = ContextVar("running stopwatch", default=None)
@@ -71,5 +73,6 @@ def spent(stage: str) -> Iterator[None]:
     finally:
         took = time.perf_counter() - started
         _RUNNING.reset(token)
-        outer.within += took
+        if outer.thread == inner.thread:
+            outer.within += took
         outer.stopwatch.add(stage, took - inner.within)

@@ -64,7 +64,7 @@ def test_a_thread_counts_where_it_is_given_the_context(clock):
 
     def work():
         with spent("metrics"):
-            pass
+            clock.now += 8.0
 
     with watch.running():
         alone = threading.Thread(target=work)
@@ -73,5 +73,7 @@ def test_a_thread_counts_where_it_is_given_the_context(clock):
         assert watch.seconds == {}
         given = threading.Thread(target=contextvars.copy_context().run, args=(work,))
         given.start()
-        given.join()
-    assert set(watch.seconds) == {"metrics"}
+        with spent("step"):
+            given.start()
+            given.join()
+    assert watch.seconds == {"metrics": 8.0}

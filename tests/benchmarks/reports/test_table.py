@@ -10,6 +10,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pytest
 
 from uadbench.benchmarks.plan.cell import Recipe
@@ -387,6 +388,20 @@ def test_variants_stand_side_by_side_named_by_what_differs(bench: Bench) -> None
     table = bench.table(all_rows=False, variants=True)
     assert [line.title for line in bench.lines(table)] == ["AE (nothing changed)", "AE (nothing changed, seed 1)"]
     assert table.not_run == ("Thresh", "AE", "MAEDiff")
+
+
+def test_runs_of_another_preset_are_no_variants(bench: Bench) -> None:
+    """Neither `changed` nor the seed would tell a reader that a line is another experiment's."""
+    bench.run(1, 0, bench.words(0.03, 0.3))
+    cells, _ = gather(bench.runs, DOWN, "phantom")
+    others = cells.assign(preset="paper", recipe="of the paper", id="another", seed=1)
+    both = pd.concat([cells, others])
+    options = TableOptions(variants=True)
+    table = make_table(bench.suite, both, bench.preset, "phantom", 0, options=options)
+    assert [line.title for line in bench.lines(table)] == ["AE"]
+    same = pd.concat([cells, others.assign(preset=bench.preset.name)])
+    table = make_table(bench.suite, same, bench.preset, "phantom", 0, options=options)
+    assert [line.title for line in bench.lines(table)] == ["AE", "AE (seed 1)"]
 
 
 def test_variants_of_the_same_words_are_told_apart_by_their_recipes(bench: Bench, entry_of: Make) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -34,7 +35,7 @@ def _table(table: Table) -> str:
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_tex(table.title)}. {_tex(table.caption)}}}",
+            rf"\caption{{{_tex(_unnumbered(table.title))}. {_tex(table.caption)}}}",
             rf"\label{{tab:{table.name}}}",
             *(_tabular(table) if len(table.lines) else []),
             *([r"\par\smallskip", r"\begin{minipage}{\linewidth}", r"\footnotesize", *notes, r"\end{minipage}"]),
@@ -42,6 +43,12 @@ def _table(table: Table) -> str:
             "",
         ]
     )
+
+
+def _unnumbered(title: str) -> str:
+    """A title without "Table 1:", which LaTeX counts itself, and a capital first."""
+    text = re.sub(r"^Table \d+: ", "", title)
+    return text[:1].upper() + text[1:]
 
 
 def _tabular(table: Table) -> list[str]:

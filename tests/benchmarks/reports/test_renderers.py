@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def test_latex_has_its_notes_below_the_table(bench: Bench) -> None:
     bench.run(1, 0, bench.words(0.03, 0.3))
     text = render([bench.table(all_rows=False)], "latex")
     (caption,) = [line for line in text.splitlines() if line.startswith(r"\caption")]
-    assert caption.startswith(r"\caption{Table 1: a title. Data: phantom (demo)") and caption.endswith("5 folds.}")
+    assert caption.startswith(r"\caption{A title. Data: phantom (demo)") and caption.endswith("5 folds.}")
     assert text.index(r"\end{tabular}") < text.index("not run yet: Thresh, MAEDiff") < text.index(r"\end{table}")
     assert text.index(r"\end{tabular}") < text.index("Preset demo departs from the paper")
 
@@ -137,6 +138,23 @@ def test_html_says_what_the_table_says(bench: Bench) -> None:
         ["paper", "42.07 ± 1.12", "45.48 ± 1.47", "9.61 ± 0.83", "9.04 ± 0.58", "11.48 ± 0.56"],
     ]
     assert "Data: a &lt; b &amp; c, T2; preset: demo" in page
+
+
+def test_html_reads_no_title_as_markup(bench: Bench) -> None:
+    """Titles of sets and rows come from files of the user's own."""
+    entry = bench.suite.rows[1]
+    wide = SuiteRow(replace(entry.row, title="AE <i>wide</i>"), entry.method)
+    bench.suite = replace(bench.suite, title="<b>mine</b>", rows=(wide,))
+    cohorts = {
+        "healthy": {"name": "mine", "title": "Mine"},
+        "a": {"name": "a", "title": "<script>alert()</script>"},
+    }
+    metrics = {"mine/l1": 0.1, "a/dice": 0.2, "a/auprc": 0.1}
+    bench.run(0, 0, metrics, cohorts=cohorts, data="own", title=wide.row.title)
+    page = render([bench.table(data="own")], "html")
+    for markup in ("<script>", "<i>", "<b>"):
+        assert markup not in page
+        assert escape(markup) in page
 
 
 class Cells(HTMLParser):

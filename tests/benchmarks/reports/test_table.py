@@ -382,6 +382,12 @@ def test_variants_stand_side_by_side_named_by_what_differs(bench: Bench) -> None
     table = bench.table(all_rows=False, variants=True)
     assert [(line.title, line.texts[0]) for line in bench.lines(table)] == [("AE", "30.00"), ("AE (seed 1)", "40.00")]
     assert "seed: 0" not in table.caption
+    bench.run(1, 1, bench.words(0.03, 0.6), seed=1)  # another fold is no other variant
+    table = bench.table(all_rows=False, variants=True)
+    assert [(line.title, line.texts[0][:5]) for line in bench.lines(table)] == [
+        ("AE", "30.00"),
+        ("AE (seed 1)", "50.00"),
+    ]
 
     sections = {**plain.sections, "score": {**plain.sections["score"], "median": 3}}
     bench.preset = plain.model_copy(update={"sections": sections, "changed": ("score.median=3",)})

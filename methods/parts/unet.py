@@ -169,7 +169,9 @@ class SpatialAttention(nn.Module):
         """Map [B, C, h, w] to the same shape."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         heads = self.qkv(tokens).unflatten(2, (3, -1, self.head_channels)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2]).transpose(1, 2).flatten(2)
+        # Taken apart at once: the gradient of three indices is three tensors of zeros, filled and added up.
+        query, key, value = heads.unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return x + self.project(mixed).transpose(1, 2).unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
 

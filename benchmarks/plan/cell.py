@@ -25,7 +25,7 @@ from .plan import Plan
 PROTOCOL_VERSION = 3
 
 _FREE_SCORE_KEYS = frozenset({"batch_size"})
-_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_every"})
+_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})
 _SCORING_KEYS = frozenset({"score", "score_by"})
 
 

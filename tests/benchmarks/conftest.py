@@ -52,7 +52,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "checkpoint_activations": False,
         "validate_every": 2,
         "validation_slices": 4,
-        "checkpoint_every": 2,
+        "checkpoint_minutes": 0.0,
         "precision": "32-true",
         "tf32": False,
         "deterministic": True,

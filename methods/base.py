@@ -133,6 +133,8 @@ class Detector(L.LightningModule):
     info: ClassVar[MethodInfo]
     Settings: ClassVar[type[Frozen]]
     trainable: ClassVar[bool] = True
+    #: Whether PyTorch can compile its parts for `train.compile`; it cannot where a gradient is differentiated again.
+    compilable: ClassVar[bool] = True
 
     def __init__(self, settings: Frozen) -> None:
         super().__init__()

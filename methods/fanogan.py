@@ -107,6 +107,7 @@ class FAnoGAN(Detector):
         ),
     )
     Settings = FAnoGANSettings
+    compilable = False  # the gradient penalty
 
     def __init__(self, settings: FAnoGANSettings) -> None:
         super().__init__(settings)

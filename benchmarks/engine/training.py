@@ -15,7 +15,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from time import monotonic
 from typing import Any
@@ -66,6 +66,7 @@ class TrainingCallback(L.Callback):
         self._written = 0.0
         self._train = _Mean()
         self._validation = _Mean()
+        self._stage = ExitStack()
 
     @property
     def best(self) -> float:
@@ -96,6 +97,7 @@ class TrainingCallback(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Make the step's own randomness a function of the step alone, and of the part of its batch."""
+        self._stage.enter_context(spent("step"))
         part = batch_idx % self._settings.accumulate
         torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step, *([part] if part else [])))
 
@@ -103,12 +105,21 @@ class TrainingCallback(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Note the loss and move the bar."""
+        self._stage.close()
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._train.add(loss * self._settings.accumulate, 1)  # Lightning has divided it by that
         raise_stop()  # a method may have caught it
         self._writer.check()
         if self._bar is not None:
             self._bar.advance()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put down what follows to the validation."""
+        self._stage.enter_context(spent("validation"))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The training goes on."""
+        self._stage.close()
 
     def on_validation_batch_end(
         self,
@@ -198,10 +209,11 @@ def train(
         KeyboardInterrupt: the user pressed Ctrl-C; what was checkpointed is kept.
     """
     batching = Batching(len(parts[0]), settings.batch_size, settings.drop_last, settings.accumulate)
-    loader = training_loader(store, slab, parts[0], batching, seed, detector.context)
-    validation = validation_loader(
-        store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context
-    )
+    with spent("data"):
+        loader = training_loader(store, slab, parts[0], batching, seed, detector.context, device)
+        validation = validation_loader(
+            store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context, device
+        )
     last = _last_epoch(record, reporter)
     resume = None if last is None else record.last_checkpoint
     done = 0 if last is None else len(loader) * (last + 1)

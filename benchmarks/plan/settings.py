@@ -73,6 +73,8 @@ class TrainSettings(Frozen):
         checkpoint_minutes: minutes between two checkpoints on disk, at the least, and what a kill costs; one is written
             after the next validation, so that 0 writes after each. Changes no number.
         precision: Lightning's name, e.g. "32-true" or "bf16-mixed".
+        compile: let PyTorch compile the networks, in training and scoring, see `parts/compiled.py`. Rounds differently;
+            wants a C++ compiler on a CPU and Triton on a GPU, and minutes at the start of each cell.
         tf32: let a GPU round the factors of float32 products to ten bits of mantissa, in training and scoring.
         deterministic: use a GPU's repeatable algorithms alone, so that a training repeats bit by bit there too.
     """
@@ -86,6 +88,7 @@ class TrainSettings(Frozen):
     validation_slices: int = Field(ge=1, le=1024)
     checkpoint_minutes: float = Field(ge=0, le=10_000)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    compile: bool
     tf32: bool
     deterministic: bool
 

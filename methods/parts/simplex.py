@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...stopwatch import spent
 from ..base import Frozen
 from .seeds import derive_seed
 
@@ -124,12 +125,13 @@ class FractalSimplex(nn.Module):
         Returns:
             float32 [B, 1, H, W].
         """
-        permutation = self._permutations(seeds)
-        x, y = (self.points & (_TABLE - 1)).unbind(1)
-        hashed = permutation.gather(0, (permutation[x] + y[:, None]) & (_TABLE - 1))
-        table = self.gradients[(hashed & 14) >> 1].transpose(1, 2).flatten(0, 1)  # [2P, B]
-        pixels = F.embedding_bag(self.index, table.contiguous(), mode="sum", per_sample_weights=self.weight)
-        return pixels.t().reshape(-1, 1, *self.shape)
+        with spent("noise"):
+            permutation = self._permutations(seeds)
+            x, y = (self.points & (_TABLE - 1)).unbind(1)
+            hashed = permutation.gather(0, (permutation[x] + y[:, None]) & (_TABLE - 1))
+            table = self.gradients[(hashed & 14) >> 1].transpose(1, 2).flatten(0, 1)  # [2P, B]
+            pixels = F.embedding_bag(self.index, table.contiguous(), mode="sum", per_sample_weights=self.weight)
+            return pixels.t().reshape(-1, 1, *self.shape)
 
     def _permutations(self, seeds: Tensor) -> Tensor:
         """Return the permutation table of each seed, int64 [256, B]: a shuffle driven by a 64-bit LCG."""

@@ -281,6 +281,11 @@ class UNet(Recomputing):
         h = self.conv_out(F.silu(self.norm_out(h)))
         return F.pixel_shuffle(h, self.settings.stem).float()
 
+    @property
+    def blocks(self) -> nn.ModuleList:  # type: ignore[override]
+        """All blocks, first to last."""
+        return nn.ModuleList([*self.encoder, *self.middle, *self.decoder])
+
     def _build_encoder(self) -> tuple[nn.ModuleList, list[int]]:
         """Return the encoder's stages and the channels of all skips."""
         stages = nn.ModuleList()

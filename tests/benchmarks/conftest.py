@@ -54,6 +54,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
         "validation_slices": 4,
         "checkpoint_minutes": 0.0,
         "precision": "32-true",
+        "compile": False,
         "tf32": False,
         "deterministic": True,
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
+from uadbench.stopwatch import Stopwatch
 
 from cases import TINY
 
@@ -142,3 +144,12 @@ def test_a_stop_between_two_checkpoints_repeats_epochs_and_finds_the_same(
 
 def _numbers(record: RunRecord) -> dict[str, float]:
     return {key: value for key, value in record.metrics.items() if not key.startswith("seconds")}
+
+
+def test_a_bill_of_the_training_names_its_stages(tiny_data: Data, tmp_path: Path) -> None:
+    started = time.perf_counter()
+    with Stopwatch().running() as watch:
+        run_job(job_of("maediff", tiny_data, "score.untrained_control=false"), tmp_path, "cpu", SilentReporter())
+    whole = time.perf_counter() - started
+    assert {"data", "noise", "step", "validation", "checkpoint"} <= set(watch.seconds)
+    assert 0 < watch.seconds["data"] < watch.seconds["step"] < sum(watch.seconds.values()) < whole

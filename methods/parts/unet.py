@@ -12,6 +12,7 @@ processors without much arithmetic.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
+from .layout import lay_out, layout
 from .recomputed import Recomputing
 
 _GROUPS = 32
@@ -104,12 +106,8 @@ class _Norm(nn.GroupNorm):
         super().__init__(math.gcd(_GROUPS, channels // _CHANNELS_A_GROUP), channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [B, C, h, w]; the result is in channels-last memory.
-
-        The kernel for channels-last is several times slower on a CPU, and absent on CUDA; the convolutions like it.
-        Where activations are kept, the copies are an eighth of a step's memory; where they are recomputed, a fiftieth.
-        """
-        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        """Normalise [B, C, h, w], in the layout of the device."""
+        return super().forward(x.contiguous(memory_format=layout(x.device)))
 
 
 class ResidualBlock(nn.Module):
@@ -236,7 +234,13 @@ class UNet(Recomputing):
         self.decoder = self._build_decoder(skips)
         self.norm_out = _Norm(self._widths[0])
         self.conv_out = _zero(nn.Conv2d(self._widths[0], settings.stem**2, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or cast the network, which is what PyTorch calls this for, and lay its weights out for where it is."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        lay_out(self)
+        return self
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Estimate x0.
@@ -257,7 +261,7 @@ class UNet(Recomputing):
         embedding = F.silu(self.time(timestep_embedding(t, self.settings.channels)))
         if condition is not None:
             embedding = torch.cat([embedding, F.silu(condition)], dim=1)
-        x = F.pixel_unshuffle(x, self.settings.stem).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x, self.settings.stem).contiguous(memory_format=layout(x.device))
         skips = [self.conv_in(x)]
         for stage in self.encoder:
             skips.append(self.run(stage, skips[-1], embedding))

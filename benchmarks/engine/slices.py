@@ -23,7 +23,6 @@ from ...methods import Batch
 from ...methods.parts.seeds import derive_seed
 from ...stopwatch import spent
 
-
 #: Of a GPU's free memory, what volumes may take; the rest is the network's. IXI's folds take 0.9 GB.
 _SHARE_OF_MEMORY = 0.25
 _BYTES_A_VOXEL = 5  # float32 and the brain mask
@@ -252,7 +251,13 @@ def validation_keys(subjects: Sequence[str], depth: int, count: int, seed: int) 
 
 
 def training_loader(
-    store: Volumes, slab: Slab, subjects: Sequence[str], batching: Batching, seed: int, context: int, device: str = "cpu"
+    store: Volumes,
+    slab: Slab,
+    subjects: Sequence[str],
+    batching: Batching,
+    seed: int,
+    context: int,
+    device: str = "cpu",
 ) -> DataLoader[Batch]:
     """Loader of an epoch: `batching.steps` batches on a device, each in as many parts as it says."""
     sampler = EpochSampler(subjects, slab.depth, seed, batching.slices)

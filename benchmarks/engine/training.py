@@ -2,7 +2,7 @@
 
 Two files are kept: `best.ckpt`, the weights with the lowest healthy validation loss (paper, Section 4.3), and
 `last.ckpt`, everything needed to go on. The best weights are looked for after every validation and kept in memory. Both
-files are written by a thread (`checkpoints.py`) from a copy that is made after a validation when the last one is
+files are written by a thread (`records/snapshots.py`) from a copy that is made after a validation when the last one is
 `train.checkpoint_minutes` ago, and at the end. When that is changes no number: a kill at any moment repeats the epochs
 since the pair on the disk and finds the same best again. As all randomness derives from (seed, epoch, subject) or
 (seed, step), a resumed training gives the numbers of an uninterrupted one: on the CPU, and on a GPU with
@@ -30,12 +30,12 @@ from ...methods import Batch, Detector
 from ...methods.parts.seeds import derive_seed
 from ...stopping import raise_stop
 from ...stopwatch import spent
-from ..contract.trainer import fit, make_trainer
+from ..contract.trainer import Handover, fit, make_trainer
 from ..plan.settings import TrainSettings
 from ..records.checkpoint import read_checkpoint
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError
-from .checkpoints import BestWeights, Handover, Snapshot, SnapshotWriter
+from ..records.snapshots import BestWeights, Snapshot, SnapshotWriter
 from .progress import Bar, Reporter
 from .slices import Batching, Slab, training_loader, validation_loader
 

@@ -23,5 +23,6 @@ def fused_adam(parameters: Iterable[nn.Parameter] | Iterable[Mapping[str, Any]],
     for group in optimizer.param_groups:
         # Not said to the constructor: an optimiser made with `fused=True` claims that it undoes the scale of gradients
         # under mixed precision itself, and then Lightning refuses to clip them. It need not: Lightning undoes it.
-        group["fused"] = True
+        # (Weights without values, of which steps are counted and not made, have no fused kernel.)
+        group["fused"] = not any(weight.is_meta for weight in group["params"])
     return optimizer

@@ -16,7 +16,7 @@ Make = Callable[..., Any]
 
 
 @pytest.mark.parametrize("name", sorted(name for name, cls in methods().items() if cls.trainable and cls.compilable))
-def test_all_weights_of_a_method_lie_in_what_is_compiled(make: Make, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_compiled_holds_the_weights(make: Make, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for those of a network that calls itself block by block: first and last layer, time, positions."""
     compiled: list[nn.Module] = []
     monkeypatch.setattr(nn.Module, "compile", lambda self, **_: compiled.append(self))

@@ -24,7 +24,7 @@ def test_a_cpu_alone_wants_pixel_after_pixel() -> None:
 
 
 def test_a_network_that_moves_is_laid_out_for_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """"meta" stands for a GPU."""
+    """PyTorch's meta device stands for a GPU."""
     net = UNet(SETTINGS, 96)
     weight = net.encoder[0].block.conv_in.weight
     before = weight.detach().clone()

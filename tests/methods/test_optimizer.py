@@ -25,7 +25,7 @@ def trained(weight: nn.Parameter, optimizer: torch.optim.Optimizer, steps: torch
 
 @pytest.mark.parametrize("options", OPTIONS)
 def test_it_is_kingma_and_ba(options: dict) -> None:
-    """Adam: a method for stochastic optimization (2015), Algorithm 1, in float64; AMSGrad and l2 as PyTorch has them."""
+    """Adam: a method for stochastic optimization (2015), Algorithm 1, in float64; AMSGrad and l2 as PyTorch has it."""
     beta1, beta2 = options.get("betas", (0.9, 0.999))
     steps = gradients(30)
     weight = nn.Parameter(torch.linspace(-1, 1, 1003))

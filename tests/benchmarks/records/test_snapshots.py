@@ -13,15 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from uadbench.benchmarks.engine import checkpoints
 from uadbench.benchmarks.engine.cell_run import run_job
-from uadbench.benchmarks.engine.checkpoints import BestWeights, Snapshot, SnapshotWriter
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records import snapshots
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import Epoch
+from uadbench.benchmarks.records.snapshots import BestWeights, Snapshot, SnapshotWriter
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
@@ -80,7 +80,8 @@ def test_an_error_of_the_thread_is_raised_at_the_next_opportunity_and_at_the_end
 
 def test_a_stop_still_writes_what_waits() -> None:
     written: list[int] = []
-    with contextlib.suppress(KeyboardInterrupt), SnapshotWriter(lambda one: written.append(one.last["number"])) as writer:
+    writer = SnapshotWriter(lambda one: written.append(one.last["number"]))
+    with contextlib.suppress(KeyboardInterrupt), writer:
         writer.put(snapshot(1))
         raise KeyboardInterrupt
     assert written == [1]
@@ -114,7 +115,7 @@ def test_the_best_weights_are_on_the_disk_before_the_rest(tmp_path: Path, monkey
     def no_room(record: RunRecord, content: object) -> None:
         raise UserError("no room")
 
-    monkeypatch.setattr(checkpoints, "save_training", no_room)
+    monkeypatch.setattr(snapshots, "save_training", no_room)
     record = RunRecord(tmp_path)
     with pytest.raises(UserError, match="no room"):
         snapshot(2, best=True).write(record)

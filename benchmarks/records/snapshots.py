@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
 
-from ..records.checkpoint import save_training, save_weights
-from ..records.record import RunRecord
-from ..records.record_files import Epoch
+from .checkpoint import save_training, save_weights
+from .record import RunRecord
+from .record_files import Epoch
 
 
 @dataclass(frozen=True)
@@ -142,19 +141,3 @@ class SnapshotWriter:
             self._changed.wait_for(lambda: self._closed or self._waiting is not None)
             snapshot, self._waiting = self._waiting, None
             return snapshot
-
-
-class Handover(TorchCheckpointIO):
-    """Lightning's access to checkpoints: reads files as Lightning does, and gives away what it would have written.
-
-    Args:
-        take: is given the content, whose tensors are those of the training itself.
-    """
-
-    def __init__(self, take: Callable[[dict[str, Any]], None]) -> None:
-        super().__init__()
-        self._take = take
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Give the content away."""
-        self._take(checkpoint)

@@ -9,6 +9,7 @@ three numbers a slice. Else batches are read from the store.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -299,7 +300,7 @@ class Batches(Sampler[list[SliceKey]]):
             self._keys.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return -(-len(self._keys) // self._size)
+        return math.ceil(len(self._keys) / self._size)
 
     def __iter__(self) -> Iterator[list[SliceKey]]:
         keys = list(self._keys)

@@ -26,7 +26,7 @@ PROTOCOL_VERSION = 3
 
 _FREE_SCORE_KEYS = frozenset({"batch_size"})
 _FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})
-#: Training numbers that came after the first records, at the value of all cells before: at it they leave the ids as they were.
+#: Training numbers that came after the first records, at the value of all cells before; then they are in no id.
 _AS_EVER = {"compile": False}
 _SCORING_KEYS = frozenset({"score", "score_by"})
 

@@ -49,7 +49,7 @@ class Plan(Frozen):
 
     @classmethod
     def of_record(cls, values: Mapping[str, Any]) -> Self:
-        """The plan that a run record holds; one from before 2026-11-27 has other numbers on checkpoints, and no compiler.
+        """The plan that a run record holds; before 2026-11-27 it counted epochs between checkpoints, and no compiler.
 
         Raises:
             ValueError: a number is missing, misspelt or out of range.

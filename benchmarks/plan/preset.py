@@ -2,8 +2,8 @@
 
 A preset is a TOML file. Its sections `data`, `preparation`, `train` and `score` belong to the engine; every other
 section (`optimizer`, `unet`, `noise`, …) feeds the field of that name in a method's `Settings`. A table
-`[override.<method>.<section>]` replaces numbers for one method. A preset may say `base = "paper"`: it then holds that
-preset's numbers and departures, and says what differs, in sections and overrides alike. Nothing has a default in this package's code: what a
+`[override.<method>.<section>]` replaces numbers for one method. A preset that says `base = "paper"` has that preset's
+numbers, overrides and departures, and tells only what differs. Nothing has a default in this package's code: what a
 preset does not say is an error, and so is a number that nobody reads. A method from outside may bring a section of its
 own, as the default of its field in `Settings`; a preset or a change then replaces single numbers of it.
 """

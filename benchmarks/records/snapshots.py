@@ -132,7 +132,7 @@ class SnapshotWriter:
         try:
             while (snapshot := self._next()) is not None:
                 self._write(snapshot)
-        except BaseException as error:  # whatever it is, it is the caller's to know
+        except BaseException as error:  # noqa: BLE001  (whatever it is, it is the caller's to know)
             self._error = error
 
     def _next(self) -> Snapshot | None:

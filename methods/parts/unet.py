@@ -12,7 +12,6 @@ processors without much arithmetic.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
-from .layout import lay_out, layout
+from .layout import LaidOut, lay_out, layout
 from .recomputed import Recomputing
 
 _GROUPS = 32
@@ -194,7 +193,7 @@ class _Stage(nn.Module):
         return x if self.up is None else self.up(x, embedding)
 
 
-class UNet(Recomputing):
+class UNet(LaidOut, Recomputing):
     """Predicts the clean image from a noised one and its timestep.
 
     `forward` is `decode(encode(x, t))`; the two halves are public so that something may act on the encoder's output
@@ -235,12 +234,6 @@ class UNet(Recomputing):
         self.norm_out = _Norm(self._widths[0])
         self.conv_out = _zero(nn.Conv2d(self._widths[0], settings.stem**2, 3, padding=1))
         lay_out(self)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or cast the network, which is what PyTorch calls this for, and lay its weights out for where it is."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        lay_out(self)
-        return self
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Estimate x0.

@@ -214,7 +214,9 @@ def strike(process: subprocess.Popen[str], number: signal.Signals, group: bool, 
     tally.kills += 1
     tally.codes[process.returncode] += 1
     tally.silent += process.returncode == 128 + number and STOPPED not in output
-    tally.tracebacks += "Traceback" in output
+    if "Traceback" in output:
+        tally.tracebacks += 1
+        print(f"{number.name} after {after:.1f} s, exit code {process.returncode}:\n{output}", flush=True)
     tally.orphans += outlived(children)
     return process.returncode == 0
 

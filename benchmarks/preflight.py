@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
 from ..errors import UserError
 from ..methods import Batch, Detector, Scan
@@ -101,7 +100,7 @@ def _slices(job: Job, context: int) -> Batch:
     subjects = (job.data.splits.folds[job.fold].train * _SLICES)[:_SLICES]
     known = SliceSet(job.data.healthy.store, job.slab, context)
     keys = [SliceKey(s, job.slab.depth // 2, derive_seed(job.seed, "preflight", n)) for n, s in enumerate(subjects)]
-    return Batch(*default_collate([known[key] for key in keys]))
+    return known[keys]
 
 
 @contextmanager

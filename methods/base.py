@@ -16,6 +16,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from .parts.optimizer import fused_adam
+
 
 class Batch(NamedTuple):
     """Healthy training or validation slices.
@@ -131,6 +133,8 @@ class Detector(L.LightningModule):
     info: ClassVar[MethodInfo]
     Settings: ClassVar[type[Frozen]]
     trainable: ClassVar[bool] = True
+    #: Whether PyTorch can compile its parts for `train.compile`; it cannot where a gradient is differentiated again.
+    compilable: ClassVar[bool] = True
 
     def __init__(self, settings: Frozen) -> None:
         super().__init__()
@@ -170,7 +174,7 @@ class Detector(L.LightningModule):
 
     def make_optimizer(self, settings: OptimizerSettings) -> torch.optim.Optimizer:
         """Return Adam over all parameters; a method whose paper uses another optimiser overrides this."""
-        return torch.optim.Adam(self.parameters(), lr=settings.learning_rate)
+        return fused_adam(self.parameters(), lr=settings.learning_rate)
 
     def configure_optimizers(self) -> Any:
         """The method's optimiser with the preset's learning rate, linear warm-up and decay."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .base import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
 from .parts.coarse_noise import CoarseNoiseSettings, coarse_noise
+from .parts.optimizer import fused_adam
 from .parts.patches import ImageSettings
 from .parts.skip_unet import SkipUNet, SkipUNetSettings
 from .registry import register
@@ -98,9 +99,7 @@ class DAE(Detector):
 
     def make_optimizer(self, settings: OptimizerSettings) -> torch.optim.Optimizer:
         """Return the paper's optimiser: Adam in its AMSGrad variant."""
-        return torch.optim.Adam(
-            self.parameters(), lr=settings.learning_rate, amsgrad=True, weight_decay=self.weight_decay
-        )
+        return fused_adam(self.parameters(), lr=settings.learning_rate, amsgrad=True, weight_decay=self.weight_decay)
 
 
 def masked_l2(reconstruction: Tensor, image: Tensor, mask: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ from .parts.gan import (
     untouched,
 )
 from .parts.host_number import HostNumber
+from .parts.optimizer import fused_adam
 from .parts.patches import ImageSettings
 from .parts.seeds import Stream, normal, uniform
 from .registry import register
@@ -106,6 +107,7 @@ class FAnoGAN(Detector):
         ),
     )
     Settings = FAnoGANSettings
+    compilable = False  # the gradient penalty
 
     def __init__(self, settings: FAnoGANSettings) -> None:
         super().__init__(settings)
@@ -132,7 +134,7 @@ class FAnoGAN(Detector):
             {"params": gan, "lr": settings.learning_rate},
             {"params": list(self.encoder.parameters()), "lr": self._numbers.encoder_learning_rate},
         ]
-        return torch.optim.Adam(groups, betas=self._numbers.betas)
+        return fused_adam(groups, betas=self._numbers.betas)
 
     def on_train_epoch_start(self) -> None:
         """Decide whose epoch this is.

@@ -29,18 +29,39 @@ def allow_determinism() -> None:
 
 @contextmanager
 def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
-    """Compute on a GPU as a preset says, and put torch's own settings back afterwards; nothing changes on the CPU.
+    """Compute as a preset says, and put torch's own settings of a GPU back afterwards.
 
     Args:
-        train: `tf32` and `deterministic`.
+        train: `tf32` and `deterministic`, which change nothing on the CPU, and `compile`.
         device: "cpu" or "cuda".
 
     Raises:
-        UserError: a method asks for an operation that cannot be repeated on a GPU.
+        UserError: a method asks for an operation that cannot be repeated on a GPU, or no compiler works here.
     """
-    if not device.startswith("cuda"):
+    compiling = _compiler_errors_told() if train.compile else nullcontext()
+    on_gpu = _gpu_set(train) if device.startswith("cuda") else nullcontext()
+    with compiling, on_gpu:
         yield
-        return
+
+
+@contextmanager
+def _compiler_errors_told() -> Iterator[None]:
+    """Tell in one sentence that networks cannot be compiled here."""
+    from torch._dynamo.exc import TorchDynamoException  # a second's import that few need
+
+    try:
+        yield
+    except TorchDynamoException as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the networks cannot be compiled here ({reason}); that takes a C++ compiler on a CPU, and Triton with a C "
+            "compiler on a GPU; run with --set train.compile=false"
+        ) from error
+
+
+@contextmanager
+def _gpu_set(train: TrainSettings) -> Iterator[None]:
+    """Let a GPU compute as a preset says, see `arithmetic`."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32, cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
     filling = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]

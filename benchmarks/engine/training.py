@@ -1,22 +1,23 @@
 """Training a detector: Lightning's loop, our checkpoints.
 
 Two files are kept: `best.ckpt`, the weights with the lowest healthy validation loss (paper, Section 4.3), and
-`last.ckpt`, everything needed to go on. The best weights are looked for after every validation and kept in memory; both
-files are written every `train.checkpoint_every` epochs and at the end, best first: a kill between the two, or at any
-other moment, repeats the epochs since the last pair and finds the same best again. As all randomness derives from
-(seed, epoch, subject) or (seed, step), a resumed training gives the numbers of an uninterrupted one: on the CPU, and on
-a GPU with `train.deterministic`.
+`last.ckpt`, everything needed to go on. The best weights are looked for after every validation and kept in memory. Both
+files are written by a thread (`records/snapshots.py`) from a copy that is made after a validation when the last one is
+`train.checkpoint_minutes` ago, and at the end. When that is changes no number: a kill at any moment repeats the epochs
+since the pair on the disk and finds the same best again. As all randomness derives from (seed, epoch, subject) or
+(seed, step), a resumed training gives the numbers of an uninterrupted one: on the CPU, and on a GPU with
+`train.deterministic`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from time import monotonic
 from typing import Any
 
 import lightning as L
@@ -25,15 +26,16 @@ from torch import Tensor
 
 from ...datasets.cohort import Volumes
 from ...errors import UserError
-from ...files import write_with
 from ...methods import Batch, Detector
 from ...methods.parts.seeds import derive_seed
 from ...stopping import raise_stop
-from ..contract.trainer import fit, make_trainer
+from ...stopwatch import spent
+from ..contract.trainer import Handover, fit, make_trainer
 from ..plan.settings import TrainSettings
-from ..records.checkpoint import read_checkpoint, save_weights
+from ..records.checkpoint import read_checkpoint
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError
+from ..records.snapshots import BestWeights, Snapshot, SnapshotWriter
 from .progress import Bar, Reporter
 from .slices import Batching, Slab, training_loader, validation_loader
 
@@ -44,23 +46,27 @@ class TrainingCallback(L.Callback):
     """Watches a training: validation loss, history, checkpoints, progress.
 
     Args:
-        record: where to write.
+        record: the cell's; its folder's name stands in the checkpoints.
         settings: how often to validate and to write.
         seed: seed of the cell; reseeds torch at every step, so that dropout resumes exactly.
+        writer: what writes.
     """
 
-    def __init__(self, record: RunRecord, settings: TrainSettings, seed: int) -> None:
+    def __init__(self, record: RunRecord, settings: TrainSettings, seed: int, writer: SnapshotWriter) -> None:
         self._record = record
+        self._writer = writer
         self._settings = settings
         self._seed = seed
         self._bar: Bar | None = None
         self._history: list[Epoch] = []
         self._best = math.inf
-        self._found: _Weights | None = None
+        self._found: BestWeights | None = None
         self._seconds = 0.0
         self._since = 0.0
+        self._written = 0.0
         self._train = _Mean()
         self._validation = _Mean()
+        self._stage = ExitStack()
 
     @property
     def best(self) -> float:
@@ -73,7 +79,7 @@ class TrainingCallback(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training must know; plain numbers and words, see `checkpoint`."""
-        seconds = self._seconds + time.monotonic() - self._since
+        seconds = self._seconds + monotonic() - self._since
         history = [asdict(line) for line in self._history]
         return {"cell": self._record.folder.name, "best": self._best, "seconds": seconds, "history": history}
 
@@ -84,13 +90,14 @@ class TrainingCallback(L.Callback):
         self._history = [Epoch(**line) for line in state_dict["history"]]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._since = time.monotonic()
+        """Start the clocks."""
+        self._since = self._written = monotonic()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Make the step's own randomness a function of the step alone, and of the part of its batch."""
+        self._stage.enter_context(spent("step"))
         part = batch_idx % self._settings.accumulate
         torch.manual_seed(derive_seed(self._seed, "step", trainer.global_step, *([part] if part else [])))
 
@@ -98,11 +105,21 @@ class TrainingCallback(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Note the loss and move the bar."""
+        self._stage.close()
         loss = outputs["loss"] if isinstance(outputs, dict) else outputs
         self._train.add(loss * self._settings.accumulate, 1)  # Lightning has divided it by that
         raise_stop()  # a method may have caught it
+        self._writer.check()
         if self._bar is not None:
             self._bar.advance()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put down what follows to the validation."""
+        self._stage.enter_context(spent("validation"))
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """The training goes on."""
+        self._stage.close()
 
     def on_validation_batch_end(
         self,
@@ -119,10 +136,18 @@ class TrainingCallback(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note a validation and look for the best weights; from time to time, write all of it down."""
         done = trainer.current_epoch + 1
-        if done % self._settings.validation_interval == 0:
-            self._note(trainer, pl_module)
-        if done % self._settings.checkpoint_every == 0 or done == self._settings.epochs:
-            self._write(trainer)
+        if done % self._settings.validation_interval:
+            return
+        self._note(trainer, pl_module)
+        if done == self._settings.epochs or monotonic() - self._written >= 60 * self._settings.checkpoint_minutes:
+            with spent("checkpoint"):
+                trainer.save_checkpoint(self._record.last_checkpoint)  # comes to `take`
+            self._written = monotonic()
+
+    def take(self, content: dict[str, Any]) -> None:
+        """Copy what a checkpoint holds, and the best weights where they are new, and have them written."""
+        self._writer.put(Snapshot(content, tuple(self._history), self._found).copied())
+        self._found = None
 
     def _note(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         line = Epoch(
@@ -141,31 +166,9 @@ class TrainingCallback(L.Callback):
         self._history.append(line)
         if line.val_loss < self._best and pl_module.selectable:
             self._best = line.val_loss
-            self._found = _Weights.of(pl_module, line)
+            self._found = BestWeights.of(pl_module, line)
         if self._bar is not None:
             self._bar.note(f"validation loss {line.val_loss:.4f} (best {self._best:.4f})")
-
-    def _write(self, trainer: L.Trainer) -> None:
-        if self._found is not None:
-            save_weights(self._record, self._found.values, self._found.epoch, self._found.val_loss)
-            self._found = None
-        self._record.save_history(tuple(self._history))
-        write_with(self._record.last_checkpoint, trainer.save_checkpoint)
-
-
-@dataclass(frozen=True)
-class _Weights:
-    """The best weights since the last checkpoint, on the CPU."""
-
-    values: dict[str, Tensor]
-    epoch: int
-    val_loss: float
-
-    @classmethod
-    def of(cls, detector: L.LightningModule, line: Epoch) -> _Weights:
-        """A copy, which the next step does not change."""
-        values = {name: value.detach().to("cpu", copy=True) for name, value in detector.state_dict().items()}
-        return cls(values, line.epoch, line.val_loss)
 
 
 class _Mean:
@@ -206,16 +209,18 @@ def train(
         KeyboardInterrupt: the user pressed Ctrl-C; what was checkpointed is kept.
     """
     batching = Batching(len(parts[0]), settings.batch_size, settings.drop_last, settings.accumulate)
-    loader = training_loader(store, slab, parts[0], batching, seed, detector.context)
-    validation = validation_loader(
-        store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context
-    )
-    callback = TrainingCallback(record, settings, seed)
-    trainer = _trainer(settings, device, callback, detector)
+    with spent("data"):
+        loader = training_loader(store, slab, parts[0], batching, seed, detector.context, device)
+        validation = validation_loader(
+            store, slab, parts[1], settings.validation_slices, settings.batch_size, seed, detector.context, device
+        )
     last = _last_epoch(record, reporter)
     resume = None if last is None else record.last_checkpoint
     done = 0 if last is None else len(loader) * (last + 1)
-    with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar:
+    writer = SnapshotWriter(lambda snapshot: snapshot.write(record))
+    callback = TrainingCallback(record, settings, seed, writer)
+    trainer = _trainer(settings, device, callback, detector)
+    with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar, writer:
         callback.watch(bar)
         _fit(trainer, detector, loader, validation, resume)
     if not record.best_checkpoint.exists():
@@ -268,7 +273,7 @@ def _trainer(settings: TrainSettings, device: str, callback: TrainingCallback, d
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     optimizer = getattr(detector.settings, "optimizer", None)
     clip = optimizer.gradient_clip if optimizer is not None and detector.automatic_optimization else 0
-    return make_trainer(
+    trainer = make_trainer(
         device,
         max_epochs=settings.epochs,
         precision=settings.precision,
@@ -277,6 +282,8 @@ def _trainer(settings: TrainSettings, device: str, callback: TrainingCallback, d
         gradient_clip_val=clip or None,
         callbacks=[callback],
     )
+    trainer.strategy.checkpoint_io = Handover(callback.take)
+    return trainer
 
 
 def _fit(trainer: L.Trainer, detector: Detector, loader: Any, validation: Any, resume: Any) -> None:

@@ -25,7 +25,9 @@ from .plan import Plan
 PROTOCOL_VERSION = 3
 
 _FREE_SCORE_KEYS = frozenset({"batch_size"})
-_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_every"})
+_FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})
+#: Training numbers that came after the first records, at the value of all cells before; then they are in no id.
+_AS_EVER = {"compile": False}
 _SCORING_KEYS = frozenset({"score", "score_by"})
 
 
@@ -69,7 +71,7 @@ class Recipe:
             "seed": self.seed,
         }
         if self.trainable:
-            content["train"] = {key: value for key, value in plan["train"].items() if key not in _FREE_TRAIN_KEYS}
+            content["train"] = _told(plan["train"])
         if self.source:
             content["source"] = self.source
         if plan["score_by"] is not None:
@@ -80,6 +82,15 @@ class Recipe:
     def id(self) -> str:
         """Hash of the recipe, 12 hexadecimal digits."""
         return digest(self.content())
+
+
+def _told(train: Mapping[str, Any]) -> dict[str, Any]:
+    """The training numbers that an id is made of."""
+    return {
+        key: value
+        for key, value in train.items()
+        if key not in _FREE_TRAIN_KEYS and not (key in _AS_EVER and value == _AS_EVER[key])
+    }
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import UserError
 from ...methods import Detector, Frozen, Row
+from ...methods.parts.compiled import compile_parts
 from ...methods.parts.recomputed import recompute_activations
 from ...metrics.scores import Score, distribution_of, scores
 from .preset import ENGINE_SECTIONS, Preset, common_numbers, toml_value
@@ -45,6 +46,17 @@ class Plan(Frozen):
     score: ScoreSettings
     method: dict[str, Any]
     score_by: ScoreChoice | None = None
+
+    @classmethod
+    def of_record(cls, values: Mapping[str, Any]) -> Self:
+        """The plan that a run record holds; before 2026-11-27 it counted epochs between checkpoints, and no compiler.
+
+        Raises:
+            ValueError: a number is missing, misspelt or out of range.
+        """
+        train = {"compile": False, "checkpoint_minutes": 0.0, **values.get("train", {})}
+        train.pop("checkpoint_every", None)
+        return cls.model_validate({**values, "train": train})
 
     @model_validator(mode="after")
     def _fits_volume(self) -> Self:
@@ -134,12 +146,20 @@ def build_detector(cls: type[Detector], plan: Plan) -> Detector:
         return detector
     if plan.train.checkpoint_activations:
         recompute_activations(detector)
+    if plan.train.compile:
+        _compile(detector)
     if plan.train.accumulate > 1 and has_batch_norm(detector):
         raise ValueError(
             f"train.accumulate={plan.train.accumulate} would change what {cls.__name__} learns: its batch norm looks "
             "at all slices of a batch at once; set it to 1"
         )
     return detector
+
+
+def _compile(detector: Detector) -> None:
+    if not detector.compilable:
+        raise ValueError(f"PyTorch cannot compile {type(detector).__name__}; set train.compile to false")
+    compile_parts(detector)
 
 
 def has_batch_norm(detector: Detector) -> bool:

@@ -2,7 +2,8 @@
 
 A preset is a TOML file. Its sections `data`, `preparation`, `train` and `score` belong to the engine; every other
 section (`optimizer`, `unet`, `noise`, …) feeds the field of that name in a method's `Settings`. A table
-`[override.<method>.<section>]` replaces numbers for one method. Nothing has a default in this package's code: what a
+`[override.<method>.<section>]` replaces numbers for one method. A preset that says `base = "paper"` has that preset's
+numbers, overrides and departures, and tells only what differs. Nothing has a default in this package's code: what a
 preset does not say is an error, and so is a number that nobody reads. A method from outside may bring a section of its
 own, as the default of its field in `Settings`; a preset or a change then replaces single numbers of it.
 """
@@ -25,6 +26,7 @@ from .validation import RefusedError, read_numbers, shown_value
 
 ENGINE_SECTIONS = ("data", "preparation", "train", "score")
 _HEADER = ("name", "summary", "departures")
+_BASE = "base"
 
 
 class Preset(Frozen):
@@ -116,7 +118,7 @@ def common_numbers(preset: Preset) -> tuple[DataSettings, PreparationNumbers]:
 
 
 def _document(name: str) -> dict[str, Any]:
-    """Read a preset's file, and see that it has the shape of a preset.
+    """Read a preset's file, and see that it has the shape of a preset; one with a base is filled up from it.
 
     Raises:
         UserError: there is no such file, it cannot be read, it is not TOML, or it has another shape.
@@ -126,9 +128,19 @@ def _document(name: str) -> dict[str, Any]:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"preset {name} is not valid TOML: {error}") from error
-    missing = [key for key in (*_HEADER, *ENGINE_SECTIONS) if key not in document]
+    base = document.pop(_BASE, None)
+    missing = [key for key in (*_HEADER, *(ENGINE_SECTIONS if base is None else ())) if key not in document]
     if missing:
         raise UserError(f"preset {name} lacks {', '.join(missing)}; see `bench list presets` for complete ones")
+    _check_header(name, document)
+    for key, value in document.items():
+        if key not in _HEADER and not isinstance(value, dict):
+            raise UserError(f"preset {name}: {key} must stand in a section; write it below a line such as [train]")
+    _check_override(name, document.get("override", {}))
+    return document if base is None else _filled_up(name, document, base)
+
+
+def _check_header(name: str, document: Mapping[str, Any]) -> None:
     for key in ("name", "summary"):
         if not isinstance(document[key], str):
             raise UserError(f"preset {name}: {key} must be a text in quotation marks, got {shown_value(document[key])}")
@@ -137,13 +149,26 @@ def _document(name: str) -> dict[str, Any]:
     departures = document["departures"]
     if not isinstance(departures, list) or not all(isinstance(text, str) for text in departures):
         raise UserError(f"preset {name}: departures must be a list of texts, got {shown_value(departures)}")
-    for key, value in document.items():
-        if key in _HEADER:
-            continue
-        if not isinstance(value, dict):
-            raise UserError(f"preset {name}: {key} must stand in a section; write it below a line such as [train]")
-    _check_override(name, document.get("override", {}))
-    return document
+
+
+def _filled_up(name: str, document: Mapping[str, Any], base: object) -> dict[str, Any]:
+    """A preset with whatever it does not say itself from its base, which is one of ours, so that none is its own."""
+    if base not in preset_names():
+        known = ", ".join(preset_names())
+        raise UserError(f"preset {name}: base must be one of {known}, got {shown_value(base)}")
+    below = _document(str(base))
+    override = dict(below.get("override", {}))
+    for method, replaced in document.get("override", {}).items():
+        override[method] = _laid_over(override.get(method, {}), replaced)
+    sections = {key: value for key, value in document.items() if key not in (*_HEADER, "override")}
+    header = {"name": document["name"], "summary": document["summary"]}
+    departures = [*below["departures"], *document["departures"]]
+    return {**_laid_over(below, sections), **header, "departures": departures, "override": override}
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Sections with the numbers of others on top."""
+    return {**below, **{name: {**below.get(name, {}), **values} for name, values in above.items()}}
 
 
 def _check_override(name: str, override: Mapping[str, Any]) -> None:

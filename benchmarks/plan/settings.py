@@ -70,8 +70,11 @@ class TrainSettings(Frozen):
             gradient. The numbers stay the same, a step takes about a third longer, see `parts/recomputed.py`.
         validate_every: epochs between two validations, after each of which the best weights are looked for.
         validation_slices: slices of a validation volume that make the validation loss, always the same ones.
-        checkpoint_every: epochs between two checkpoints on disk, a multiple of `validate_every`; what a kill costs.
+        checkpoint_minutes: minutes between two checkpoints on disk, at the least, and what a kill costs; one is written
+            after the next validation, so that 0 writes after each. Changes no number.
         precision: Lightning's name, e.g. "32-true" or "bf16-mixed".
+        compile: let PyTorch compile the networks, in training and scoring, see `parts/compiled.py`. Rounds differently;
+            wants a C++ compiler on a CPU and Triton on a GPU, and minutes at the start of each cell.
         tf32: let a GPU round the factors of float32 products to ten bits of mantissa, in training and scoring.
         deterministic: use a GPU's repeatable algorithms alone, so that a training repeats bit by bit there too.
     """
@@ -83,19 +86,19 @@ class TrainSettings(Frozen):
     checkpoint_activations: bool
     validate_every: int = Field(ge=1, le=10_000_000)
     validation_slices: int = Field(ge=1, le=1024)
-    checkpoint_every: int = Field(ge=1, le=10_000_000)
+    checkpoint_minutes: float = Field(ge=0, le=10_000)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    compile: bool
     tf32: bool
     deterministic: bool
 
     @model_validator(mode="after")
     def _divided(self) -> Self:
-        for name in ("epochs", "checkpoint_every"):
-            if getattr(self, name) % self.validation_interval:
-                raise ValueError(
-                    f"train.{name} ({getattr(self, name)}) must be a multiple of train.validate_every "
-                    f"({self.validate_every}), so that the last epoch before a checkpoint is validated"
-                )
+        if self.epochs % self.validation_interval:
+            raise ValueError(
+                f"train.epochs ({self.epochs}) must be a multiple of train.validate_every ({self.validate_every}), so "
+                "that the last epoch is validated"
+            )
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"train.accumulate ({self.accumulate}) must divide train.batch_size ({self.batch_size}), so that the "

@@ -61,7 +61,7 @@ class TrainedRun:
             RecordError: it is damaged, or another version of uadbench wrote it.
         """
         try:
-            return Plan.model_validate(self.config.plan)
+            return Plan.of_record(self.config.plan)
         except ValueError as error:
             reason = " ".join(str(error).split())[:200]
             raise RecordError(f"the plan in {self.records[0].folder / CONFIG} cannot be used: {reason}") from error

@@ -56,10 +56,23 @@ def save_weights(record: RunRecord, weights: Mapping[str, Tensor], epoch: int, v
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    content = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
-    torch.save({"state_dict": weights, "epoch": epoch, "val_loss": val_loss}, content)
-    with replacing(record.best_checkpoint) as path:
-        path.write_bytes(content.getbuffer())
+    _save(record.best_checkpoint, {"state_dict": weights, "epoch": epoch, "val_loss": val_loss})
+
+
+def save_training(record: RunRecord, content: Mapping[str, Any]) -> None:
+    """Write `last.ckpt`: everything needed to go on with a training.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    _save(record.last_checkpoint, content)
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    archive = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
+    torch.save(content, archive)
+    with replacing(path) as partial:
+        partial.write_bytes(archive.getbuffer())
 
 
 def load_weights(record: RunRecord, detector: Detector) -> float:

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ..base import Frozen
+from .layout import LaidOut, lay_out
 
 _SQUEEZE = 8
 
@@ -42,7 +43,7 @@ class AutoencoderSettings(Frozen):
         return self
 
 
-class ConvEncoder(nn.Module):
+class ConvEncoder(LaidOut):
     """Maps slices to codes.
 
     Args:
@@ -62,13 +63,14 @@ class ConvEncoder(nn.Module):
         activated = _activated(convolutions, settings.leaky_slope)
         self.features = nn.Sequential(*activated, nn.Conv2d(settings.filters[-1], squeezed, 1))
         self.dense = nn.Linear(squeezed * small**2, outputs)
+        lay_out(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map [B, 1, H, W] to [B, outputs]."""
         return self.dense(self.features(image).flatten(1))  # type: ignore[no-any-return]
 
 
-class ConvDecoder(nn.Module):
+class ConvDecoder(LaidOut):
     """Maps codes to slices.
 
     Args:
@@ -92,6 +94,7 @@ class ConvDecoder(nn.Module):
             *_activated(convolutions, settings.leaky_slope),
             nn.Conv2d(settings.filters[0], 1, 1),
         )
+        lay_out(self)
 
     def forward(self, code: Tensor) -> Tensor:
         """Map [B, latent] to [B, 1, H, W]."""

@@ -20,9 +20,11 @@ class Recomputing(nn.Module):
 
     Attributes:
         recomputes: whether it does so in training.
+        blocks: all blocks that it runs by `run`.
     """
 
     recomputes = False
+    blocks: nn.ModuleList
 
     def run(self, block: nn.Module, *arguments: Any) -> Any:
         """Return `block(*arguments)`; where gradients are wanted, only the arguments are kept."""

@@ -24,6 +24,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...stopwatch import spent
 from ..base import Frozen
 from .seeds import derive_seed
 
@@ -124,25 +125,50 @@ class FractalSimplex(nn.Module):
         Returns:
             float32 [B, 1, H, W].
         """
-        permutation = self._permutations(seeds)
-        x, y = (self.points & (_TABLE - 1)).unbind(1)
-        hashed = permutation.gather(0, (permutation[x] + y[:, None]) & (_TABLE - 1))
-        table = self.gradients[(hashed & 14) >> 1].transpose(1, 2).flatten(0, 1)  # [2P, B]
-        pixels = F.embedding_bag(self.index, table.contiguous(), mode="sum", per_sample_weights=self.weight)
-        return pixels.t().reshape(-1, 1, *self.shape)
+        with spent("noise"):
+            permutation = self._permutations(seeds)
+            x, y = (self.points & (_TABLE - 1)).unbind(1)
+            hashed = permutation.gather(0, (permutation[x] + y[:, None]) & (_TABLE - 1))
+            table = self.gradients[(hashed & 14) >> 1].transpose(1, 2).flatten(0, 1)  # [2P, B]
+            pixels = F.embedding_bag(self.index, table.contiguous(), mode="sum", per_sample_weights=self.weight)
+            return pixels.t().reshape(-1, 1, *self.shape)
 
     def _permutations(self, seeds: Tensor) -> Tensor:
         """Return the permutation table of each seed, int64 [256, B]: a shuffle driven by a 64-bit LCG."""
-        states = self.lcg_factor[:, None] * seeds + self.lcg_shift[:, None]  # state before place 255, 254, ..., 0
-        choices = torch.arange(_TABLE, 0, -1, device=seeds.device)[:, None]
+        states = self.lcg_factor * seeds[:, None] + self.lcg_shift  # state before place 255, 254, ..., 0
+        choices = torch.arange(_TABLE, 0, -1, device=seeds.device)
         picks = (states % choices + 31) % choices  # the package adds 31 first, in unbounded integers: same remainder
-        table = torch.arange(_TABLE, device=seeds.device)[:, None].repeat(1, len(seeds))
-        for step in range(_TABLE):
-            place, pick = _TABLE - 1 - step, picks[step : step + 1]
-            chosen, last = table.gather(0, pick), table[place : place + 1].clone()
-            table.scatter_(0, pick, last)
-            table[place : place + 1] = chosen
-        return table
+        return shuffled(picks.flip(1)).t().contiguous()
+
+
+def shuffled(picks: Tensor) -> Tensor:
+    """Return what Fisher-Yates shuffles of 0, 1, ..., n - 1 leave, without making their n swaps one after the other.
+
+    A shuffle goes from the last place down; each place in its turn swaps its number with that of the place it picks.
+    So what a place holds when its turn comes was brought by the last one to pick it, which held it at its own turn,
+    and so on up to a place that nobody had picked: it holds its own number. All places follow these pointers at once,
+    twice as far each time. (On a GPU a loop of swaps is a thousand small kernels.)
+
+    Args:
+        picks: which place each place picks, at most itself, int64 [B, n].
+
+    Returns:
+        int64 [B, n].
+    """
+    size = picks.shape[1]
+    places = torch.arange(size, device=picks.device).expand_as(picks)
+    # Who picks the same place lies together, in ascending order of their own places.
+    turns, order = (picks * size + places).sort(dim=1)
+    picked, again = turns // size, F.pad(turns[:, 1:] // size == turns[:, :-1] // size, (0, 1))
+    # The lowest place above that picks the same; `places` stand for none.
+    rival = torch.empty_like(picks).scatter_(1, order, torch.where(again, order.roll(-1, 1), order))
+    # The lowest place above that picks this one: first of those who do, but for the place itself.
+    lowest = (order > picked) & ~F.pad(again[:, :-1] & (order > picked)[:, :-1], (1, 0))
+    aside = torch.where(lowest, picked, size)
+    held = F.pad(places, (0, 1)).scatter_(1, aside, order)[:, :size]
+    for _ in range((size - 1).bit_length()):
+        held = held.gather(1, held)
+    return torch.where(rival == places, picks, held.gather(1, rival))
 
 
 def _lcg_powers() -> tuple[Tensor, Tensor]:

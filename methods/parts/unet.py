@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
+from .layout import LaidOut, lay_out, layout
 from .recomputed import Recomputing
 
 _GROUPS = 32
@@ -104,12 +105,8 @@ class _Norm(nn.GroupNorm):
         super().__init__(math.gcd(_GROUPS, channels // _CHANNELS_A_GROUP), channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [B, C, h, w]; the result is in channels-last memory.
-
-        The kernel for channels-last is several times slower on a CPU, and absent on CUDA; the convolutions like it.
-        Where activations are kept, the copies are an eighth of a step's memory; where they are recomputed, a fiftieth.
-        """
-        return super().forward(x.contiguous()).contiguous(memory_format=torch.channels_last)
+        """Normalise [B, C, h, w], in the layout of the device."""
+        return super().forward(x.contiguous(memory_format=layout(x.device)))
 
 
 class ResidualBlock(nn.Module):
@@ -169,7 +166,9 @@ class SpatialAttention(nn.Module):
         """Map [B, C, h, w] to the same shape."""
         tokens = self.norm(x).flatten(2).transpose(1, 2)
         heads = self.qkv(tokens).unflatten(2, (3, -1, self.head_channels)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2]).transpose(1, 2).flatten(2)
+        # Taken apart at once: the gradient of three indices is three tensors of zeros, filled and added up.
+        query, key, value = heads.unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return x + self.project(mixed).transpose(1, 2).unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
 
@@ -194,7 +193,7 @@ class _Stage(nn.Module):
         return x if self.up is None else self.up(x, embedding)
 
 
-class UNet(Recomputing):
+class UNet(LaidOut, Recomputing):
     """Predicts the clean image from a noised one and its timestep.
 
     `forward` is `decode(encode(x, t))`; the two halves are public so that something may act on the encoder's output
@@ -234,7 +233,7 @@ class UNet(Recomputing):
         self.decoder = self._build_decoder(skips)
         self.norm_out = _Norm(self._widths[0])
         self.conv_out = _zero(nn.Conv2d(self._widths[0], settings.stem**2, 3, padding=1))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        lay_out(self)
 
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Estimate x0.
@@ -255,7 +254,7 @@ class UNet(Recomputing):
         embedding = F.silu(self.time(timestep_embedding(t, self.settings.channels)))
         if condition is not None:
             embedding = torch.cat([embedding, F.silu(condition)], dim=1)
-        x = F.pixel_unshuffle(x, self.settings.stem).contiguous(memory_format=torch.channels_last)
+        x = F.pixel_unshuffle(x, self.settings.stem).contiguous(memory_format=layout(x.device))
         skips = [self.conv_in(x)]
         for stage in self.encoder:
             skips.append(self.run(stage, skips[-1], embedding))
@@ -278,6 +277,11 @@ class UNet(Recomputing):
             h = self.run(stage, h, encoded.embedding, skip)
         h = self.conv_out(F.silu(self.norm_out(h)))
         return F.pixel_shuffle(h, self.settings.stem).float()
+
+    @property
+    def blocks(self) -> nn.ModuleList:  # type: ignore[override]
+        """All blocks, first to last."""
+        return nn.ModuleList([*self.encoder, *self.middle, *self.decoder])
 
     def _build_encoder(self) -> tuple[nn.ModuleList, list[int]]:
         """Return the encoder's stages and the channels of all skips."""

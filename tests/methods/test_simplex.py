@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from uadbench.methods.parts.simplex import FractalSimplex, NoiseSettings
+from uadbench.methods.parts.simplex import FractalSimplex, NoiseSettings, shuffled
 
 PAPER = NoiseSettings(frequency=2**-6, octaves=6, decay=0.8, share="slice")
 SEEDS = [0, 1, -1, 42, 2**62 + 12345, -(2**63), 2**63 - 1]
@@ -66,3 +66,28 @@ def test_spread_is_that_of_unnormalised_octaves(paper_noise: FractalSimplex) -> 
 
 def test_noise_is_no_part_of_a_checkpoint(paper_noise: FractalSimplex) -> None:
     assert not paper_noise.state_dict()
+
+
+def swapped(picks: np.ndarray) -> np.ndarray:
+    """The shuffle of each row, swap by swap."""
+    tables = np.tile(np.arange(picks.shape[1]), (len(picks), 1))
+    for table, row in zip(tables, picks, strict=True):
+        for place in range(len(row) - 1, -1, -1):
+            table[[place, row[place]]] = table[[row[place], place]]
+    return tables
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 256])
+def test_all_swaps_at_once_are_the_swaps_one_by_one(size: int) -> None:
+    places = np.arange(size)
+    chance = np.random.default_rng(size).integers(0, places + 1, (200, size))
+    chains = np.stack([places, 0 * places, np.maximum(places - 1, 0), places // 2, np.maximum(places - 2, 0)])
+    picks = np.concatenate([chains, chance])
+    np.testing.assert_array_equal(shuffled(torch.from_numpy(picks)).numpy(), swapped(picks))
+
+
+def test_every_shuffle_of_four_is_right() -> None:
+    picks = np.stack(np.meshgrid(*(np.arange(place + 1) for place in range(4)), indexing="ij"), -1).reshape(-1, 4)
+    found = shuffled(torch.from_numpy(picks)).numpy()
+    np.testing.assert_array_equal(found, swapped(picks))
+    assert len(np.unique(found, axis=0)) == 24

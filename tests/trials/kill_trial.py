@@ -3,9 +3,11 @@
     python tests/trials/kill_trial.py --kills 50 --seed 0
 
 Signals (SIGKILL, SIGINT, SIGTERM) and targets (the whole process group, the main process alone) go by turns, with one
-cell and with two cells at a time. After each finished run its records and what MLflow holds are compared with those of
-a run that nobody disturbed, seconds aside, and all begins anew until the kills are used up. Prints a table; exit code 1
-where anything differs. About ten minutes on two cores that nobody else uses.
+cell and with two cells at a time. Every other kill falls while a thread writes a checkpoint: the network is wide enough
+for that to take a while, and the file that is being written gives the moment away. After each finished run its records
+and what MLflow holds are compared with those of a run that nobody disturbed, seconds aside, and all begins anew until
+the kills are used up. Prints a table; exit code 1 where anything differs. About ten minutes on two cores that nobody
+else uses.
 """
 
 from __future__ import annotations
@@ -54,7 +56,16 @@ def make_place(root: Path) -> None:
             (root / "clinic" / folder / part).mkdir(parents=True, exist_ok=True)
             image = nib.Nifti1Image(array.astype(np.float32), np.eye(4))
             nib.save(image, root / "clinic" / folder / part / f"{name}.nii.gz")
-    (root / "small.toml").write_text(TINY.read_text().replace("depth = 100", "depth = 12"))
+    text = TINY.read_text()
+    for old, new in (
+        ("depth = 100", "depth = 12"),
+        ("epochs = 6", "epochs = 30"),  # fifteen checkpoints …
+        ("filters = [8, 16, 16]", "filters = [8, 16, 64]"),
+        ("latent = 16", "latent = 256"),  # … of 60 MB
+    ):
+        assert old in text
+        text = text.replace(old, new, 1)
+    (root / "small.toml").write_text(text)
 
 
 def start(place: Path, results: str, methods: list[str], jobs: int) -> subprocess.Popen[str]:
@@ -180,6 +191,17 @@ class Tally:
     orphans: int = 0
 
 
+def is_written(runs: Path) -> bool:
+    """Whether a checkpoint is being written at this moment."""
+    return any(runs.glob("*/checkpoints/.*.partial"))
+
+
+def await_writing(process: subprocess.Popen[str], runs: Path) -> None:
+    """Wait until a checkpoint is being written, or the command has ended."""
+    while process.poll() is None and not is_written(runs):
+        time.sleep(0.001)
+
+
 def strike(process: subprocess.Popen[str], number: signal.Signals, group: bool, after: float, tally: Tally) -> bool:
     """Send a signal after some seconds, and note what came of it; whether the command had ended well before."""
     try:
@@ -192,7 +214,9 @@ def strike(process: subprocess.Popen[str], number: signal.Signals, group: bool, 
     tally.kills += 1
     tally.codes[process.returncode] += 1
     tally.silent += process.returncode == 128 + number and STOPPED not in output
-    tally.tracebacks += "Traceback" in output
+    if "Traceback" in output:
+        tally.tracebacks += 1
+        print(f"{number.name} after {after:.1f} s, exit code {process.returncode}:\n{output}", flush=True)
     tally.orphans += outlived(children)
     return process.returncode == 0
 
@@ -205,7 +229,7 @@ def kill_until_done(
     spans: dict[int, float],
     rng: random.Random,
     options: argparse.Namespace,
-    tallies: dict[tuple[str, str, int], Tally],
+    tallies: dict[tuple[str, str, int, str], Tally],
 ) -> int:
     """Kill the command and repeat it until all its cells are done; the number of kills so far.
 
@@ -222,12 +246,18 @@ def kill_until_done(
     for _ in range(_MOST_KILLS_OF_A_ROUND):
         if kills >= options.kills:
             break
-        number, group = SIGNALS[kills % 3], (kills // 3) % 2 == 0
-        tally = tallies.setdefault((signal.Signals(number).name, "group" if group else "main process", jobs), Tally())
+        number, group, writing = SIGNALS[kills % 3], (kills // 3) % 2 == 0, (kills // 6 + kills) % 2 == 1
+        moment = "writing" if writing else "any moment"
+        key = (signal.Signals(number).name, "group" if group else "main process", jobs, moment)
+        tally = tallies.setdefault(key, Tally())
         before = tally.kills
         process = start(place, results, options.methods, jobs)
         began = time.monotonic()
-        if strike(process, number, group, rng.uniform(0.3, spans[jobs]), tally):
+        if writing:  # at one of the writings, somewhere within it
+            for _ in range(rng.randrange(1, 4)):
+                await_writing(process, place / results / "runs")
+                time.sleep(rng.uniform(0, 0.05))
+        if strike(process, number, group, 0.001 if writing else rng.uniform(0.3, spans[jobs]), tally):
             spans[jobs] = min(spans[jobs], time.monotonic() - began)  # a machine with less to do kills sooner
             return kills + tally.kills - before
         kills += tally.kills - before
@@ -270,7 +300,7 @@ def main() -> int:
     wanted = {**records(place / "undisturbed-1"), **tracked(place / "undisturbed-1")}
     compared, differ = compare(wanted, place / "undisturbed-2")
 
-    tallies: dict[tuple[str, str, int], Tally] = {}
+    tallies: dict[tuple[str, str, int, str], Tally] = {}
     kills, rounds = 0, 0
     try:
         while kills < options.kills:
@@ -286,12 +316,12 @@ def main() -> int:
             os.kill(child, signal.SIGKILL)
         print(f"interrupted in round {rounds}, which is not compared")
 
-    print("\n| signal | to | cells at a time | kills | exit codes | without the sentence | tracebacks | orphans |")
-    print("|---|---|---|---|---|---|---|---|")
-    for (name, target, jobs), tally in sorted(tallies.items()):
+    print("\n| signal | to | cells at a time | when | kills | exit codes | no sentence | tracebacks | orphans |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for (name, target, jobs, moment), tally in sorted(tallies.items()):
         codes = ", ".join(f"{code} ({count})" for code, count in sorted(tally.codes.items()))
         numbers = f"{tally.kills} | {codes} | {tally.silent} | {tally.tracebacks} | {tally.orphans}"
-        print(f"| {name} | {target} | {jobs} | {numbers} |")
+        print(f"| {name} | {target} | {jobs} | {moment} | {numbers} |")
     total = sum(tally.kills for tally in tallies.values())
     print(f"\n{total} kills in {rounds} rounds: {compared} numbers and words compared, {differ} differ.")
     shutil.rmtree(place)

@@ -196,10 +196,9 @@ def test_an_unknown_fold_is_one_sentence(tiny_data: Data, tiny_preset: Preset) -
 
 
 def test_epochs_that_are_never_validated_are_refused(tiny_data: Data, tmp_path: Path) -> None:
-    for change in ("train.epochs=5", "train.checkpoint_every=3"):
-        preset = load_preset(str(TESTS / "tiny.toml"), [change])
-        with pytest.raises(UserError, match=r"must be a multiple of train.validate_every \(2\)"):
-            job_of("ae", tiny_data, preset)
+    preset = load_preset(str(TESTS / "tiny.toml"), ["train.epochs=5"])
+    with pytest.raises(UserError, match=r"must be a multiple of train.validate_every \(2\)"):
+        job_of("ae", tiny_data, preset)
 
 
 def test_a_diverging_training_is_one_sentence(tiny_data: Data, tmp_path: Path) -> None:

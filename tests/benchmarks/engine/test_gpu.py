@@ -18,6 +18,7 @@ from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.reading import reader_of
+from uadbench.benchmarks.engine.slices import EpochSampler, ResidentSlices, Slab, SliceSet, slice_set
 from uadbench.benchmarks.plan.plan import build_detector, plan_for
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
@@ -28,6 +29,8 @@ from uadbench.benchmarks.speed.workload import batch_of, random_volume, workload
 from uadbench.datasets.cohort import Data
 from uadbench.methods import Detector, methods
 from uadbench.methods.parts.host_number import HostNumber
+
+from cases import TINY
 
 pytestmark = [
     pytest.mark.gpu,
@@ -121,6 +124,34 @@ def test_recomputing_gives_the_same_gradients_on_the_gpu() -> None:
             detector = build_detector(entry.method, plan.model_copy(update={"train": train})).to(_CUDA)
             found.append(gradients(detector, 4, 1))
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_volumes_on_the_gpu_give_the_batches_of_the_store_and_never_wait(tiny_data: Data) -> None:
+    store, slab = tiny_data.healthy.store, Slab(1, 5)
+    subjects = store.ids[:4]
+    resident = slice_set(store, slab, 1, subjects, "cuda")
+    assert isinstance(resident, ResidentSlices)
+    keys = list(EpochSampler(subjects, slab.depth, seed=0))
+    for sent in (resident, SliceSet(store, slab, 1, "cuda")):
+        with no_waiting():
+            batch = sent[keys]
+        assert all(part.is_cuda for part in batch)
+        expected = SliceSet(store, slab, 1)[keys]
+        assert all(torch.equal(part.cpu(), known) for part, known in zip(batch, expected, strict=True))
+
+
+@pytest.mark.parametrize("row", ["ae", "pddpm-s48", "maediff"])
+def test_a_compiled_training_in_bfloat16_reaches_the_loss_of_float32(row: str, tiny_data: Data, tmp_path: Path) -> None:
+    """By the kernels that Triton makes; the weights are read by a network that is not compiled."""
+    more = ("train.epochs=12", "train.validate_every=12", "score.untrained_control=false")
+    fast = (*more, "train.precision=bf16-mixed", "train.compile=true")
+    losses = []
+    for changes, seed in ((more, 0), (more, 1), (more, 2), (more, 3), (fast, 0)):
+        preset = load_preset(str(TINY), changes)
+        job = jobs_for(select_rows([row]), (0,), tiny_data, preset, seed)[0]
+        losses.append(run_job(job, tmp_path, "cuda", SilentReporter()).history()[-1].val_loss)
+    assert losses[4] != losses[0]
+    assert abs(losses[4] - losses[0]) < np.std(losses[:4], ddof=1)
 
 
 def test_speed_is_measured_on_the_gpu(tiny_preset: Preset, tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from uadbench.benchmarks.engine import slices
 from uadbench.benchmarks.engine.slices import (
     Batching,
     EpochSampler,
+    ResidentSlices,
     Slab,
     SliceKey,
     SliceSet,
+    slice_set,
     training_loader,
     validation_keys,
     validation_loader,
@@ -143,8 +147,47 @@ def test_batches_hold_what_the_store_holds(tiny_data: Data) -> None:
 def test_neighbours_come_along_and_stop_at_the_slab(tiny_data: Data) -> None:
     store = tiny_data.healthy.store
     volume = store.volume(store.ids[0])
-    items = SliceSet(store, Slab(1, 5), context=2)
-    for index, expected in [(0, [1, 1, 1, 2, 3]), (1, [1, 1, 2, 3, 4]), (3, [2, 3, 4, 4, 4])]:
-        item = items[SliceKey(store.ids[0], index, 0)]
-        np.testing.assert_array_equal(item.stack.numpy(), volume[expected])
-        np.testing.assert_array_equal(item.image[0].numpy(), volume[1 + index])
+    indices = [0, 1, 3]
+    for items in (
+        SliceSet(store, Slab(1, 5), context=2),
+        ResidentSlices(store, Slab(1, 5), 2, store.ids[:2], "cpu"),
+    ):
+        batch = items[[SliceKey(store.ids[0], index, 0) for index in indices]]
+        expected = [[1, 1, 1, 2, 3], [1, 1, 2, 3, 4], [2, 3, 4, 4, 4]]
+        np.testing.assert_array_equal(batch.stack.numpy(), volume[expected])
+        np.testing.assert_array_equal(batch.image[:, 0].numpy(), volume[[1 + index for index in indices]])
+
+
+@pytest.mark.parametrize("context", [0, 1])
+def test_volumes_on_the_device_give_bitwise_the_batches_of_the_store(tiny_data: Data, context: int) -> None:
+    store, slab = tiny_data.healthy.store, Slab(1, 5)
+    subjects = (*store.ids[:4], store.ids[0])  # a published split may name a scan twice
+    sampler = EpochSampler(subjects, slab.depth, seed=0)
+    read, resident = SliceSet(store, slab, context), ResidentSlices(store, slab, context, subjects, "cpu")
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        one, other = read[keys], resident[keys]
+        for first, second in zip(one, other, strict=True):
+            assert first.dtype == second.dtype and torch.equal(first, second)
+            assert first.is_contiguous() and second.is_contiguous()
+        np.testing.assert_array_equal(one.image[:, 0], [store.volume(key.subject)[1 + key.index] for key in keys])
+        np.testing.assert_array_equal(one.brain_mask[:, 0], [store.brain_mask(k.subject)[1 + k.index] for k in keys])
+        assert one.seed.tolist() == [key.seed for key in keys]
+
+
+def test_without_neighbours_the_stack_is_no_second_image(tiny_data: Data) -> None:
+    store, slab = tiny_data.healthy.store, Slab(1, 5)
+    for batch in training_loader(store, slab, store.ids[:4], Batching(4, 3, drop_last=False), seed=0, context=0):
+        assert batch.stack.data_ptr() == batch.image.data_ptr() and batch.stack.shape == batch.image.shape
+
+
+def test_volumes_live_on_a_gpu_that_has_room_for_them(tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, slab = tiny_data.healthy.store, Slab(1, 5)
+    needed = 3 * 4 * 96 * 96 * 5  # three volumes of four slices, float32 and a byte a voxel
+    monkeypatch.setattr(slices, "ResidentSlices", lambda *words: "resident")
+    for free, resident in ((4 * needed, True), (4 * needed - 4, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda free=free: (free, 10 * free))
+        found = slice_set(store, slab, 0, (*store.ids[:3], store.ids[0]), "cuda")
+        assert (found == "resident") is resident
+    assert isinstance(slice_set(store, slab, 0, store.ids[:3], "cpu"), SliceSet)  # mapped into memory already

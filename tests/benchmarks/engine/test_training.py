@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,13 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
+from uadbench.stopwatch import Stopwatch
 
 from cases import TINY
 
 BATCH_NORM = {"ae", "vae", "svae", "fanogan"}
 IN_PARTS = sorted(name for name, cls in methods().items() if cls.trainable and name not in BATCH_NORM)
-ONE_STEP = ["train.epochs=1", "train.validate_every=1", "train.checkpoint_every=1", "train.batch_size=6"]
+ONE_STEP = ["train.epochs=1", "train.validate_every=1", "train.batch_size=6"]
 PLAIN = ["optimizer.gradient_clip=0.0", "optimizer.warmup_steps=0", 'optimizer.decay="none"']
 
 
@@ -97,7 +100,7 @@ def test_recomputing_is_refused_where_there_is_nothing_to_recompute(tiny_data: D
 
 def test_recomputing_and_writing_less_often_change_no_number_and_no_id(tiny_data: Data, tmp_path: Path) -> None:
     plain = job_of("maediff", tiny_data)
-    other = job_of("maediff", tiny_data, "train.checkpoint_activations=true", "train.checkpoint_every=4")
+    other = job_of("maediff", tiny_data, "train.checkpoint_activations=true", "train.checkpoint_minutes=60")
     assert plain.cell.id == other.cell.id
     assert plain.cell.id != job_of("maediff", tiny_data, "train.accumulate=2").cell.id
     assert plain.cell.id != job_of("maediff", tiny_data, "train.drop_last=true").cell.id
@@ -109,11 +112,9 @@ def test_recomputing_and_writing_less_often_change_no_number_and_no_id(tiny_data
 def test_the_best_epoch_between_two_checkpoints_is_kept(tiny_data: Data, tmp_path: Path) -> None:
     """Validated every epoch and written once: the best weights are those of the best epoch, not of the last."""
     changes = ["train.validate_every=1", "train.epochs=12", "optimizer.learning_rate=0.3", *PLAIN]
-    often = run_job(
-        job_of("ae", tiny_data, *changes, "train.checkpoint_every=1"), tmp_path / "a", "cpu", SilentReporter()
-    )
+    often = run_job(job_of("ae", tiny_data, *changes), tmp_path / "a", "cpu", SilentReporter())
     once = run_job(
-        job_of("ae", tiny_data, *changes, "train.checkpoint_every=12"), tmp_path / "b", "cpu", SilentReporter()
+        job_of("ae", tiny_data, *changes, "train.checkpoint_minutes=60"), tmp_path / "b", "cpu", SilentReporter()
     )
     losses = [line.val_loss for line in once.history()]
     best = torch.load(once.best_checkpoint, weights_only=True)
@@ -124,12 +125,15 @@ def test_the_best_epoch_between_two_checkpoints_is_kept(tiny_data: Data, tmp_pat
 
 
 def test_a_stop_between_two_checkpoints_repeats_epochs_and_finds_the_same(
-    tiny_data: Data, tmp_path: Path, stop_after
+    tiny_data: Data, tmp_path: Path, stop_after, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changes = ["train.validate_every=1", "train.checkpoint_every=3", "optimizer.learning_rate=0.03"]
-    job = job_of("ae", tiny_data, *changes)
-    whole = run_job(job, tmp_path / "whole", "cpu", SilentReporter())
-    with pytest.raises(KeyboardInterrupt):
+    """A clock that says a minute more each time it is asked: once at the start, once a validation, twice a writing."""
+    changes = ["train.validate_every=1", "optimizer.learning_rate=0.03"]
+    job = job_of("ae", tiny_data, *changes, "train.checkpoint_minutes=3")
+    whole = run_job(job_of("ae", tiny_data, *changes), tmp_path / "whole", "cpu", SilentReporter())
+    clock = itertools.count(0, 60)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("uadbench.benchmarks.engine.training.monotonic", lambda: float(next(clock)))
         run_job(job, tmp_path / "stopped", "cpu", stop_after("train", 9))  # of twelve: in the fifth epoch
     stopped = record_of(tmp_path / "stopped", job.cell)
     assert len(stopped.history()) == 3
@@ -140,3 +144,12 @@ def test_a_stop_between_two_checkpoints_repeats_epochs_and_finds_the_same(
 
 def _numbers(record: RunRecord) -> dict[str, float]:
     return {key: value for key, value in record.metrics.items() if not key.startswith("seconds")}
+
+
+def test_a_bill_of_the_training_names_its_stages(tiny_data: Data, tmp_path: Path) -> None:
+    started = time.perf_counter()
+    with Stopwatch().running() as watch:
+        run_job(job_of("maediff", tiny_data, "score.untrained_control=false"), tmp_path, "cpu", SilentReporter())
+    whole = time.perf_counter() - started
+    assert {"data", "noise", "step", "validation", "checkpoint"} <= set(watch.seconds)
+    assert 0 < watch.seconds["data"] < watch.seconds["step"] < sum(watch.seconds.values()) < whole

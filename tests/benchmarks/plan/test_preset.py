@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from uadbench.benchmarks.plan.cell import Recipe
-from uadbench.benchmarks.plan.plan import check_changes, plan_for
+from uadbench.benchmarks.plan.plan import Plan, check_changes, plan_for
 from uadbench.benchmarks.plan.preset import load_preset, preset_names
 from uadbench.benchmarks.plan.suite import load_suite, select_rows, suite_names
 from uadbench.errors import UserError
@@ -19,7 +19,7 @@ from uadbench.metrics.scores import scores
 from cases import ROOT, TINY
 
 
-@pytest.mark.parametrize("name", ["paper", "quick", "demo"])
+@pytest.mark.parametrize("name", ["paper", "paper-bf16", "quick", "demo"])
 def test_every_row_can_be_planned_under_every_preset(name: str) -> None:
     preset = load_preset(name)
     entries = select_rows(["all", *rows()])
@@ -30,7 +30,7 @@ def test_every_row_can_be_planned_under_every_preset(name: str) -> None:
 
 
 def test_the_presets_are_a_ladder() -> None:
-    assert preset_names() == ("demo", "paper", "quick")
+    assert preset_names() == ("demo", "paper", "paper-bf16", "quick")
     paper, quick, demo = (load_preset(name) for name in ("paper", "quick", "demo"))
     assert not paper.departures
     assert quick.sections["train"]["epochs"] * 10 == paper.sections["train"]["epochs"]
@@ -137,7 +137,7 @@ def test_a_method_may_have_numbers_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_missing_section_or_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="choose one of demo, paper, quick"):
+    with pytest.raises(UserError, match="choose one of demo, paper, paper-bf16, quick"):
         load_preset("papre")
     with pytest.raises(UserError, match="there is no preset file"):
         load_preset("papre.toml")
@@ -176,6 +176,69 @@ def test_demo_and_paper_are_valid_toml_with_no_unread_section() -> None:
         path = ROOT / "benchmarks" / "plan" / "presets" / f"{name}.toml"
         sections = {key for key, value in tomllib.loads(path.read_text()).items() if isinstance(value, dict)}
         assert sections - {"override"} <= read
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One preset based on another
+
+
+def based(tmp_path: Path, text: str, base: str = '"paper"') -> str:
+    path = tmp_path / "mine.toml"
+    path.write_text(f'base = {base}\nname = "mine"\nsummary = "s"\ndepartures = ["train: 5 epochs"]\n{text}')
+    return str(path)
+
+
+def test_a_preset_may_say_what_differs_from_another_alone(tmp_path: Path) -> None:
+    mine = load_preset(based(tmp_path, "[train]\nepochs = 5\n[override.dae.optimizer]\nlearning_rate = 0.5\n"))
+    paper = load_preset("paper")
+    assert (mine.name, mine.departures) == ("mine", ("train: 5 epochs",))
+    assert mine.sections["train"] == {**paper.sections["train"], "epochs": 5}
+    assert mine.sections | {"train": 0} == paper.sections | {"train": 0}
+    assert mine.override["dae"]["optimizer"] == {"decay": "cosine", "learning_rate": 0.5}
+    assert {**mine.override, "dae": 0} == {**paper.override, "dae": 0}
+    assert load_preset("paper") == paper, "reading one preset changed another"
+
+
+def test_departures_are_those_of_the_base_too(tmp_path: Path) -> None:
+    mine = load_preset(based(tmp_path, "", '"quick"'))
+    assert mine.departures == (*load_preset("quick").departures, "train: 5 epochs")
+
+
+@pytest.mark.parametrize("base", ['"papre"', "3", '"mine"', '"other.toml"'])
+def test_a_base_is_one_of_ours(tmp_path: Path, base: str) -> None:
+    with pytest.raises(UserError, match=r"base must be one of demo, paper, paper-bf16, quick, got"):
+        load_preset(based(tmp_path, "", base))
+
+
+def test_bfloat16_is_all_that_paper_bf16_changes() -> None:
+    bf16, paper = load_preset("paper-bf16"), load_preset("paper")
+    assert bf16.sections["train"] == {**paper.sections["train"], "precision": "bf16-mixed"}
+    assert bf16.sections | {"train": 0} == paper.sections | {"train": 0}
+    assert bf16.override == paper.override
+    assert paper.sections["train"]["precision"] == "32-true" and not paper.sections["train"]["compile"]
+
+
+def test_a_compiled_network_is_another_cell_and_the_checkpoints_are_not() -> None:
+    """The id at `train.compile = false` is that of all cells before there was a compiler."""
+    entry = select_rows(["ae"])[0]
+
+    def content(*changes: str) -> dict[str, Any]:
+        plan = plan_for(load_preset(str(TINY), changes), entry.method, entry.row)
+        return Recipe.of(entry.method, plan, 0).content()
+
+    assert "compile" not in content()["train"] and "checkpoint_minutes" not in content()["train"]
+    assert content("train.checkpoint_minutes=7") == content()
+    assert content("train.compile=true")["train"] == {**content()["train"], "compile": True}
+
+
+def test_the_plan_of_an_old_record_is_read() -> None:
+    entry = select_rows(["ae"])[0]
+    plan = plan_for(load_preset(str(TINY)), entry.method, entry.row)
+    old = plan.model_dump(mode="json", exclude_none=True)
+    del old["train"]["compile"], old["train"]["checkpoint_minutes"]
+    old["train"]["checkpoint_every"] = 10
+    assert Plan.of_record(old) == plan
+    assert Plan.of_record(plan.model_dump(mode="json")) == plan
 
 
 # ---------------------------------------------------------------------------------------------------------------------

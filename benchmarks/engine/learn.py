@@ -42,7 +42,7 @@ def _measure_untrained(run: CellRun, detector: Detector) -> None:
     with run.reporter.bar(f"untrained control {run.job.cell.label}", len(subjects)) as bar:
         scores = []
         for subject in subjects:
-            scores.append(score_healthy(reader, run.job.data.healthy, subject))
+            scores.append(score_healthy(run.job.data.healthy, subject, reader.infer(run.job.data.healthy, subject)))
             bar.advance()
     run.record.save_untrained(untrained_metrics(scores))
     detector.cpu().train()

@@ -6,6 +6,7 @@ The network's part and the rest are apart, so that other threads can do the rest
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -104,6 +105,22 @@ class Reader:
                 raw, seen.brain_mask, erosion=self.settings.erosion, median=self.settings.median
             )
         return Reading(seen.original, seen.reconstruction, score_map, seen.brain_mask, seconds)
+
+    def untrained(self, cohort: Cohort, subjects: Sequence[str]) -> Iterator[Inferred]:
+        """Let initial weights do their part on volumes; where they are blind, one slice stands for all of them.
+
+        Raises:
+            UserError: as `read`.
+        """
+        if not self.detector.blind:
+            yield from (self.infer(cohort, subject) for subject in subjects)
+            return
+        answer = None
+        for subject in subjects:
+            original, mask = self._load(cohort, subject)
+            if answer is None:
+                answer = self._infer(original[:1], mask[:1], subject, None).reconstructions
+            yield Inferred(original, np.broadcast_to(answer, (len(answer), *original.shape)), None, mask, 0.0)
 
     def healthy_scan(self, cohort: Cohort, subject: str) -> HealthyScan:
         """A healthy validation scan with as many reconstructions as the score asks for.

@@ -238,15 +238,14 @@ def read_lines(path: Path, kind: type[LineT], *, appended: bool = False) -> tupl
         RecordError: it cannot be read, is no text in UTF-8, or a line is cut or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content[: content.rfind(b"\n") + 1 if appended else None].decode()
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise RecordError(f"{path} cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise RecordError(f"{path} is damaged: it is no text in UTF-8") from error
-    if appended:
-        text = text[: text.rfind("\n") + 1]
     rows = csv.DictReader(io.StringIO(text, newline=""))
     there = rows.fieldnames or ()
     wanted = [field.name for field in fields(kind) if field.name in there]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
@@ -14,7 +14,7 @@ _ResultT = TypeVar("_ResultT")
 
 def in_order(
     work: Callable[[_ItemT], _ResultT], items: Iterable[_ItemT], *, threads: int, ahead: int
-) -> Iterator[_ResultT]:
+) -> Generator[_ResultT, None, None]:
     """The results of `work` for every item, in the items' order, whichever is finished first.
 
     The items are made one after the other by whoever takes the results; the threads work meanwhile, each in the context

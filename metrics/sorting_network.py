@@ -68,7 +68,7 @@ def median_network(size: int) -> Network:
         (y, x): made.sorted([Lane(4 * z + 2 * y + x) for z in range(size)]) for y, x in product(range(2), repeat=2)
     }
     shared = [made.shared(columns[0, x], columns[1, x], size, rows=True) for x in range(2)]
-    medians = []
+    medians: list[Lane] = []
     for y in range(2):  # one after the other, so that fewer registers are in use
         own = [columns[0, x] if y == 0 else _moved(columns[1, x], size // 2, rows=True) for x in range(2)]
         planes = [made.merge(shared[x], own[x], 0, size * size) for x in range(2)]

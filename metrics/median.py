@@ -22,8 +22,8 @@ from .checks import FloatArray, require_at_least, require_floats, require_volume
 from .sorting_network import Lane, Network, median_network
 
 # Cells of two by two voxels that go through the network together. Large enough that the arithmetic outweighs some 1800
-# NumPy calls per block, small enough that the registers stay in the cache (measured: flat between 10 000 and 40 000).
-_BLOCK_CELLS = 16_000
+# NumPy calls per block, small enough that the registers stay in the cache (measured: flat between 6 000 and 40 000).
+_BLOCK_CELLS = 8_000
 _PHASES = tuple(product(range(2), repeat=2))
 
 

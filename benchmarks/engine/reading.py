@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...datasets.modality import Modality
 from ...errors import UserError
 from ...methods import Detector, Scan
 from ...methods.parts.seeds import derive_seed
+from ...metrics.on_device import postprocess_on_device
 from ...metrics.scores import HealthyScan, Score
 from ...stopwatch import spent
 from ..contract.labels import labels_hidden
@@ -75,7 +76,10 @@ class Reader:
         """
         original, mask = self._load(cohort, subject)
         kept = None if self.kept is None else self.kept.read(cohort, subject, self._shape(original))
-        return self._infer(original, mask, subject, kept)
+        seen, raw = self._infer(original, mask, subject, kept)
+        if raw is None or not raw.is_cuda or cohort.is_healthy:
+            return seen
+        return replace(seen, score_map=self._on_device(raw, mask))
 
     def read_arrays(self, original: np.ndarray, mask: np.ndarray, name: str) -> Reading:
         """Reconstruct, score and post-process a volume that is cut to the slab.
@@ -88,7 +92,7 @@ class Reader:
         Raises:
             UserError: as `read`.
         """
-        return self.finish(self._infer(original, mask, name, None))
+        return self.finish(self._infer(original, mask, name, None)[0])
 
     def finish(self, seen: Inferred) -> Reading:
         """Score and post-process what the network made of a volume; another thread may do that.
@@ -101,10 +105,11 @@ class Reader:
             raw = _map_of(self.score, seen) if seen.raw is None else seen.raw
         seconds = seen.seconds + time.perf_counter() - started
         with spent("post-process"):
-            score_map = metrics.postprocess(
-                raw, seen.brain_mask, erosion=self.settings.erosion, median=self.settings.median
-            )
+            score_map = self._postprocessed(raw, seen.brain_mask) if seen.score_map is None else seen.score_map
         return Reading(seen.original, seen.reconstruction, score_map, seen.brain_mask, seconds)
+
+    def _postprocessed(self, raw: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        return metrics.postprocess(raw, mask, erosion=self.settings.erosion, median=self.settings.median)
 
     def untrained(self, cohort: Cohort, subjects: Sequence[str]) -> Iterator[Inferred]:
         """Let initial weights do their part on volumes; where they are blind, one slice stands for all of them.
@@ -119,7 +124,7 @@ class Reader:
         for subject in subjects:
             original, mask = self._load(cohort, subject)
             if answer is None:
-                answer = self._infer(original[:1], mask[:1], subject, None).reconstructions
+                answer = self._infer(original[:1], mask[:1], subject, None)[0].reconstructions
             yield Inferred(original, np.broadcast_to(answer, (len(answer), *original.shape)), None, mask, 0.0)
 
     def healthy_scan(self, cohort: Cohort, subject: str) -> HealthyScan:
@@ -142,23 +147,28 @@ class Reader:
         """Shape of all reconstructions of a volume."""
         return (1 if self.score is None else self.score.reconstructions, *original.shape)
 
-    def _infer(self, original: np.ndarray, mask: np.ndarray, subject: str, kept: np.ndarray | None) -> Inferred:
-        """Reconstruct, unless that was kept, and let the method score by itself where no score takes its place."""
+    def _infer(
+        self, original: np.ndarray, mask: np.ndarray, subject: str, kept: np.ndarray | None
+    ) -> tuple[Inferred, torch.Tensor | None]:
+        """Reconstruct, unless that was kept, and let the method score by itself where no score takes its place.
+
+        Returns:
+            What was seen, and the method's own map where it lies, float32 [D, H, W]; None where a score comes later.
+        """
         started = time.perf_counter()
         with spent("reconstruct"), labels_hidden(type(self.detector).__name__):
-            raw = None
             if self.score is not None:
                 found = self._reconstructions(original, mask, subject, self.score) if kept is None else kept
-            else:
-                found, raw = self._by_itself(original, mask, subject, kept)
-        return Inferred(original, found, raw, mask, time.perf_counter() - started)
+                return Inferred(original, found, None, mask, time.perf_counter() - started), None
+            found, raw, there = self._by_itself(original, mask, subject, kept)
+        return Inferred(original, found, raw, mask, time.perf_counter() - started), there
 
     def _by_itself(
         self, original: np.ndarray, mask: np.ndarray, subject: str, kept: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Reconstruction, [1, D, H, W], and the method's own anomaly map."""
+    ) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
+        """Reconstruction, [1, D, H, W], the method's own anomaly map, and the same on the device."""
 
-        def work(size: int) -> tuple[np.ndarray, np.ndarray]:
+        def work(size: int) -> tuple[np.ndarray, np.ndarray, torch.Tensor]:
             volume, scan = self._scan(original, mask, subject, size)
             with torch.inference_mode(), autocast(volume.device, self.precision):
                 if kept is None:
@@ -166,11 +176,18 @@ class Reader:
                 else:
                     reconstruction = torch.from_numpy(kept[0])[:, None].to(volume.device)
                 raw = self.detector.anomaly_score(volume, reconstruction, scan)
-            return self._checked(reconstruction, volume, "reconstruct")[None], self._checked(
-                raw, volume, "anomaly_score"
-            )
+            found = self._checked(reconstruction, volume, "reconstruct")[None]
+            return found, self._checked(raw, volume, "anomaly_score"), raw.float().squeeze(1)
 
         return self.halving.run(self.settings.batch_size, work)
+
+    def _on_device(self, raw: torch.Tensor, mask: np.ndarray) -> np.ndarray | None:
+        """The map post-processed where it lies, [D, H, W]; None for one that the CPU's way will refuse."""
+        with spent("post-process"), torch.inference_mode():
+            if bool((raw < 0).any()):
+                return None
+            brain = torch.from_numpy(mask).to(raw.device)
+            return postprocess_on_device(raw, brain, self.settings.erosion, self.settings.median).cpu().numpy()
 
     def _reconstructions(self, original: np.ndarray, mask: np.ndarray, subject: str, score: Score) -> np.ndarray:
         """As many reconstructions as the score asks for, each with noise of its own, [S, D, H, W]."""

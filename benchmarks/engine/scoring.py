@@ -33,6 +33,7 @@ class Inferred:
         raw: the method's own anomaly map, float32; None where a score takes its place.
         brain_mask: bool.
         seconds: that it took.
+        score_map: the map after erosion and median filter, float32, where that was done on the device; else None.
     """
 
     original: np.ndarray
@@ -40,6 +41,7 @@ class Inferred:
     raw: np.ndarray | None
     brain_mask: np.ndarray
     seconds: float
+    score_map: np.ndarray | None = None
 
     @property
     def reconstruction(self) -> np.ndarray:

@@ -153,6 +153,15 @@ class Detector(L.LightningModule):
         """
         return True
 
+    @property
+    def blind(self) -> bool:
+        """Whether these weights reconstruct every slice of every scan as one and the same image.
+
+        True of a network whose last layer is zero, as a diffusion model's is before its training: one slice then tells
+        what the untrained control would learn from all.
+        """
+        return False
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the training loss of a batch, a scalar."""
         raise TypeError(f"{type(self).__name__} does not implement training_step, which a trainable method needs")

@@ -120,6 +120,11 @@ class CDDPM(Detector):
         """False while only the encoder is trained."""
         return not self.pretraining.value
 
+    @property
+    def blind(self) -> bool:
+        """True until a training moves the U-Net's last layer, which begins with zeros."""
+        return self.unet.silent
+
     def on_train_epoch_start(self) -> None:
         """Enter the phase that the epoch belongs to."""
         first_joint = int(self._share * (self.trainer.max_epochs or 0))

@@ -102,6 +102,11 @@ class PDDPMIQA(PatchDiffusion):
         self._weight, self._reverse = settings.iqa.ssim_weight, settings.iqa.reverse
         self.register_buffer("window", gaussian_window(settings.iqa.window, settings.iqa.sigma), persistent=False)
 
+    @property
+    def blind(self) -> bool:
+        """As in pDDPM, unless the intensities are reversed inside the brain, which differs from slice to slice."""
+        return super().blind and not self._reverse
+
     def distance(self, estimate: Tensor, x0: Tensor, patch: Tensor) -> Tensor:
         """Return the mean fusion quality of the slices, the estimate pasted into its patch."""
         pasted = torch.where(self.patches.masks[patch].unsqueeze(1), estimate, x0)

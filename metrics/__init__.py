@@ -10,7 +10,7 @@ from .dice import dice
 from .postprocess import erode_brain_mask, postprocess, remove_small_components
 from .reconstruction import l1_error
 from .statistics import Interval, MeanStd, bootstrap_interval, mean_std
-from .threshold import Threshold, best_threshold, greedy_threshold
+from .threshold import Threshold, best_threshold, greedy_threshold, pooled_thresholds
 
 __all__ = [
     "Component",
@@ -26,6 +26,7 @@ __all__ = [
     "greedy_threshold",
     "l1_error",
     "mean_std",
+    "pooled_thresholds",
     "postprocess",
     "remove_small_components",
 ]

@@ -44,13 +44,14 @@ def find_components(mask: BoolArray, score: FloatArray) -> tuple[Component, ...]
     require_volume("mask", mask)
     require_floats("score", score)
     require_same_shape("mask", mask, "score", score)
-    labels, count = ndimage.label(mask, TOUCHING_IN_3D)
-    found = [_component(labels == number, score) for number in range(1, count + 1)]
+    labels, _ = ndimage.label(mask, TOUCHING_IN_3D)
+    boxes = ndimage.find_objects(labels)
+    found = [_component(labels[box] == number, score[box], box) for number, box in enumerate(boxes, start=1)]
     return tuple(sorted(found, key=lambda one: (-one.voxels, -one.max_score, one.peak)))
 
 
-def _component(piece: BoolArray, score: FloatArray) -> Component:
-    places = np.argwhere(piece)
+def _component(piece: BoolArray, score: FloatArray, box: tuple[slice, ...]) -> Component:
+    places = np.argwhere(piece) + [side.start for side in box]
     scores = score[piece]
     best = int(np.argmax(scores))
     z, y, x = (float(value) for value in places.mean(axis=0))

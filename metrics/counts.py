@@ -42,10 +42,28 @@ def require_scored_lesions(scores: FloatArray, labels: BoolArray) -> None:
     Raises:
         ValueError: a type or shape is wrong, a score is not finite, or no voxel is a lesion.
     """
+    require_scores(scores, labels)
+    require_lesions(int(np.count_nonzero(labels)))
+
+
+def require_scores(scores: FloatArray, labels: BoolArray) -> None:
+    """Refuse scores and labels that do not belong together; there may be no lesion.
+
+    Raises:
+        ValueError: a type or shape is wrong, or a score is not finite.
+    """
     require_floats("scores", scores)
     require_mask("labels", labels)
     require_same_shape("scores", scores, "labels", labels)
-    if not labels.any():
+
+
+def require_lesions(voxels: int) -> None:
+    """Refuse a pool without a lesion voxel.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if not voxels:
         raise ValueError(
             "labels mark no lesion voxel, so neither Dice nor precision is defined; score lesion volumes only"
         )

@@ -21,8 +21,6 @@ from .checks import (
 )
 from .median import median_filter
 
-# A plus sign within the slice: no erosion along the slice axis, where the volume is cut and not bounded by the brain.
-_CROSS_IN_SLICE = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], dtype=bool)
 TOUCHING_IN_3D = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -39,13 +37,18 @@ def erode_brain_mask(mask: BoolArray, iterations: int = 3) -> BoolArray:
     require_mask("mask", mask)
     require_volume("mask", mask)
     require_at_least("iterations", iterations, 0)
-    if iterations == 0:  # SciPy reads 0 as "until nothing is left"
-        return mask.copy()
-    eroded: BoolArray = ndimage.binary_erosion(mask, _CROSS_IN_SLICE, iterations=iterations, border_value=0)
+    eroded = mask.copy()
+    # No erosion along the slice axis, where the volume is cut and not bounded by the brain.
+    for _ in range(iterations):
+        before = np.pad(eroded, [(0, 0), (1, 1), (1, 1)])
+        for neighbours in (before[:, 2:, 1:-1], before[:, :-2, 1:-1], before[:, 1:-1, 2:], before[:, 1:-1, :-2]):
+            eroded &= neighbours
     return eroded
 
 
-def postprocess(residual: FloatArray, brain_mask: BoolArray, erosion: int = 3, median: int = 5) -> FloatArray:
+def postprocess(
+    residual: FloatArray, brain_mask: BoolArray, erosion: int = 3, median: int = 5, threads: int = 1
+) -> FloatArray:
     """Turn a residual into the score that is thresholded: cut to the eroded brain, then median-filter in 3-D.
 
     Beyond its borders the volume is mirrored for the filter (SciPy's default), so that lesions in the first and last
@@ -57,6 +60,7 @@ def postprocess(residual: FloatArray, brain_mask: BoolArray, erosion: int = 3, m
         brain_mask: True inside the brain, bool [D, H, W].
         erosion: voxels taken off the brain mask in each slice.
         median: side of the cube of the median filter in voxels, odd; 1 filters nothing.
+        threads: how many filter; the result is the same.
 
     Returns:
         The score, [D, H, W], of the residual's type.
@@ -73,7 +77,7 @@ def postprocess(residual: FloatArray, brain_mask: BoolArray, erosion: int = 3, m
             "residual holds negative values, which would rank below the background's 0; take it absolute or shift it"
         )
     inside = np.where(erode_brain_mask(brain_mask, erosion), residual, residual.dtype.type(0))
-    return median_filter(inside, median)
+    return median_filter(inside, median, threads)
 
 
 def remove_small_components(mask: BoolArray, min_voxels: int = 7) -> BoolArray:
@@ -89,8 +93,19 @@ def remove_small_components(mask: BoolArray, min_voxels: int = 7) -> BoolArray:
     require_mask("mask", mask)
     require_volume("mask", mask)
     require_at_least("min_voxels", min_voxels, 0)
-    labels, _ = ndimage.label(mask, TOUCHING_IN_3D)
-    keep = np.bincount(labels.ravel()) >= min_voxels
+    kept = np.zeros_like(mask)
+    box = bounding_box(mask)
+    labels, _ = ndimage.label(mask[box], TOUCHING_IN_3D)
+    keep = np.bincount(labels.ravel(), minlength=1) >= min_voxels
     keep[0] = False  # the background, however small it may be
-    kept: BoolArray = keep[labels]
+    kept[box] = keep[labels]
     return kept
+
+
+def bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    """The smallest box that holds every True voxel; an empty one where there is none."""
+    if not mask.any():
+        return (slice(0),) * mask.ndim
+    axes = range(mask.ndim)
+    found = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in found)

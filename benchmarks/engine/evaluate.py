@@ -1,22 +1,52 @@
-"""The evaluation of a cell run: the score learns, thresholds are found on validation scans, test scans are scored."""
+"""The evaluation of a cell run: the score learns, thresholds are found on validation scans, test scans are scored.
+
+The network goes from volume to volume without a pause: other threads do meanwhile what follows a reconstruction. Those
+read lesion masks; the method's own thread may not (see `contract.labels`).
+"""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from ...datasets.cohort import Cohort
+from ...in_order import in_order
 from ...methods import Detector
+from ...stopwatch import spent
 from ..records.checkpoint import load_weights
-from ..records.record_files import RecordError, ThresholdPair, VolumeScore, read_arrays, write_arrays
+from ..records.kept import FOLDER, keep
+from ..records.record_files import RecordError, ThresholdPair, VolumeScore, file_digest, read_arrays, write_arrays
+from ..records.reuse import kept_reconstructions
 from .cell_metrics import cell_metrics, tested_volumes
-from .reading import make_reader
+from .reading import Reader, make_reader
 from .run_context import CellRun
-from .samples import Draw, figure_samples
-from .scoring import Reader, find_thresholds, lesion_free_scans, score_healthy, score_lesions, truth_of
+from .samples import Draw, KeptReadings, figure_samples, figure_volumes
+from .scoring import (
+    Inferred,
+    find_thresholds,
+    lesion_free_scans,
+    score_healthy,
+    score_lesions,
+    truth_of,
+)
+
+#: Threads that measure while the network reconstructs, and volumes that may wait for them: some megabytes each.
+_THREADS, _AHEAD = 2, 4
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A volume on its way from the network to its numbers."""
+
+    cohort: Cohort
+    subject: str
+    inferred: Inferred
 
 
 def evaluate(run: CellRun, detector: Detector, draw: Draw | None) -> dict[str, float]:
@@ -29,16 +59,82 @@ def evaluate(run: CellRun, detector: Detector, draw: Draw | None) -> dict[str, f
     with run.scoring("loading the weights"):
         reader = make_reader(run.job, detector, run.device, run.halving)
         val_loss = load_weights(run.record, detector)
+        reader = replace(reader, kept=kept_reconstructions(run.record.folder.parent, run.job.cell))
     run.record.set_state("scoring")
     with run.scoring("learning the score"):
         _learn_score(run, reader)
+    stream = _Stream.of(run, reader, draw)
     with run.scoring("the search for thresholds"):
-        thresholds = _thresholds(run, reader)
+        thresholds = _thresholds(run, stream)
     with run.scoring("the scoring"):
-        scores = _scores(run, reader, thresholds)
-    with run.scoring("drawing the figure"):
-        _draw(run, reader, thresholds, draw)
+        scores = _scores(run, stream, thresholds)
+    with run.scoring("drawing the figure"), spent("figure"):
+        _draw(run, reader, stream.for_figure, thresholds, draw)
     return cell_metrics(run.job, run.record, scores, detector, val_loss)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Volumes that go through the network one by one, and through the rest beside it.
+
+    Attributes:
+        run: the cell.
+        reader: with its weights.
+        weights: SHA-256 of them where reconstructions are kept; "" where they are not.
+        for_figure: where the readings that the figure shows are kept.
+    """
+
+    run: CellRun
+    reader: Reader
+    weights: str
+    for_figure: KeptReadings
+
+    @classmethod
+    def of(cls, run: CellRun, reader: Reader, draw: Draw | None) -> _Stream:
+        """The stream of a cell whose score has learnt what it learns."""
+        keeps = run.job.plan.score.keep == "reconstructions"
+        drawn = draw is not None and not run.record.figure.exists()
+        return cls(
+            run,
+            reader,
+            file_digest(run.record.best_checkpoint) if keeps else "",
+            KeptReadings(run.record.figure.parent, figure_volumes(run.job) if drawn else ()),
+        )
+
+    @property
+    def threads(self) -> int:
+        """A score from elsewhere may not stand two calls at a time."""
+        return _THREADS if self.reader.score is None else 1
+
+    def seen(self, volumes: list[tuple[Cohort, str]]) -> Iterator[_Seen]:
+        """Let the network see one volume after the other."""
+        for cohort, subject in volumes:
+            yield _Seen(cohort, subject, self.reader.infer(cohort, subject))
+
+    def keep(self, seen: _Seen) -> None:
+        """Keep the reconstructions, where `score.keep` says so."""
+        if self.weights:
+            folder = self.run.record.folder / FOLDER
+            keep(folder, self.weights, seen.cohort, seen.subject, seen.inferred.reconstructions)
+
+    def write_map(self, seen: _Seen) -> None:
+        """Keep the score map of a validation volume until the threshold is known."""
+        self.keep(seen)
+        score_map = self.reader.finish(seen.inferred).score_map
+        write_arrays(_map_path(self.run, seen.cohort, seen.subject), {"score_map": score_map})
+
+    def measure(self, seen: _Seen, thresholds: Mapping[str, ThresholdPair]) -> VolumeScore:
+        """The scores of a test volume."""
+        self.keep(seen)
+        cohort, subject, settings = seen.cohort, seen.subject, self.reader.settings
+        wanted = self.for_figure.wants(cohort, subject)
+        reading = None if cohort.is_healthy and not wanted else self.reader.finish(seen.inferred)
+        if wanted and reading is not None:
+            self.for_figure.write(cohort, subject, reading)
+        with spent("metrics"):
+            if cohort.is_healthy or reading is None:
+                return score_healthy(cohort, subject, seen.inferred)
+            return score_lesions(cohort, subject, reading, thresholds[cohort.key], self.reader.slab, settings)
 
 
 def _learn_score(run: CellRun, reader: Reader) -> None:
@@ -56,7 +152,7 @@ def _learn_score(run: CellRun, reader: Reader) -> None:
             bar.advance()
 
 
-def _thresholds(run: CellRun, reader: Reader) -> dict[str, ThresholdPair]:
+def _thresholds(run: CellRun, stream: _Stream) -> dict[str, ThresholdPair]:
     """Thresholds of every lesion set, each from its validation volumes alone, lesion-free ones included."""
     job, found = run.job, run.record.thresholds
     for key, cohort in job.data.lesions.items():
@@ -64,30 +160,53 @@ def _thresholds(run: CellRun, reader: Reader) -> dict[str, ThresholdPair]:
             continue
         subjects = job.data.splits.lesion[key].val
         lesion_free_scans(cohort, subjects, job.slab, job.plan.score, "validation")
-        maps, truths = [], []
-        with run.reporter.bar(f"threshold {cohort.title} {job.cell.label}", len(subjects)) as bar:
-            for subject in subjects:
-                maps.append(_kept_map(run, reader, cohort, subject))
-                truths.append(truth_of(cohort, subject, job.slab))
-                bar.advance()
-        found[key] = find_thresholds(maps, truths, job.plan.score.threshold_steps)
+        _write_maps(run, stream, cohort, subjects)
+        with spent("metrics"):
+            found[key] = find_thresholds(
+                lambda c=cohort, names=subjects: (_read_map(run, c, name) for name in names),  # type: ignore[misc]
+                lambda c=cohort, names=subjects: (truth_of(c, name, job.slab) for name in names),  # type: ignore[misc]
+                job.plan.score.threshold_steps,
+            )
         run.record.save_thresholds(found)
     shutil.rmtree(run.record.folder / "maps", ignore_errors=True)
     return found
 
 
-def _kept_map(run: CellRun, reader: Reader, cohort: Cohort, subject: str) -> np.ndarray:
-    """The score map of a validation volume, kept on disk until the threshold is known."""
-    path = run.record.folder / "maps" / f"{cohort.name}-{subject}.npz"
-    with suppress(RecordError, KeyError):  # one that is missing or damaged is made again
-        return read_arrays(path)["score_map"]
-    score_map = reader.read(cohort, subject).score_map
-    write_arrays(path, {"score_map": score_map})
-    return score_map
+def _write_maps(run: CellRun, stream: _Stream, cohort: Cohort, subjects: tuple[str, ...]) -> None:
+    """Write the score maps of validation volumes that are not on disk yet."""
+    missing = [subject for subject in dict.fromkeys(subjects) if not _has_map(run, cohort, subject)]
+    total = len(set(subjects))
+    maps = in_order(
+        stream.write_map,
+        stream.seen([(cohort, subject) for subject in missing]),
+        threads=stream.threads,
+        ahead=_AHEAD,
+    )
+    title = f"threshold {cohort.title} {run.job.cell.label}"
+    with run.reporter.bar(title, total, total - len(missing)) as bar, closing(maps):
+        for _ in maps:
+            bar.advance()
 
 
-def _scores(run: CellRun, reader: Reader, thresholds: Mapping[str, ThresholdPair]) -> tuple[VolumeScore, ...]:
-    """Scores of every test volume; each is on disk before the next is begun."""
+def _map_path(run: CellRun, cohort: Cohort, subject: str) -> Path:
+    return run.record.folder / "maps" / f"{cohort.name}-{subject}.npz"
+
+
+def _read_map(run: CellRun, cohort: Cohort, subject: str) -> np.ndarray:
+    return read_arrays(_map_path(run, cohort, subject))["score_map"]
+
+
+def _has_map(run: CellRun, cohort: Cohort, subject: str) -> bool:
+    """Whether the map is there; one that is damaged is made again."""
+    try:
+        _read_map(run, cohort, subject)
+    except (RecordError, KeyError):
+        return False
+    return True
+
+
+def _scores(run: CellRun, stream: _Stream, thresholds: Mapping[str, ThresholdPair]) -> tuple[VolumeScore, ...]:
+    """Scores of every test volume, each a line on disk as soon as it and those before it are there."""
     job = run.job
     for key, cohort in job.data.lesions.items():
         lesion_free_scans(cohort, job.test_scans(key), job.slab, job.plan.score, "test")
@@ -95,19 +214,21 @@ def _scores(run: CellRun, reader: Reader, thresholds: Mapping[str, ThresholdPair
     known = {(score.cohort, score.subject) for score in scores}
     work = list(dict.fromkeys(tested_volumes(job)))
     missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
-    with run.reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar:
-        for cohort, subject in missing:
-            if cohort.is_healthy:
-                scores.append(score_healthy(reader, cohort, subject))
-            else:
-                scores.append(score_lesions(reader, cohort, subject, thresholds[cohort.key]))
-            run.record.save_scores(tuple(scores))
+    measure = partial(stream.measure, thresholds=thresholds)
+    measured = in_order(measure, stream.seen(missing), threads=stream.threads, ahead=_AHEAD)
+    with run.reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar, closing(measured):
+        for score in measured:
+            run.record.add_score(score)
+            scores.append(score)
             bar.advance()
     return tuple(scores)
 
 
-def _draw(run: CellRun, reader: Reader, thresholds: Mapping[str, ThresholdPair], draw: Draw | None) -> None:
-    """Draw the figure of reconstructions, where somebody can."""
+def _draw(
+    run: CellRun, reader: Reader, kept: KeptReadings, thresholds: Mapping[str, ThresholdPair], draw: Draw | None
+) -> None:
+    """Draw the figure of reconstructions, where somebody can, from what was reconstructed for the scores."""
     if draw is not None and not run.record.figure.exists():
-        samples = figure_samples(run.job, reader, thresholds)
+        samples = figure_samples(run.job, reader, thresholds, kept)
         draw(samples, run.record.figure, run.job.plan.score.min_voxels)
+    kept.remove()

@@ -41,8 +41,9 @@ def _measure_untrained(run: CellRun, detector: Detector) -> None:
     subjects = run.job.test_scans(HEALTHY)
     with run.reporter.bar(f"untrained control {run.job.cell.label}", len(subjects)) as bar:
         scores = []
-        for subject in subjects:
-            scores.append(score_healthy(reader, run.job.data.healthy, subject))
+        healthy = run.job.data.healthy
+        for subject, seen in zip(subjects, reader.untrained(healthy, subjects), strict=True):
+            scores.append(score_healthy(healthy, subject, seen))
             bar.advance()
     run.record.save_untrained(untrained_metrics(scores))
     detector.cpu().train()

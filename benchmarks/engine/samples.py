@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import HEALTHY, Cohort
 from ...metrics import dice, l1_error
-from ..records.record_files import ThresholdPair
+from ..records.record_files import RecordError, ThresholdPair, read_arrays, write_arrays
 from .job import Job
-from .scoring import Reader, binarise, lesion_mask, truth_of
+from .reading import Reader
+from .scoring import Reading, binarise, lesion_mask, truth_of
 
 Volume = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -51,19 +52,84 @@ class Sample:
 Draw = Callable[[Sequence[Sample], Path, int], None]
 
 
-def figure_samples(job: Job, reader: Reader, thresholds: Mapping[str, ThresholdPair]) -> list[Sample]:
-    """What figures show: the first test volume of each set that shows a lesion, chosen by no score."""
+@dataclass(frozen=True)
+class KeptReadings:
+    """What the figure will show, kept on disk from when it is scored until it is drawn.
+
+    Attributes:
+        folder: where to.
+        volumes: whose readings are kept, (name of the cohort, subject).
+    """
+
+    folder: Path
+    volumes: Sequence[tuple[str, str]]
+
+    def wants(self, cohort: Cohort, subject: str) -> bool:
+        """Whether the figure shows this volume."""
+        return (cohort.name, subject) in self.volumes
+
+    def write(self, cohort: Cohort, subject: str, reading: Reading) -> None:
+        """Keep a reading.
+
+        Raises:
+            UserError: the disk is full or the folder cannot be written.
+        """
+        arrays = {field.name: np.asarray(getattr(reading, field.name)) for field in fields(reading)}
+        write_arrays(self._path(cohort, subject), arrays)
+
+    def read(self, cohort: Cohort, subject: str) -> Reading | None:
+        """A reading; None where it is not kept, or damaged."""
+        try:
+            found = read_arrays(self._path(cohort, subject))
+            seconds = float(found.pop("seconds"))
+            return Reading(**found, seconds=seconds)
+        except (RecordError, KeyError, TypeError):
+            return None
+
+    def remove(self) -> None:
+        """Remove whatever was kept."""
+        for path in self.folder.glob("*.npz"):
+            path.unlink(missing_ok=True)
+
+    def _path(self, cohort: Cohort, subject: str) -> Path:
+        return self.folder / f"{cohort.name}-{subject}.npz"
+
+
+def figure_volumes(job: Job) -> tuple[tuple[str, str], ...]:
+    """Of whom figures show a volume: name of the cohort, subject."""
+    return tuple((cohort.name, subject) for cohort, subject in _chosen(job))
+
+
+def figure_samples(
+    job: Job, reader: Reader, thresholds: Mapping[str, ThresholdPair], kept: KeptReadings | None = None
+) -> list[Sample]:
+    """What figures show: the first test volume of each set that shows a lesion, chosen by no score.
+
+    Args:
+        job: the cell.
+        reader: reads what is not kept.
+        thresholds: by key of a lesion set.
+        kept: readings from when the cell was scored.
+    """
+    samples = []
+    for cohort, subject in _chosen(job):
+        reading = None if kept is None else kept.read(cohort, subject)
+        samples.append(_sample(job, reading or reader.read(cohort, subject), cohort, subject, thresholds))
+    return samples
+
+
+def _chosen(job: Job) -> list[tuple[Cohort, str]]:
     chosen = [(cohort, _first_with_lesion(job, cohort)) for cohort in job.data.lesions.values()]
-    chosen.append((job.data.healthy, job.test_scans(HEALTHY)[0]))
-    return [_sample(job, reader, cohort, subject, thresholds) for cohort, subject in chosen]
+    return [*chosen, (job.data.healthy, job.test_scans(HEALTHY)[0])]
 
 
 def _first_with_lesion(job: Job, cohort: Cohort) -> str:
     return next(s for s in job.test_scans(cohort.key) if lesion_mask(cohort, s, job.slab).any())
 
 
-def _sample(job: Job, reader: Reader, cohort: Cohort, subject: str, thresholds: Mapping[str, ThresholdPair]) -> Sample:
-    reading = reader.read(cohort, subject)
+def _sample(
+    job: Job, reading: Reading, cohort: Cohort, subject: str, thresholds: Mapping[str, ThresholdPair]
+) -> Sample:
     pair = thresholds.get(cohort.key)
     truth = None if cohort.is_healthy else truth_of(cohort, subject, job.slab)
     if truth is None or pair is None:

@@ -1,35 +1,52 @@
-"""Scoring: from a detector and a volume to residual, post-processed map, threshold and scores.
+"""Scoring: from what a method makes of a volume and from what the labels mark to thresholds and scores.
 
 The same for every method, in the order of the protocol: residual, eroded brain mask, median filter, threshold, small
-components. A method only reconstructs; it never sees a lesion mask.
+components. A method only reconstructs (see `reading`); it never sees a lesion mask.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 
 from ... import metrics
 from ...datasets.cohort import Cohort
-from ...datasets.modality import Modality
 from ...errors import UserError
 from ...files import sha256_of_bytes
-from ...methods import Detector, Scan
-from ...methods.parts.seeds import derive_seed
-from ...metrics.scores import HealthyScan, Score, scores
-from ..contract.labels import labels_hidden
+from ...metrics.scores import Score, scores
 from ..plan.plan import Plan
 from ..plan.settings import ScoreSettings
 from ..records.record_files import ThresholdPair, VolumeScore
-from .arithmetic import autocast
-from .memory import Halving
 from .slices import Slab
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What a network makes of one volume, all [D, H, W]; the rest needs no network.
+
+    Attributes:
+        original: the prepared volume, float32.
+        reconstructions: with noise of its own each, float32 [S, D, H, W].
+        raw: the method's own anomaly map, float32; None where a score takes its place.
+        brain_mask: bool.
+        seconds: that it took.
+        score_map: the map after erosion and median filter, float32, where that was done on the device; else None.
+    """
+
+    original: np.ndarray
+    reconstructions: np.ndarray
+    raw: np.ndarray | None
+    brain_mask: np.ndarray
+    seconds: float
+    score_map: np.ndarray | None = None
+
+    @property
+    def reconstruction(self) -> np.ndarray:
+        """The healthy reference: of several the first, which is the same for any score."""
+        return self.reconstructions[0]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -51,151 +68,12 @@ class Reading:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Reader:
-    """Applies one detector to the volumes of any cohort.
-
-    Attributes:
-        detector: trained, in evaluation mode, on its device.
-        slab: the slices that take part.
-        settings: post-processing and batch size.
-        precision: the training precision; mixed precisions autocast on a GPU.
-        seed: the cell's seed; every volume draws its noise from (seed, subject).
-        modality: the contrast of the volumes.
-        score: the score that takes the place of the method's own; None keeps it.
-        halving: halves the batch where memory runs out; the readers of a cell share one.
-    """
-
-    detector: Detector
-    slab: Slab
-    settings: ScoreSettings
-    precision: str
-    seed: int
-    modality: Modality
-    score: Score | None = None
-    halving: Halving = field(default_factory=Halving)
-
-    def read(self, cohort: Cohort, subject: str) -> Reading:
-        """Reconstruct, score and post-process one volume.
-
-        Raises:
-            UserError: the method or the score returned another shape or something that is no number.
-        """
-        return self.read_arrays(*self._load(cohort, subject), subject)
-
-    def read_arrays(self, original: np.ndarray, mask: np.ndarray, name: str) -> Reading:
-        """Reconstruct, score and post-process a volume that is cut to the slab.
-
-        Args:
-            original: prepared volume, float32 [D, H, W].
-            mask: its brain, bool [D, H, W].
-            name: of the scan; its noise is drawn from it.
-
-        Raises:
-            UserError: as `read`.
-        """
-        started = time.perf_counter()
-        with labels_hidden(type(self.detector).__name__):
-            reconstruction, raw = self._infer(original, mask, name)
-        seconds = time.perf_counter() - started
-        score_map = metrics.postprocess(raw, mask, erosion=self.settings.erosion, median=self.settings.median)
-        return Reading(original, reconstruction, score_map, mask, seconds)
-
-    def healthy_scan(self, cohort: Cohort, subject: str) -> HealthyScan:
-        """A healthy validation scan with as many reconstructions as the score asks for.
-
-        Raises:
-            ValueError: the scan is not of the healthy cohort, or the reader has no score.
-            UserError: the method returned another shape or something that is no number.
-        """
-        if not cohort.is_healthy or self.score is None:
-            raise ValueError(f"{cohort.name}: a score learns from healthy scans alone")
-        original, mask = self._load(cohort, subject)
-        return HealthyScan(original, self._reconstructions(original, mask, subject, self.score), mask)
-
-    def _load(self, cohort: Cohort, subject: str) -> tuple[np.ndarray, np.ndarray]:
-        original = np.array(self.slab.of(cohort.store.volume(subject)), dtype=np.float32)
-        return original, np.array(self.slab.of(cohort.store.brain_mask(subject)), dtype=bool)
-
-    def _infer(self, original: np.ndarray, mask: np.ndarray, subject: str) -> tuple[np.ndarray, np.ndarray]:
-        """Reconstruction and raw anomaly map; of several reconstructions the first, which is the same for any score."""
-        if self.score is not None:
-            reconstructions = self._reconstructions(original, mask, subject, self.score)
-            return reconstructions[0], _checked_map(self.score, original, reconstructions, mask)
-
-        def work(size: int) -> tuple[np.ndarray, np.ndarray]:
-            volume, scan = self._scan(original, mask, subject, size)
-            with torch.inference_mode(), autocast(volume.device, self.precision):
-                reconstruction = self.detector.reconstruct(volume, scan)
-                raw = self.detector.anomaly_score(volume, reconstruction, scan)
-            return self._checked(reconstruction, volume, "reconstruct"), self._checked(raw, volume, "anomaly_score")
-
-        return self.halving.run(self.settings.batch_size, work)
-
-    def _reconstructions(self, original: np.ndarray, mask: np.ndarray, subject: str, score: Score) -> np.ndarray:
-        """As many reconstructions as the score asks for, each with noise of its own, [S, D, H, W]."""
-
-        def work(size: int, number: int) -> np.ndarray:
-            volume, scan = self._scan(original, mask, subject, size, number)
-            with torch.inference_mode(), autocast(volume.device, self.precision):
-                reconstruction = self.detector.reconstruct(volume, scan)
-            return self._checked(reconstruction, volume, "reconstruct")
-
-        numbers = range(score.reconstructions)
-        return np.stack([self.halving.run(self.settings.batch_size, partial(work, number=n)) for n in numbers])
-
-    def _scan(
-        self, original: np.ndarray, mask: np.ndarray, subject: str, size: int, number: int = 0
-    ) -> tuple[torch.Tensor, Scan]:
-        """The volume on the detector's device, and the seed of its reconstruction of this number.
-
-        Args:
-            original: prepared volume, float32 [D, H, W].
-            mask: its brain, bool [D, H, W].
-            subject: of whom it is.
-            size: images per forward pass.
-            number: of the reconstruction, from 0.
-        """
-        device = self.detector.device
-        volume = torch.from_numpy(original)[:, None].to(device)
-        brain = torch.from_numpy(mask)[:, None].to(device)
-        seed = derive_seed(self.seed, "score", subject, *([number] if number else []))
-        return volume, Scan(brain_mask=brain, seed=seed, batch_size=size, modality=self.modality.value)
-
-    def _checked(self, result: torch.Tensor, volume: torch.Tensor, part: str) -> np.ndarray:
-        return _checked(result, volume, f"{type(self.detector).__name__}.{part}")
-
-
 def score_of(plan: Plan) -> Score | None:
     """The score that a plan names, nothing learnt yet; None for the method's own."""
     if plan.score_by is None:
         return None
     cls = scores()[plan.score_by.name]
     return cls(cls.Settings.model_validate(plan.score_by.settings))
-
-
-def _checked(result: torch.Tensor, volume: torch.Tensor, origin: str) -> np.ndarray:
-    if result.shape != volume.shape:
-        raise UserError(f"{origin} returned shape {tuple(result.shape)} for a volume of shape {tuple(volume.shape)}")
-    array = result.float().squeeze(1).cpu().numpy()
-    if not np.isfinite(array).all():
-        raise UserError(
-            f"{origin} returned values that are no numbers (NaN or infinite); the training may have diverged"
-        )
-    return array
-
-
-def _checked_map(score: Score, original: np.ndarray, reconstructions: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    name = f"the score {score.info.name}"
-    try:
-        array = np.asarray(score.map(original, reconstructions, mask), dtype=np.float32)
-    except ValueError as error:
-        raise UserError(f"{name}: {error}") from error
-    if array.shape != original.shape:
-        raise UserError(f"{name} returned shape {array.shape} for a volume of shape {original.shape}")
-    if not np.isfinite(array).all() or array.min() < 0:
-        raise UserError(f"{name} returned values that are negative or no numbers (NaN or infinite)")
-    return array
 
 
 def scored_scans(scans: Sequence[str], count: int | Literal["all"]) -> tuple[str, ...]:
@@ -292,9 +170,8 @@ def _more_scans(scored: str) -> str:
     return "score more of them (--set score.test_volumes=all), " if scored else ""
 
 
-def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
-    """The reconstruction errors of a healthy volume."""
-    reading = reader.read(cohort, subject)
+def score_healthy(cohort: Cohort, subject: str, seen: Inferred) -> VolumeScore:
+    """The reconstruction errors of a healthy volume; they need no post-processing."""
     return VolumeScore(
         cohort=cohort.name,
         role=cohort.key,
@@ -302,14 +179,16 @@ def score_healthy(reader: Reader, cohort: Cohort, subject: str) -> VolumeScore:
         dice=None,
         dice_exact=None,
         auprc=None,
-        l1=metrics.l1_error(reading.original, reading.reconstruction),
-        l1_brain=metrics.l1_error(reading.original, reading.reconstruction, reading.brain_mask),
+        l1=metrics.l1_error(seen.original, seen.reconstruction),
+        l1_brain=metrics.l1_error(seen.original, seen.reconstruction, seen.brain_mask),
         lesion_ml=None,
-        seconds=reading.seconds,
+        seconds=seen.seconds,
     )
 
 
-def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: ThresholdPair) -> VolumeScore:
+def score_lesions(
+    cohort: Cohort, subject: str, reading: Reading, thresholds: ThresholdPair, slab: Slab, settings: ScoreSettings
+) -> VolumeScore:
     """The detection scores of an unhealthy volume, at thresholds found on the validation set.
 
     Without a lesion in view neither Dice nor average precision means anything, and `score.lesion_free` chooses. "zero"
@@ -324,13 +203,12 @@ def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: Thre
     Raises:
         UserError: there is no lesion in view and `score.lesion_free` is "refuse".
     """
-    truth = truth_of(cohort, subject, reader.slab)
+    truth = truth_of(cohort, subject, slab)
     lesions = truth.counted(truth.lesions)
-    if not lesions.any() and reader.settings.lesion_free == "refuse":
-        raise UserError(_refusal(cohort, (subject,), reader.slab))
-    reading = reader.read(cohort, subject)
+    if not lesions.any() and settings.lesion_free == "refuse":
+        raise UserError(_refusal(cohort, (subject,), slab))
     dices = [
-        _dice(truth.counted(binarise(reading.score_map, threshold, reader.settings)), lesions, reader.settings)
+        _dice(truth.counted(binarise(reading.score_map, threshold, settings)), lesions, settings)
         for threshold in (thresholds.greedy, thresholds.exact)
     ]
     return VolumeScore(
@@ -344,9 +222,7 @@ def score_lesions(reader: Reader, cohort: Cohort, subject: str, thresholds: Thre
         l1_brain=metrics.l1_error(reading.original, reading.reconstruction, truth.within(reading.brain_mask)),
         lesion_ml=float(lesions.sum()) * cohort.store.voxel_ml,
         seconds=reading.seconds,
-        note=None
-        if lesions.any()
-        else f"no lesion in {_slices(reader.slab)} (score.lesion_free={reader.settings.lesion_free})",
+        note=None if lesions.any() else f"no lesion in {_slices(slab)} (score.lesion_free={settings.lesion_free})",
     )
 
 
@@ -362,10 +238,20 @@ def binarise(score_map: np.ndarray, threshold: float, settings: ScoreSettings) -
     return metrics.remove_small_components(score_map > threshold, settings.min_voxels)
 
 
-def find_thresholds(maps: Sequence[np.ndarray], truths: Sequence[Truth], steps: int) -> ThresholdPair:
-    """Greedy and exact threshold of a validation set, all voxels that count pooled."""
-    scores = np.concatenate([truth.counted(volume).ravel() for volume, truth in zip(maps, truths, strict=True)])
-    labels = np.concatenate([truth.counted(truth.lesions).ravel() for truth in truths])
-    greedy = metrics.greedy_threshold(scores, labels, steps=steps)
-    exact = metrics.best_threshold(scores, labels)
+def find_thresholds(
+    maps: Callable[[], Iterable[np.ndarray]], truths: Callable[[], Iterable[Truth]], steps: int
+) -> ThresholdPair:
+    """Greedy and exact threshold of a validation set, all voxels that count pooled.
+
+    Args:
+        maps: reads the score maps, one after the other; called more than once, so that few of them are in memory.
+        truths: reads what the labels mark in them, likewise.
+        steps: halvings of the greedy search.
+    """
+
+    def volumes() -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        for score_map, truth in zip(maps(), truths(), strict=True):
+            yield truth.counted(score_map), truth.counted(truth.lesions)
+
+    greedy, exact = metrics.pooled_thresholds(volumes, steps)
     return ThresholdPair(greedy.value, greedy.dice, exact.value, exact.dice)

@@ -24,7 +24,7 @@ from .plan import Plan
 #: 3 (2026-11-26): no number changed; recipe and data name their modality, and the data their sets by key.
 PROTOCOL_VERSION = 3
 
-_FREE_SCORE_KEYS = frozenset({"batch_size"})
+_FREE_SCORE_KEYS = frozenset({"batch_size", "keep"})
 _FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})
 #: Training numbers that came after the first records, at the value of all cells before; then they are in no id.
 _AS_EVER = {"compile": False}

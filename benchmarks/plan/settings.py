@@ -128,6 +128,8 @@ class ScoreSettings(Frozen):
             threshold is chosen on, unless refused: its false alarms count there as those of any other scan do.
         test_volumes: how many scans of each test set are scored, the first by hash of their names (see
             `scoring.scored_scans`); "all" is the whole set.
+        keep: "reconstructions": those of every scored volume stay on disk in float32, so that another score or
+            post-processing of the same weights needs no network and has the same numbers; does not change the numbers.
     """
 
     erosion: int = Field(ge=0)
@@ -138,6 +140,7 @@ class ScoreSettings(Frozen):
     untrained_control: bool
     lesion_free: Literal["exclude", "zero", "refuse"]
     test_volumes: Literal["all"] | int
+    keep: Literal["nothing", "reconstructions"] = "nothing"  # presets of older versions do not say
 
     @field_validator("test_volumes", mode="before")
     @classmethod

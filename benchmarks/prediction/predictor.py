@@ -17,7 +17,8 @@ from ...errors import DataError, UserError
 from ...out_of_memory import Stage, memory_watched
 from ..engine.arithmetic import arithmetic
 from ..engine.memory import Halving, prediction_stage
-from ..engine.scoring import Reader, binarise
+from ..engine.reading import Reader
+from ..engine.scoring import binarise
 from .components import FoundComponent, components_of
 from .scan_recipe import ScanRecipe
 from .trained import TrainedRun

@@ -18,7 +18,8 @@ from ...datasets.scans.atlases import MNI152, MODALITIES
 from ...datasets.scans.preparation import PreparationSettings
 from ...errors import UserError
 from ...methods import Detector, methods
-from ..engine.scoring import Reader, score_of
+from ..engine.reading import Reader
+from ..engine.scoring import score_of
 from ..engine.slices import Slab
 from ..plan import own
 from ..plan.plan import Plan

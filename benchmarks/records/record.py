@@ -11,14 +11,15 @@
       score.npz          what the score learnt from healthy validation scans, where it learns
       maps/              validation maps, kept only until the thresholds are known
       thresholds.json    a lesion set each: greedy and exact threshold with their pooled validation Dice
-      scores.csv         a line a test volume
+      scores.csv         a line a test volume, added when it is scored
+      reconstructions/   of every volume that was scored, where `score.keep` says so
       metrics.json       the cell's numbers: means over test volumes
-      figures/           reconstruction.png
+      figures/           reconstruction.png; until it is drawn, what it shows
       digests.json       written last: the cell's id, and the SHA-256 of every file that its numbers stand in
 
-Every file is written whole or not at all, so that a run killed at any moment goes on from what is there. A cell is
-finished when its digests are there and fit: a number that was changed by hand, a file that was cut, a record copied
-under another cell's name do not count, and what is missing is computed again.
+Every file is written whole or not at all, and the scores a line at a time, so that a run killed at any moment goes on
+from what is there. A cell is finished when its digests are there and fit: a number that was changed by hand, a file
+that was cut, a record copied under another cell's name do not count, and what is missing is computed again.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from .record_files import (
     Status,
     ThresholdPair,
     VolumeScore,
+    append_line,
     archive_problem,
     file_digest,
     read_arrays,
@@ -162,8 +164,8 @@ class RunRecord:
         return self.folder / "figures" / "reconstruction.png"
 
     def scores(self) -> tuple[VolumeScore, ...]:
-        """Every test volume scored so far."""
-        return read_lines(self.folder / SCORES, VolumeScore)
+        """Every test volume scored so far; a line that a kill has cut does not count."""
+        return read_lines(self.folder / SCORES, VolumeScore, appended=True)
 
     def history(self) -> tuple[Epoch, ...]:
         """The training history so far."""
@@ -183,6 +185,10 @@ class RunRecord:
     def save_scores(self, scores: tuple[VolumeScore, ...]) -> None:
         """Replace the table of scores."""
         write_lines(self.folder / SCORES, scores, VolumeScore)
+
+    def add_score(self, score: VolumeScore) -> None:
+        """Add a line to the table of scores."""
+        append_line(self.folder / SCORES, score, VolumeScore)
 
     def save_history(self, history: tuple[Epoch, ...]) -> None:
         """Replace the training history."""

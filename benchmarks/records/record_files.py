@@ -6,7 +6,9 @@ A record may be years old, come from elsewhere or have suffered a full disk, so 
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ...datasets.cohort import is_phantom_name
-from ...errors import UserError
+from ...errors import UserError, WriteError
 from ...files import sha256_of_file, write_text, write_with
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
@@ -224,14 +226,20 @@ def read_as(path: Path, kind: Any) -> Any:
         raise RecordError(f"{path} {_problem(error)}") from error
 
 
-def read_lines(path: Path, kind: type[LineT]) -> tuple[LineT, ...]:
+def read_lines(path: Path, kind: type[LineT], *, appended: bool = False) -> tuple[LineT, ...]:
     """The lines of a CSV file; none where there is no file.
+
+    Args:
+        path: the file.
+        kind: of the lines.
+        appended: it grows a line at a time; where its process was killed the last may be cut, and is passed over.
 
     Raises:
         RecordError: it cannot be read, is no text in UTF-8, or a line is cut or holds something else.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content[: content.rfind(b"\n") + 1 if appended else None].decode()
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -260,11 +268,58 @@ def write_lines(path: Path, lines: Iterable[LineT], kind: type[LineT]) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
+    write_text(path, _header(kind) + "".join(map(_line, lines)))
+
+
+def append_line(path: Path, line: LineT, kind: type[LineT]) -> None:
+    """Add a line to a CSV file, which then holds what `write_lines` would have written.
+
+    A line that a kill had cut is removed first; one that this very call cuts is what `read_lines` passes over.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    if not path.exists():
+        write_lines(path, (line,), kind)
+        return
+    try:
+        with path.open("r+b", buffering=0) as file:
+            whole = _whole_lines(file)
+            file.seek(whole)
+            file.truncate()
+            content = (_line(line) if whole else _header(kind) + _line(line)).encode()
+            if file.write(content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _whole_lines(file: io.FileIO) -> int:
+    """Bytes up to the end of the last line that is whole."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _header(kind: type[VolumeScore] | type[Epoch]) -> str:
+    return _csv([field.name for field in fields(kind)])
+
+
+def _line(line: VolumeScore | Epoch) -> str:
+    return _csv(list(asdict(line).values()))
+
+
+def _csv(values: list[Any]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in fields(kind)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(line) for line in lines)
-    write_text(path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
 
 
 def file_digest(path: Path) -> str:

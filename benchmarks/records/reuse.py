@@ -17,8 +17,10 @@ from typing import Any
 from ...errors import UserError
 from ...files import write_with
 from ..plan.cell import Cell, training_content
+from .kept import FOLDER as RECONSTRUCTIONS
+from .kept import KeptReconstructions
 from .record import CONFIG, RunRecord, record_of
-from .record_files import CellConfig, RecordError, archive_problem
+from .record_files import CellConfig, RecordError, archive_problem, file_digest
 
 
 def find_donor(runs: Path, cell: Cell) -> RunRecord | None:
@@ -43,6 +45,19 @@ def _donors(runs: Path, cell: Cell) -> Iterator[RunRecord]:
                 yield record
         except RecordError:
             continue  # what is wrong with it is said where it is listed
+
+
+def kept_reconstructions(runs: Path, cell: Cell) -> KeptReconstructions | None:
+    """The reconstructions that this cell, or one with the same weights, has kept; None where there are none.
+
+    Args:
+        runs: the folder of run records.
+        cell: the cell that wants them; its weights are there.
+    """
+    own = record_of(runs, cell)
+    folders = [record.folder / RECONSTRUCTIONS for record in (own, *_donors(runs, cell))]
+    folders = [folder for folder in folders if folder.is_dir()]
+    return KeptReconstructions(file_digest(own.best_checkpoint), folders) if folders else None
 
 
 def has_weights(runs: Path, cell: Cell) -> bool:

@@ -49,6 +49,11 @@ class PatchDiffusion(Detector):
         self._share = settings.noise.share
         self._t_train_max, self._t_test = settings.diffusion.t_train_max, settings.diffusion.t_test
 
+    @property
+    def blind(self) -> bool:
+        """True until a training moves the U-Net's last layer, which begins with zeros."""
+        return self.unet.silent
+
     def estimate(self, noised: Tensor, t: Tensor, patch: Tensor) -> Tensor:
         """Estimate x0 from partly noised images, in the range of the diffusion.
 

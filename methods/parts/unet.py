@@ -235,6 +235,11 @@ class UNet(LaidOut, Recomputing):
         self.conv_out = _zero(nn.Conv2d(self._widths[0], settings.stem**2, 3, padding=1))
         lay_out(self)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the answer is zero whatever is shown: the last layer is zero until a training moves it."""
+        return not any(bool(parameter.any()) for parameter in self.conv_out.parameters())
+
     def forward(self, x: Tensor, t: Tensor, condition: Tensor | None = None) -> Tensor:
         """Estimate x0.
 

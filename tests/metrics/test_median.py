@@ -61,16 +61,17 @@ def test_equals_scipy_on_a_brain(shape):
     density=st.sampled_from([0.0, 0.1, 0.5, 0.8, 1.0]),
     levels=st.sampled_from([2, 7, 10**6]),
     dtype=st.sampled_from([np.float32, np.float64]),
-    block=st.integers(1, 500),
+    block=st.integers(4, 200),
+    threads=st.sampled_from([1, 3]),
     seed=st.integers(0, 2**32 - 1),
 )
-@example(shape=(2, 2, 2), size=9, density=1.0, levels=10**6, dtype=np.float32, block=1, seed=0)
-def test_equals_scipy_on_any_volume(*, shape, size, density, levels, dtype, block, seed):
+@example(shape=(2, 2, 2), size=9, density=1.0, levels=10**6, dtype=np.float32, block=4, threads=3, seed=0)
+def test_equals_scipy_on_any_volume(*, shape, size, density, levels, dtype, block, threads, seed):
     rng = np.random.default_rng(seed)
     volume = (rng.integers(-levels, levels, shape) * (rng.random(shape) < density)).astype(dtype)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(median, "_BLOCK_VOXELS", block)
-        filtered = median_filter(volume, size)
+        patch.setattr(median, "_BLOCK_CELLS", block)
+        filtered = median_filter(volume, size, threads)
     assert filtered.dtype == dtype
     assert np.array_equal(filtered, ndimage.median_filter(volume, size))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,8 +83,7 @@ def score(tmp_path: Path, settings: ScoreSettings) -> Callable[[Array, Mask, Mas
         cohort = Cohort("t", "T", "tumours", store, Modality.FLAIR)
         original = np.array(store.volume("s"))
         reading = Reading(original, original - score_map, score_map, store.brain_mask("s"), 1.0)
-        reader = SimpleNamespace(slab=SLAB, settings=settings, read=lambda cohort, subject: reading)
-        return score_lesions(reader, cohort, "s", thresholds)  # type: ignore[arg-type]
+        return score_lesions(cohort, "s", reading, thresholds, SLAB, settings)
 
     return run
 
@@ -137,7 +135,7 @@ def test_components_are_those_of_the_whole_map(score) -> None:
 def test_thresholds_are_chosen_on_the_voxels_that_count(score_map) -> None:
     other_map = np.roll(score_map, 5, axis=2)
     truths = [Truth(LESIONS, OTHER), Truth(np.roll(LESIONS, 5, axis=2), np.roll(OTHER, 5, axis=2))]
-    pair = find_thresholds([score_map, other_map], truths, 10)
+    pair = find_thresholds(lambda: [score_map, other_map], lambda: truths, 10)
     pooled = np.concatenate([score_map[~truths[0].ignored], other_map[~truths[1].ignored]])
     labels = np.concatenate([LESIONS[~truths[0].ignored], truths[1].lesions[~truths[1].ignored]])
 

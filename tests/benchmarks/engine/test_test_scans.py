@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -106,10 +105,9 @@ def test_zero_is_what_the_published_code_makes_of_it(marked: bool, tiny_data: Da
     score_map = np.zeros(truth.shape, np.float32)
     score_map[1:3, 40:50, 40:50] = 0.9 if marked else 0.1
     reading = Reading(score_map, score_map, score_map, score_map > 0, 1.0)
-    reader = SimpleNamespace(slab=job.slab, settings=job.plan.score, read=lambda cohort, subject: reading)
-    pair = find_thresholds([score_map], [Truth(score_map > 0)], 10)
+    pair = find_thresholds(lambda: [score_map], lambda: [Truth(score_map > 0)], 10)
     pair = replace(pair, greedy=0.5, exact=0.5)
-    score = score_lesions(reader, cohort, "tumours-3", pair)  # type: ignore[arg-type]
+    score = score_lesions(cohort, "tumours-3", reading, pair, job.slab, job.plan.score)
 
     found = score_map > 0.5
     with np.errstate(invalid="ignore"):
@@ -159,8 +157,8 @@ def test_a_validation_scan_without_a_lesion_stays_in_the_pool(tiny_data: Data, t
     val = data.splits.lesion["tumours"].val
     maps = [reader.read(cohort, subject).score_map for subject in val]
     truths = [truth_of(cohort, subject, job.slab) for subject in val]
-    assert record.thresholds["tumours"] == find_thresholds(maps, truths, 10)
-    assert record.thresholds["tumours"] != find_thresholds(maps[:1], truths[:1], 10)
+    assert record.thresholds["tumours"] == find_thresholds(lambda: maps, lambda: truths, 10)
+    assert record.thresholds["tumours"] != find_thresholds(lambda: maps[:1], lambda: truths[:1], 10)
 
 
 @pytest.mark.parametrize("choice", ["exclude", "zero"])
@@ -266,8 +264,8 @@ def test_millilitres_follow_the_voxels_of_the_store(factor: int, tmp_path: Path)
     maps = np.array(store.volume("t"))
     reading = Reading(maps, maps, maps, store.brain_mask("t"), 1.0)
     score_settings = plan_for(load_preset(str(TINY)), select_rows(["thresh"])[0].method, Row("x", "x", {})).score
-    reader = SimpleNamespace(slab=Slab(0, 99), settings=score_settings, read=lambda cohort, subject: reading)
-    score = score_lesions(reader, cohort, "t", find_thresholds([maps], [Truth(store.lesion_mask("t"))], 10))  # type: ignore[arg-type]
+    pair = find_thresholds(lambda: [maps], lambda: [Truth(store.lesion_mask("t"))], 10)
+    score = score_lesions(cohort, "t", reading, pair, Slab(0, 99), score_settings)
     assert score.lesion_ml == pytest.approx(2.048)
     assert _subject_title(cohort, "t", store.lesion_mask("t")) == "t, x, 40 years, 2.0 ml"
 

@@ -20,6 +20,7 @@ import typer
 
 from ...files import write_json
 from ..plan.settings import TrainSettings
+from .program import run_program
 
 #: Names of the precisions in which a product is measured.
 FP32, TF32, BF16, FP16 = "fp32", "tf32", "bf16", "fp16"
@@ -150,4 +151,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -31,6 +31,7 @@ from ..plan.request import requested_preset
 from ..plan.suite import select_rows
 from ..records.cost import cost_of
 from .cell_arithmetic import count_job
+from .program import run_program
 
 _LESIONS = "tumours"
 _RADIUS = 0.4  # of the brain, in sides of a slice
@@ -134,4 +135,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_program(main)

@@ -1,4 +1,4 @@
-"""The bill of a cell run: a stopwatch for its stages, its memory and its arithmetic, kept in the record as it goes on."""
+"""The bill of a cell run: seconds by stage, memory and arithmetic, kept in the record as the run goes on."""
 
 from __future__ import annotations
 

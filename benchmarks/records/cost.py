@@ -16,7 +16,7 @@ from pydantic import Field
 from ...errors import WriteError
 from ...files import write_json
 from .record import RunRecord
-from .record_files import RecordError, Recorded, read_as
+from .record_files import Recorded, RecordError, read_as
 
 COST = "cost.json"
 #: Stages of a bill in the order in which they are shown; a method of the user's own may add others behind them.

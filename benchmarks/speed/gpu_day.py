@@ -1,4 +1,4 @@
-"""A day with a GPU, in minutes: tests, every row in every precision, volumes and a whole cell, into one JSON and one CSV.
+"""A day with a GPU, in minutes: tests, all rows in all precisions, volumes, a whole cell; into one JSON and one CSV.
 
     python -m uadbench.benchmarks.speed.gpu_day --out DIR --minutes 25
     python -m uadbench.benchmarks.speed.gpu_day --out DIR --small        # all of it in small, on the CPU

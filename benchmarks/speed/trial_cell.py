@@ -88,7 +88,7 @@ def _cohort(folder: Path, key: str, count: int, shape: tuple[int, int, int]) -> 
 def _noise(shape: tuple[int, int, int], has_lesion: bool, subject: Subject) -> PreparedVolume:
     """Noise inside a disc, and a bright block in those that are ill; each subject has its own."""
     number = int(subject.id.rpartition("-")[2])
-    depth, height, width = shape
+    _, height, width = shape
     y, x = np.ogrid[:height, :width]
     disc = np.hypot(y - height / 2, x - width / 2) < _RADIUS * min(height, width)
     mask = np.broadcast_to(disc, shape).copy()

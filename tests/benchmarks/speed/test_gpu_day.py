@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer
 
+from uadbench.benchmarks.speed import gpu_day
 from uadbench.benchmarks.speed.gpu_day import Day, Step, Trial, main, steps_of
 from uadbench.benchmarks.speed.measurement import read_measurements
 
@@ -43,12 +44,14 @@ def test_each_step_is_kept_as_it_ends_and_only_what_is_missing_is_done_again(tmp
     assert counter.read_text() == "x"  # the good one was not done again
 
 
-def test_a_step_ends_with_its_children_when_its_time_is_over(tmp_path: Path) -> None:
+def test_a_step_ends_with_its_children_when_its_time_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_day, "_GRACE", 0.5)
     number = tmp_path / "child"
     child = f"[{sys.executable!r}, '-c', 'import time; time.sleep(60)']"
     hang = (
-        f"import subprocess, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); p = subprocess.Popen({child}); "
-        f"open({str(number)!r}, 'w').write(str(p.pid)); print('begun', flush=True); time.sleep(60)"
+        "import subprocess, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"p = subprocess.Popen({child}); open({str(number)!r}, 'w').write(str(p.pid)); "
+        "print('begun', flush=True); time.sleep(60)"
     )
     started = time.monotonic()
     Day(tmp_path).run([Step("hang", python(hang), 2), Step("next", python("pass"), 30)], 60)
@@ -87,7 +90,7 @@ def test_pytest_is_read_by_its_report(tmp_path: Path) -> None:
 
 def test_the_steps_name_what_they_measure() -> None:
     steps = {step.name: " ".join(step.words) for step in steps_of(GPU)}
-    assert list(steps)[0] == "peak"
+    assert next(iter(steps)) == "peak"
     assert "--preset paper --device cuda" in steps["first-preset"] and "--set" not in steps["first-preset"]
     assert "--set train.precision=bf16-mixed" in steps["rows-bf16"] and "table1" in steps["rows-bf16"]
     assert steps["first-compiled-bf16"].endswith("--set train.precision=bf16-mixed --set train.compile=true")

@@ -20,6 +20,7 @@ def count_step(workload: Workload, batch_size: int) -> float | None:
     """
     if not workload.method.trainable:
         return None
+    workload = workload.uncompiled()
     meta, train = torch.device("meta"), workload.plan.train
     with torch.random.fork_rng(devices=[]), FlopCounter() as counter:
         try:

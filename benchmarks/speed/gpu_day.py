@@ -43,6 +43,9 @@ _TESTS = ("tests/benchmarks/engine/test_gpu.py", "tests/benchmarks/engine/test_o
 #: Rows that say most, in the order of their worth, then all the others.
 _FIRST = ("maediff", "pddpm-s16", "ae")
 _TABLES = ("table1", "table2", "frontier")
+_COMPILED = ("train.compile=true",)
+#: Checkpoints after each validation, or after every other one.
+_OFTEN_ON_DISK = ("train.checkpoint_minutes=0", "train.checkpoint_every=2")
 _WORTH_A_STEP = 8.0  # s; with less time left nothing is begun
 _TAIL = 3000  # letters of a step's output that are kept
 _GRACE = 5.0  # s between being asked to end and being ended
@@ -144,7 +147,7 @@ def _speed(trial: Trial, rows: Sequence[str], changes: Sequence[str]) -> tuple[s
 def _cell(trial: Trial, changes: Sequence[str]) -> tuple[str, ...]:
     """A few epochs, of which the last is validated and written to disk."""
     small = ("--small",) if trial.small else ()
-    epochs = ("train.epochs=4", "train.validate_every=1", "train.checkpoint_every=2")
+    epochs = known(("train.epochs=4", "train.validate_every=1", *_OFTEN_ON_DISK))
     where = ("--method", trial.first[0], "--preset", trial.preset, "--device", trial.device, *small, "--out", "OUT")
     return (*_CELL, *where, *_sets((*epochs, *changes)))
 
@@ -278,14 +281,16 @@ def _hint(result: StepResult) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    typer.echo(text)
 
 
-def _compiled() -> tuple[str, ...]:
-    """The words that switch on compilation, where this version has the setting."""
+def known(changes: Sequence[str]) -> tuple[str, ...]:
+    """Those changes of the training whose settings this version has."""
     from ..plan.settings import TrainSettings
 
-    return ("train.compile=true",) if "compile" in TrainSettings.model_fields else ()
+    return tuple(
+        word for word in changes if word.removeprefix("train.").partition("=")[0] in TrainSettings.model_fields
+    )
 
 
 def main(
@@ -297,9 +302,9 @@ def main(
 ) -> None:
     """Measure everything that needs a GPU."""
     trial = (
-        Trial(preset or "demo", "cpu", ("ae",), ("ae", "maediff"), 1, 256, _compiled(), small=True)
+        Trial(preset or "demo", "cpu", ("ae",), ("ae", "maediff"), 1, 256, known(_COMPILED), small=True)
         if small
-        else Trial(preset or "paper", "cuda", _FIRST, (*_FIRST, *_TABLES), 6, None, _compiled(), small=False)
+        else Trial(preset or "paper", "cuda", _FIRST, (*_FIRST, *_TABLES), 6, None, known(_COMPILED), small=False)
     )
     steps = steps_of(trial)
     unknown = set(only) - {step.name for step in steps}

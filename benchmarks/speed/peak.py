@@ -55,7 +55,7 @@ def precision_of(train: TrainSettings, device: str) -> str:
     return mixed.get(train.precision) or (TF32 if train.tf32 and device == "cuda" else FP32)
 
 
-def measure_product(precision: str, device: str, *, side: int | None = None, seconds: float = 0.5) -> Product:
+def measure_product(precision: str, device: str, *, side: int | None = None, seconds: float = 0.3) -> Product:
     """Time the product of two square matrices of random numbers; the best of three groups, after one that is not timed.
 
     Args:
@@ -138,8 +138,8 @@ def main(
     products = [measure_product(name, chosen, side=side) for name in names]
     copy = measure_copy(chosen, size=None if side is None else side**2 * 4)
     for product in products:
-        print(f"{product.precision}: {product.tflops:.4g} TFLOP/s ({product.side} x {product.side})")
-    print(f"copy: {copy:.4g} GB/s")
+        typer.echo(f"{product.precision}: {product.tflops:.4g} TFLOP/s ({product.side} x {product.side})")
+    typer.echo(f"copy: {copy:.4g} GB/s")
     write_json(
         out,
         {

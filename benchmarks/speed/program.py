@@ -24,5 +24,5 @@ def run_program(main: Callable[..., Any]) -> None:
         with signals_stop():
             app()
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        typer.echo(f"Error: {error}", err=True)
         sys.exit(2)

@@ -13,6 +13,7 @@ import torch
 
 from ...datasets.cohort import HEALTHY
 from ...stopwatch import Stopwatch
+from ..plan.plan import Plan
 from ..records.cost import Arithmetic, CellCost, cost_of, counted_before, save_cost
 from ..records.record import RunRecord
 from .job import Job
@@ -122,10 +123,22 @@ def reconstructions(job: Job, *, trained: bool) -> int:
     """
     splits = job.data.splits
     lesions = sum(len(part.val) + len(job.test_scans(key)) for key, part in splits.lesion.items())
-    healthy = len(job.test_scans(HEALTHY))
-    control = healthy if job.plan.score.untrained_control and job.entry.method.trainable and not trained else 0
-    score = score_of(job.plan)
+    healthy, validation = len(job.test_scans(HEALTHY)), len(splits.folds[job.fold].val)
+    return reconstructed(job.plan, lesions, healthy, validation, control=job.entry.method.trainable and not trained)
+
+
+def reconstructed(plan: Plan, lesions: int, healthy: int, validation: int, *, control: bool) -> int:
+    """How many volumes are reconstructed, each as often as the plan's score asks for.
+
+    Args:
+        plan: whether an untrained control is measured, and by which score.
+        lesions: volumes with lesions, of validation and test.
+        healthy: healthy test volumes.
+        validation: healthy validation volumes, from which a score may learn.
+        control: whether there can be an untrained control.
+    """
+    untrained = healthy if plan.score.untrained_control and control else 0
+    score = score_of(plan)
     if score is None:
-        return lesions + healthy + control
-    learnt = len(splits.folds[job.fold].val) if score.learns else 0
-    return (lesions + healthy + learnt) * score.reconstructions + control
+        return lesions + healthy + untrained
+    return (lesions + healthy + (validation if score.learns else 0)) * score.reconstructions + untrained

@@ -58,12 +58,11 @@ def _panel(axes: Axes, curve: Curve) -> None:
     axes.loglog(curve.sizes, curve.seconds, color="#1f5fa8", marker="o", markersize=4, linewidth=1.4, label=label)
     axes.set_title(curve.title, fontsize=9)
     axes.set_xlabel(curve.size, fontsize=8)
-    axes.set_ylabel("seconds", fontsize=8)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(curve.sizes, [f"{size:g}" for size in curve.sizes])
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=7)
     axes.grid(True, which="major", color="0.92")
-    axes.legend(fontsize=7, frameon=False, loc="upper left")
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -23,6 +23,7 @@ def table(
     variants: Annotated[
         bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
     ] = False,
+    cost: Annotated[bool, typer.Option("--cost", help="Add parameters, GFLOP, time and memory.")] = False,
     method: Annotated[
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
@@ -56,6 +57,7 @@ def table(
             beside=beside,
             all_rows=all_rows,
             variants=variants,
+            cost=cost,
         ),
         more=more,
     )

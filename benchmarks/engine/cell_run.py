@@ -10,18 +10,25 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from ...files import replacing
+from ...own_files import own_file_of
 from ..records.record import RunRecord, record_of
+from ..records.reuse import find_donor, take_over
 from .arithmetic import arithmetic
-from .begin import begin
+from .bill import Count, billed
+from .environment import describe_environment
 from .evaluate import evaluate
 from .job import Job
 from .learn import learn
 from .progress import Reporter
 from .run_context import CellRun
 from .samples import Draw
+from .training import restore_history
 
 
-def run_job(job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | None = None) -> RunRecord:
+def run_job(
+    job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | None = None, count: Count | None = None
+) -> RunRecord:
     """Run one cell to its end; a finished cell is left alone.
 
     Args:
@@ -30,6 +37,7 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | 
         device: "cpu" or "cuda".
         reporter: where progress goes.
         draw: draws the cell's figure; None draws none.
+        count: counts the arithmetic for the cell's bill, where no sister fold has done so; None leaves it out.
 
     Raises:
         UserError: something the user can mend; what was computed is kept.
@@ -39,15 +47,48 @@ def run_job(job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | 
     with record.lock(), arithmetic(job.plan.train, device):
         record.remove_leftovers()
         if not record.done:
-            _run(CellRun.of(job, record, device, reporter), draw)
+            _run(CellRun.of(job, record, device, reporter), draw, count)
     return record
 
 
-def _run(run: CellRun, draw: Draw | None) -> None:
+def _run(run: CellRun, draw: Draw | None, count: Count | None) -> None:
     """Do what is missing, stage by stage."""
     started = time.monotonic()
-    begin(run)
-    detector = run.job.detector()
-    learn(run, detector)
-    run.record.save_metrics(evaluate(run, detector, draw))
+    _begin(run)
+    with billed(run.job, run.record, run.device, started) as bill:
+        detector = run.job.detector()
+        learn(run, detector)
+        bill.save()
+        run.record.save_metrics(evaluate(run, detector, draw))
+    bill.close(count)
     run.record.finish(run.record.state.seconds + time.monotonic() - started)
+
+
+def _begin(run: CellRun) -> None:
+    """Put aside what is broken, write what is run and where, and take over weights that fit."""
+    for sentence in run.record.put_aside_broken(run.job.cell):
+        run.reporter.say(f"  warning: {sentence}")
+    if run.record.state.trained and not run.record.history():
+        restore_history(run.record)
+    run.record.begin(run.job.config(), describe_environment(run.device))
+    _keep_source(run)
+    _reuse_weights(run)
+
+
+def _keep_source(run: CellRun) -> None:
+    """Keep the text of a method from the user's own file beside its numbers."""
+    file = own_file_of(run.job.entry.method)
+    if file is not None:
+        with replacing(run.record.method_file) as path:
+            path.write_bytes(file.text)
+
+
+def _reuse_weights(run: CellRun) -> None:
+    """Take over the weights of a cell that differs only in its scoring, so that nothing is trained twice."""
+    if run.record.state.trained:
+        return
+    donor = find_donor(run.record.folder.parent, run.job.cell)
+    if donor is not None:
+        take_over(run.record, donor)
+        words = f"not trained again, the weights are those of {run.record.state.weights_from}"
+        run.reporter.say(f"  {run.job.cell.label}: {words}")

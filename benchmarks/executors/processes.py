@@ -37,6 +37,7 @@ from ..engine.samples import Draw
 from ..plan.own import source_of
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError
+from ..speed.cell_arithmetic import count_job
 
 _KEPT = "what was finished is kept: the same command goes on"
 #: What a cell is at, by the first word of its bar's title and by the status of its record.
@@ -117,7 +118,7 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
     What would end the program (SystemExit and the like, EOFError) ends the cell, whoever's method raised it.
     """
     try:
-        run_job(job, runs, device, reporter, _figure_drawer())
+        run_job(job, runs, device, reporter, _figure_drawer(), count_job)
     except MemoryShortageError as error:
         return f"{error}; {_KEPT}"
     except (UserError, DataError) as error:

@@ -33,13 +33,13 @@ class RecordError(UserError):
     """A file of a run record is missing, damaged or of another version."""
 
 
-class _Recorded(BaseModel):
+class Recorded(BaseModel):
     """Base of the models: immutable, no conversions; keys of later versions are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class PreparedConfig(_Recorded):
+class PreparedConfig(Recorded):
     """How the scans of a cohort were prepared, see `datasets.cohort.Provenance`."""
 
     atlas: str
@@ -48,7 +48,7 @@ class PreparedConfig(_Recorded):
     atlas_modality: str | None = None
 
 
-class CohortConfig(_Recorded):
+class CohortConfig(Recorded):
     """A cohort that took part."""
 
     name: str
@@ -61,7 +61,7 @@ class CohortConfig(_Recorded):
         return is_phantom_name(self.name)
 
 
-class CellConfig(_Recorded):
+class CellConfig(Recorded):
     """What was run (`config.json`).
 
     Attributes:
@@ -124,7 +124,7 @@ class CellConfig(_Recorded):
         return self.recipe, self.data, self.splits
 
 
-class CellState(_Recorded):
+class CellState(Recorded):
     """How far a cell is (`state.json`).
 
     Attributes:
@@ -142,7 +142,7 @@ class CellState(_Recorded):
     weights_from: str | None = None
 
 
-class Digests(_Recorded):
+class Digests(Recorded):
     """The proof that a cell is finished (`digests.json`): its id, and the SHA-256 of each of its files."""
 
     cell: str

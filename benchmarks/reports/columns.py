@@ -26,19 +26,21 @@ class Metric:
         label: in the table.
         unit: of the printed number.
         scale: from the stored number to the printed one.
-        higher: True where more is better.
+        higher: True where more is better; None where nothing is ranked.
+        varies: whether it differs between folds, so that it has a spread.
     """
 
     name: str
     label: str
     unit: str
     scale: float
-    higher: bool
+    higher: bool | None
+    varies: bool = True
 
     @property
     def measure(self) -> str:
         """Unit and which way is better."""
-        return f"({self.unit}) {'↑' if self.higher else '↓'}"
+        return f"({self.unit}){'' if self.higher is None else ' ↑' if self.higher else ' ↓'}"
 
     @property
     def heading(self) -> str:

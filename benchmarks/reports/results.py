@@ -7,12 +7,13 @@ methods behind their rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UserError
+from ..records.cost import CellCost, cost_of
 from ..records.record import RunRecord, all_records
 from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
 from .cells import cells_of_records, volumes_of_records
@@ -57,6 +58,7 @@ class Results:
         modality: str = "t2",
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
+        cost: bool = False,
     ) -> Styler:
         """A table of the paper, mean ± standard deviation over folds: the best is bold, the second underlined.
 
@@ -68,13 +70,14 @@ class Results:
             modality: the contrast of their scans, such as "t1".
             changes: what `--set` changed, `section.key=value`.
             options: what else stands in the table, see `TableOptions`.
+            cost: columns of parameters, GFLOP per slice, minutes of training, seconds per volume and memory.
 
         Raises:
             UserError: there is no such table or preset, or the preset does not fit a row.
         """
         from .renderers.html import html_style
 
-        table = self._table(which, preset, data, seed, modality, changes, options)
+        table = self._table(which, preset, data, seed, modality, changes, options, cost)
         return html_style(table).set_caption(table.title)
 
     def numbers(
@@ -87,6 +90,7 @@ class Results:
         modality: str = "t2",
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
+        cost: bool = False,
     ) -> pd.DataFrame:
         """The numbers of a table, unrounded: index (row, kind), columns (set, metric, mean | std | folds).
 
@@ -94,7 +98,7 @@ class Results:
         """
         import pandas as pd
 
-        table = self._table(which, preset, data, seed, modality, changes, options)
+        table = self._table(which, preset, data, seed, modality, changes, options, cost)
         numbers = table.numbers.drop(columns="printed", level="statistic")
         return numbers.set_index(pd.MultiIndex.from_frame(table.lines[["row", "kind"]]))
 
@@ -107,9 +111,11 @@ class Results:
         modality: str,
         changes: Sequence[str],
         options: TableOptions | None,
+        cost: bool,
     ) -> Table:
         from ...datasets.modality import modality_named
         from ..plan.preset import load_preset
+        from .cost import bills_of, with_cost
         from .table import PLAIN
         from .tables import suites_of, tables_of
 
@@ -119,9 +125,10 @@ class Results:
         chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
         cells = self.to_dataframe()
         done = cells[cells["done"].astype(bool)]
-        (table,) = tables_of(
-            suites, done, chosen, data, seed=seed, modality=modality_named(modality), options=options or PLAIN
-        )
+        wanted = replace(options or PLAIN, cost=cost or (options is not None and options.cost))
+        if wanted.cost:
+            done = with_cost(done, bills_of(self.records))
+        (table,) = tables_of(suites, done, chosen, data, seed=seed, modality=modality_named(modality), options=wanted)
         return table
 
 
@@ -165,6 +172,11 @@ class CellView:
     def metrics(self) -> dict[str, float]:
         """The cell's numbers by data set and metric, e.g. "brats21/dice"; empty until it is finished."""
         return self.record.metrics
+
+    @property
+    def cost(self) -> CellCost | None:
+        """Where its seconds went, its memory and its arithmetic; None in a record of before there were bills."""
+        return cost_of(self.record)
 
     @property
     def thresholds(self) -> pd.DataFrame:

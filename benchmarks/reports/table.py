@@ -18,6 +18,7 @@ from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow
 from ..tracking.fold_result import over_folds
 from .columns import BESIDE_NOTE, Column, columns_of, set_titles
+from .cost import COST, COST_COLUMNS, cost_note
 from .notes import (
     DASH,
     MARK,
@@ -53,6 +54,7 @@ class TableOptions:
         beside: Dice at the exact threshold and l1 inside the brain.
         all_rows: rows that were not run yet, too.
         variants: runs of the rows with other changes and seeds, each in a line of its own.
+        cost: parameters, arithmetic, time and memory; the frame of cells must have them, see `reports.cost`.
     """
 
     paper: bool = False
@@ -61,6 +63,7 @@ class TableOptions:
     beside: bool = False
     all_rows: bool = False
     variants: bool = False
+    cost: bool = False
 
 
 #: Our finished rows alone.
@@ -124,7 +127,8 @@ class Table:
         for column in self.columns:
             numbers = self.of(column)
             rivals = numbers["mean"][whole & (numbers["folds"] == self.lines["done"])].dropna()
-            best = sorted(set(rivals), reverse=column.metric.higher)[:2] if len(rivals) > 1 else []
+            higher = column.metric.higher
+            best = sorted(set(rivals), reverse=higher)[:2] if len(rivals) > 1 and higher is not None else []
             places = {mean: place for place, mean in enumerate(best, start=1)}
             ranks[column.name] = rivals.map(places).reindex(self.lines.index).fillna(0).astype(int)
         return pd.DataFrame(ranks, index=self.lines.index, columns=[column.name for column in self.columns])
@@ -199,15 +203,23 @@ def make_table(
     used = pd.concat([own.iloc[:0], *(row.cells for row in shown)]).drop_duplicates("id")
     sets = {key for line in (*figures.values(), *others) for key in line.sets}
     columns = columns_of(suite, set_titles(used, sets, phantom=is_phantom_name(data)), beside=options.beside)
+    measured = len(columns)
+    columns = (*columns, *(COST_COLUMNS if options.cost else ()))
     lines = [line for row in shown for line in _lines_of(row, columns, figures.get(row), untrained=bool(controls))]
     lines += [_published_line(line, columns, "elsewhere") for line in others]
     frame = pd.DataFrame([line.words for line in lines], columns=list(_LINE))
     remarks = (
-        *(*notes, *selection.notes, *cell_notes(used, preset), *line_notes(frame, [line.gaps for line in lines])),
+        *(
+            *notes,
+            *selection.notes,
+            *cell_notes(used, preset),
+            *line_notes(frame, [line.gaps(measured) for line in lines]),
+        ),
         *(
             *row_notes([row.entry for row in shown]),
             *(preset_notes(preset, [row.entry for row in shown]) if shown else ()),
             *([BESIDE_NOTE] if options.beside else []),
+            *([cost_note(used)] if options.cost else []),
         ),
         *(f"{MARK} {line.title}: {line.note}." for line in figures.values() if line.note),
         *([OTHER_MODALITY_NOTE] if (figures or others) and modality is not Modality.T2 else ()),
@@ -255,10 +267,9 @@ class _Line:
     def words(self) -> tuple[str | int, ...]:
         return tuple(getattr(self, name) for name in _LINE)
 
-    @property
-    def gaps(self) -> bool:
-        """Whether a number is missing."""
-        return any(not found.folds and not found.printed for found in self.statistics)
+    def gaps(self, columns: int) -> bool:
+        """Whether a number of the first so many columns is missing."""
+        return any(not found.folds and not found.printed for found in self.statistics[:columns])
 
 
 def _figures_beneath(shown: Sequence[RowCells], figures: Mapping[str, Published]) -> dict[RowCells, Published]:
@@ -289,6 +300,8 @@ def _statistics(cells: pd.DataFrame, column: Column, *, learns: bool) -> _Statis
     """One number over folds; a method that learns nothing has the same number in each and no spread."""
     if column.name not in cells:
         return _Statistics()
+    if column.key == COST:
+        return _over_folds(cells[column.name].dropna(), column, learns=column.metric.varies)
     there = cells[cells[f"{column.key}/cohort"].notna()]
     return _over_folds(there[column.name], column, learns=learns)
 

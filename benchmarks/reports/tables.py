@@ -21,6 +21,7 @@ from ..tracking.fold_result import FoldResult
 from ..tracking.sync import fold_results
 from .cells import cells_of_results
 from .console import counted
+from .cost import bills_in, with_cost
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
 from .table import PLAIN, Table, TableOptions, make_table
@@ -72,6 +73,8 @@ def print_tables(
     if form not in FORMATS:
         raise UserError(f"--format {form}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
+    if options.cost:
+        cells = with_cost(cells, bills_in(results / "runs"))
     tables = tables_of(
         suites, cells, preset, data, seed=seed, modality=modality, options=options, more=more, notes=notes
     )

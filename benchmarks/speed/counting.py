@@ -87,6 +87,7 @@ class _NoModules:
 
 def count_cost(workload: Workload) -> Cost:
     """Count a method's parameters and FLOPs."""
+    workload = workload.uncompiled()
     try:
         return _count(workload, torch.device("meta"))
     except (RuntimeError, TypeError):  # what the meta device answers to a look at values, and to NumPy

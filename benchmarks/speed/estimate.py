@@ -9,14 +9,13 @@ from pathlib import Path
 
 import torch
 
-from ...datasets.cohort import HEALTHY
 from ...methods import Detector
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, memory_watched
 from ..engine.arithmetic import arithmetic
+from ..engine.bill import reconstructions
 from ..engine.environment import threads_per_worker
 from ..engine.job import Job
 from ..engine.memory import Halving, scoring_stage, training_stage
-from ..engine.scoring import score_of
 from ..engine.slices import Batching
 from ..plan.settings import TrainSettings
 from ..records.record import all_records
@@ -117,20 +116,7 @@ def _timed_seconds(job: Job, device: str, trained: bool) -> float:
             job.plan.score.batch_size,
             lambda size: time_volume(detector, job.plan.train.precision, size, side, depth=depth, seed=0),
         )
-    return total + volume.seconds * _reconstructions(job, trained)
-
-
-def _reconstructions(job: Job, trained: bool) -> int:
-    """How many volumes are reconstructed, each as often as the score asks for."""
-    splits = job.data.splits
-    lesions = sum(len(part.val) + len(job.test_scans(key)) for key, part in splits.lesion.items())
-    healthy = len(job.test_scans(HEALTHY))
-    control = healthy if job.plan.score.untrained_control and job.entry.method.trainable and not trained else 0
-    score = score_of(job.plan)
-    if score is None:
-        return lesions + healthy + control
-    learnt = len(splits.folds[job.fold].val) if score.learns else 0
-    return (lesions + healthy + learnt) * score.reconstructions + control
+    return total + volume.seconds * reconstructions(job, trained=trained)
 
 
 def _step_seconds(detector: Detector, train: TrainSettings, size: int, side: int) -> float:

@@ -52,6 +52,8 @@ class Measurement(Frozen):
         step_gflop: GFLOP of the first step.
         tflops: achieved, TFLOP/s.
         peak_share: of the card's dense bf16 peak; None where that is not known.
+        product_tflops: what a large matrix product reaches on this device in the same precision, measured, TFLOP/s.
+        product_share: of that.
         step_counted_mib: most bytes of tensors alive at once in a step, counted (see `memory`).
         step_peak_mib: most GPU memory a step takes, measured.
         slices: of the volume.
@@ -85,6 +87,8 @@ class Measurement(Frozen):
     step_gflop: float | None = None
     tflops: float | None = None
     peak_share: float | None = None
+    product_tflops: float | None = None
+    product_share: float | None = None
     step_counted_mib: float | None = None
     step_peak_mib: float | None = None
     slices: int
@@ -174,6 +178,7 @@ def _columns(measurements: Sequence[Measurement]) -> dict[str, list[str]]:
         "images/s",
         "TFLOP/s",
         "of bf16 peak",
+        "of a product",
         "counted (GiB)",
         "memory (GiB)",
         "volumes/s",
@@ -189,11 +194,16 @@ def _cells(m: Measurement) -> list[str]:
         _figure(m.step_seconds),
         _figure(m.images_per_second),
         _figure(m.tflops),
-        _DASH if m.peak_share is None else f"{100 * m.peak_share:.1f} %",
+        _share(m.peak_share),
+        _share(m.product_share),
         _DASH if m.step_counted_mib is None else _figure(m.step_counted_mib / 1024),
         _DASH if m.step_peak_mib is None else _figure(m.step_peak_mib / 1024),
         _figure(m.volumes_per_second),
     ]
+
+
+def _share(value: float | None) -> str:
+    return _DASH if value is None else f"{100 * value:.1f} %"
 
 
 def _figure(value: float | None) -> str:
@@ -214,6 +224,8 @@ def _notes(measurements: Sequence[Measurement]) -> list[str]:
             notes[f"The bf16 peak of {m.device} is not known to this version: no share of it."] = None
         else:
             notes[f"The share is of {m.device}'s dense bf16 peak, whatever the precision."] = None
+        if m.product_share is not None:
+            notes["Of a product: of what a product of two large matrices reaches here, in the same precision."] = None
         if m.step_counted_mib is not None:
             notes["Counted is what the tensors of a step take that are alive at once, in the preset's precision."] = (
                 None

@@ -104,6 +104,7 @@ def count_step_bytes(workload: Workload, batch_size: int) -> int | None:
     """
     if not workload.method.trainable:
         return None
+    workload = workload.uncompiled()
     train = workload.plan.train
     meta = torch.device("meta")
     fused = patch.object(F, "scaled_dot_product_attention", _fused_attention)

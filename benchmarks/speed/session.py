@@ -19,6 +19,7 @@ from ..plan.suite import SuiteRow
 from .counting import count_cost
 from .measurement import Measurement, peak_tflops, read_measurements, write_measurements
 from .memory import count_step_bytes
+from .peak import measure_product, precision_of
 from .timing import Timing, time_steps, time_volume
 from .workload import Workload, random_volume, workloads
 
@@ -62,9 +63,10 @@ def measure_all(
         KeyboardInterrupt: the user pressed Ctrl-C; the finished rows are in the file.
     """
     kept = list(read_measurements(out))
-    chosen = []
+    chosen: list[Measurement] = []
+    products: dict[str, float] = {}
     for number, work in enumerate(works := workloads(entries, conditions.preset), start=1):
-        blank = _blank(work, conditions)
+        blank = _blank(work, conditions, products)
         known = next((old for old in kept if old.same_work(blank)), None)
         if known is None or again or (conditions.volumes and known.volume_seconds is None):
             title = f"[{number}/{len(works)}] {work.rows[0].title}"
@@ -79,8 +81,16 @@ def measure_all(
     return tuple(chosen)
 
 
-def _blank(work: Workload, conditions: Conditions) -> Measurement:
-    """Everything about a measurement that is known before anything is timed."""
+def _product_tflops(work: Workload, device: str, known: dict[str, float]) -> float:
+    """The rate of a large matrix product in a workload's precision, measured once and kept among the known ones."""
+    precision = precision_of(work.plan.train, device)
+    if precision not in known:
+        known[precision] = measure_product(precision, device).tflops
+    return known[precision]
+
+
+def _blank(work: Workload, conditions: Conditions, products: dict[str, float]) -> Measurement:
+    """Everything about a measurement that is known before the work is timed."""
     cost, environment = count_cost(work), describe_environment(conditions.device)
     return Measurement(
         rows=work.name,
@@ -101,6 +111,7 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
         preset=conditions.preset.name,
         changes=", ".join(conditions.preset.changed) or None,
         seed=conditions.seed,
+        product_tflops=_product_tflops(work, conditions.device, products) if work.method.trainable else None,
         torch=environment["torch"],
         commit=environment["commit"] or None,
     )
@@ -108,6 +119,8 @@ def _blank(work: Workload, conditions: Conditions) -> Measurement:
 
 def _measure(work: Workload, conditions: Conditions, blank: Measurement, title: str, reporter: Reporter) -> Measurement:
     """Time one workload; a card without room for it is a note, not the end."""
+    if work.compiled and not getattr(work.method, "compilable", True):
+        return blank.model_copy(update={"note": "PyTorch cannot compile it"})
     L.seed_everything(conditions.seed, verbose=False)
     detector = work.detector().to(conditions.device)
     counted = count_step_bytes(work, blank.batch_size)
@@ -141,6 +154,7 @@ def _step_figures(detector: Detector, work: Workload, blank: Measurement, bar: B
         steps=blank.steps,
         seed=blank.seed,
         advance=bar.advance,
+        compiled=work.compiled,
     )
     achieved, peak = step.flop / step.seconds / 1e12, peak_tflops(blank.device)
     figures = {
@@ -150,13 +164,21 @@ def _step_figures(detector: Detector, work: Workload, blank: Measurement, bar: B
         "tflops": achieved,
     }
     share = {} if peak is None else {"peak_share": achieved / peak}
+    if blank.product_tflops:
+        share["product_share"] = achieved / blank.product_tflops
     bar.note(f"{step.seconds:.3g} s a step")
     return {**figures, **share, **_peak("step_peak_mib", step)}
 
 
 def _volume_figures(detector: Detector, work: Workload, blank: Measurement) -> dict[str, float | str]:
     volume = time_volume(
-        detector, blank.precision, blank.score_batch_size, work.side, depth=blank.slices, seed=blank.seed
+        detector,
+        blank.precision,
+        blank.score_batch_size,
+        work.side,
+        depth=blank.slices,
+        seed=blank.seed,
+        compiled=work.compiled,
     )
     figures = {"volume_seconds": volume.seconds, "volumes_per_second": 1 / volume.seconds}
     return {**figures, **_peak("volume_peak_mib", volume)}

@@ -2,8 +2,9 @@
 
 A step is what training does with a batch: loss, gradients, clipping, Adam (the method's own optimiser, without the
 learning-rate schedule), in the preset's precision, on random slices that already lie on the device. The first step is
-not timed: it pays for caches, and its FLOPs are counted. A volume is reconstruction and raw anomaly score, as
-the scoring times them.
+not timed: it pays for caches, and its FLOPs are counted, by operations as they are written, so that a compiled network
+takes two more, of which the first compiles it. A volume is reconstruction and raw anomaly score, as the scoring times
+them.
 
 Adversarial methods do different things at different steps. The median tells what most of them cost, and the FLOPs are
 those of the first.
@@ -52,6 +53,7 @@ def time_steps(
     steps: int,
     seed: int,
     advance: Callable[[], None],
+    compiled: bool = False,
 ) -> Timing:
     """Time optimiser steps of a detector that lies on its device.
 
@@ -63,6 +65,7 @@ def time_steps(
         steps: timed steps, after one that is not.
         seed: seed of the slices.
         advance: called after each step.
+        compiled: whether PyTorch compiles its networks.
 
     Returns:
         The median step.
@@ -74,6 +77,8 @@ def time_steps(
     with FlopCounter() as counter:
         step(0)
     advance()
+    for index in range(-2, 0) if compiled else ():
+        step(index)
     seconds = []
     for index in range(1, steps + 1):
         seconds.append(_seconds(partial(step, index), detector.device))
@@ -81,7 +86,16 @@ def time_steps(
     return Timing(statistics.median(seconds), counter.get_total_flops(), _peak(detector.device))
 
 
-def time_volume(detector: Detector, precision: str, batch_size: int, side: int, *, depth: int, seed: int) -> Timing:
+def time_volume(
+    detector: Detector,
+    precision: str,
+    batch_size: int,
+    side: int,
+    *,
+    depth: int,
+    seed: int,
+    compiled: bool = False,
+) -> Timing:
     """Time reconstruction and raw score of one volume, after a slice (on a GPU: a volume) that is not timed.
 
     Args:
@@ -91,6 +105,7 @@ def time_volume(detector: Detector, precision: str, batch_size: int, side: int, 
         side: height and width of a slice.
         depth: slices.
         seed: seed of the slices.
+        compiled: whether PyTorch compiles its networks, which it does anew for another number of images.
     """
     volume = random_volume(depth, side, seed, detector.device)
     detector.eval()
@@ -101,7 +116,7 @@ def time_volume(detector: Detector, precision: str, batch_size: int, side: int, 
             detector.anomaly_score(part, detector.reconstruct(part, scan), scan)
 
     # A GPU chooses its kernels by the size of a batch: there the whole volume goes through once before it is timed.
-    read(volume[:1] if detector.trainable and detector.device.type == "cpu" else volume)
+    read(volume[:1] if detector.trainable and detector.device.type == "cpu" and not compiled else volume)
     _reset_peak(detector.device)
     return Timing(_seconds(partial(read, volume), detector.device), 0, _peak(detector.device))
 

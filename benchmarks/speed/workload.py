@@ -6,7 +6,7 @@ Two rows with the same class and the same numbers are one workload: the U-Net of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -41,6 +41,18 @@ class Workload:
     def side(self) -> int:
         """Height and width of a prepared slice, in pixels."""
         return self.plan.preparation.settings.shape[-1]
+
+    @property
+    def compiled(self) -> bool:
+        """Whether PyTorch compiles the networks."""
+        return bool(getattr(self.plan.train, "compile", False))
+
+    def uncompiled(self) -> Workload:
+        """The same as it is written, for whoever counts its operations."""
+        if not self.compiled:
+            return self
+        train = self.plan.train.model_copy(update={"compile": False})
+        return replace(self, plan=self.plan.model_copy(update={"train": train}))
 
     def detector(self) -> Detector:
         """A new detector on torch's default device, its weights drawn from torch's global generator.

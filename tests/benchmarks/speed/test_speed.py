@@ -24,6 +24,7 @@ from uadbench.benchmarks.speed.measurement import (
     read_measurements,
     write_measurements,
 )
+from uadbench.benchmarks.speed.peak import Product
 from uadbench.benchmarks.speed.session import Conditions, measure_all
 from uadbench.benchmarks.speed.timing import time_steps, time_volume
 from uadbench.benchmarks.speed.words import significant
@@ -213,12 +214,13 @@ def test_figures_follow_from_time_flops_and_peak(
     monkeypatch.setattr(session, "time_steps", lambda *a, **k: Timing(0.5, 4_000_000_000_000, 3 * 2**30))
     monkeypatch.setattr(session, "time_volume", lambda *a, **k: Timing(0.25, 0, 2**20))
     monkeypatch.setattr(session, "count_step_bytes", lambda work, batch_size: 2.5 * 2**30)
+    monkeypatch.setattr(session, "measure_product", lambda precision, device: Product(precision, 1, 16.0))
     [m] = measure_all((entry_of(Twice),), conditions(batch_size=16), tmp_path / "a.csv", SilentReporter(), again=False)
     assert (m.images_per_second, m.step_gflop, m.tflops) == (32, 4000, 8)
     assert m.peak_share == pytest.approx(8 / 121)
     assert (m.step_peak_mib, m.volume_peak_mib, m.volumes_per_second) == (3072, 1, 4)
     line = as_markdown([m]).splitlines()[2]
-    assert line == "| `twice` | 0.01 | 4000 | 0.500 | 32.0 | 8.00 | 6.6 % | 2.50 | 3.00 | 4.00 |"
+    assert line == "| `twice` | 0.01 | 4000 | 0.500 | 32.0 | 8.00 | 6.6 % | 50.0 % | 2.50 | 3.00 | 4.00 |"
 
 
 def test_a_gpu_that_is_too_small_is_a_note(

@@ -76,10 +76,10 @@ def requested_preset(name: str, changes: Sequence[str], rows: Sequence[SuiteRow]
     Raises:
         UserError: no such preset, or a number will not do; it is said before data are prepared.
     """
-    preset = load_preset(name, changes, brought_sections(row.method for row in rows))
+    preset = load_preset(name, changes, brought_sections(row.card for row in rows))
     check_changes(preset, rows, alone=alone)
     for row in rows:
-        plan_for(preset, row.method, row.row, row.score)
+        plan_for(preset, row.card, row.row, row.score)
     return preset
 
 

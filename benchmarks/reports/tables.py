@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ...datasets.modality import Modality
 from ...errors import UserError
 from ..plan.preset import Preset
-from ..plan.suite import Suite, SuiteRow, load_suite, suite_names
+from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.record import all_records, finished
 from ..tracking.database import TrackingError, store_uri
 from ..tracking.fold_result import FoldResult
@@ -132,8 +132,7 @@ def suites_of(which: str) -> tuple[Suite, ...]:
     Raises:
         UserError: there is no such table.
     """
-    suites = sorted(suite_names(), key=lambda name: (not name.startswith("table"), name))
-    known = tuple(name for name in suites if name != "controls")
+    known = tuple(name for name in suites_in_order() if name != "controls")
     if which == "all":
         return tuple(load_suite(name) for name in known)
     for name in (which, f"table{which}"):

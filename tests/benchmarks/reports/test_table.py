@@ -391,7 +391,7 @@ def test_variants_stand_side_by_side_named_by_what_differs(bench: Bench) -> None
 
 def test_variants_of_the_same_words_are_told_apart_by_their_recipes(bench: Bench, entry_of: Make) -> None:
     """The same row, changes and seed, yet other numbers: a preset file that was edited."""
-    other = SuiteRow(replace(bench.suite.rows[1].row, settings={"net.width": 9}), bench.suite.rows[1].method)
+    other = SuiteRow(replace(bench.suite.rows[1].row, settings={"net.width": 9}), bench.suite.rows[1].card)
     bench.suite = replace(bench.suite, rows=(*bench.suite.rows, other))
     bench.run(1, 0, bench.words(0.03, 0.3))
     bench.run(3, 0, bench.words(0.03, 0.4))

@@ -138,7 +138,9 @@ def _keep(known: Sequence[MethodCard]) -> None:
     """Keep cards, if they are all of this package and none holds what JSON does not."""
     plain = [{name: getattr(card, name) for name in _KEPT} | {"info": asdict(card.info)} for card in known]
     with suppress(TypeError, ValueError):
-        if all(card.digest for card in known) and [_from_plain(one) for one in json.loads(json.dumps(plain))] == list(known):
+        if all(card.digest for card in known) and [_from_plain(one) for one in json.loads(json.dumps(plain))] == list(
+            known
+        ):
             kept_answers.keep(_digest(), _CARDS, plain)
 
 

@@ -11,7 +11,6 @@ from ...datasets.store.arrays import MANIFEST
 from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
 from ...methods import card_rows
-from ...metrics.scores import scores
 from ..plan.preset import Preset, load_preset, preset_names
 from ..plan.suite import suites_by_row
 from ..records.record import DIGESTS, RunRecord, all_records
@@ -59,6 +58,8 @@ def _methods(results: Path) -> Table:
 
 
 def _scores(results: Path) -> Table:
+    from ...metrics.scores import scores
+
     table = Table("score", "title", "citation", title="Scores")
     for name, cls in scores().items():
         table.add_row(name, cls.info.title, cls.info.citation)

@@ -11,13 +11,13 @@ from pydantic import ValidationError, model_validator
 
 from ...errors import UserError
 from ...methods import Frozen, MethodCard, Row, card_of
-from ...metrics.scores import Score, distribution_of, scores
 from .preset import ENGINE_SECTIONS, Preset, common_numbers, toml_value
 from .settings import DataSettings, PreparationNumbers, ScoreSettings, TrainSettings
 from .validation import RefusedError, in_words, read_numbers
 
 if TYPE_CHECKING:
     from ...methods import Detector
+    from ...metrics.scores import Score
     from .suite import SuiteRow
 
 #: Read once for all methods, before any of them: a method or a row cannot have numbers of its own here.
@@ -94,6 +94,8 @@ def _plan(preset: Preset, card: MethodCard, row: Row, score: str) -> Plan:
         RefusedError: a number is missing, misspelt, out of range, or would not be read.
         ValidationError: numbers do not fit each other.
     """
+    from ...metrics.scores import scores
+
     preparation = common_numbers(preset)[1]
     ignored = fixed_changes(preset, row)
     if ignored:
@@ -205,7 +207,11 @@ def read_sections(method: type[Detector] | MethodCard, score: str) -> tuple[str,
     """The preset's sections that a row's numbers depend on."""
     card = card_of(method)
     engine = [section for section in ENGINE_SECTIONS if section != "train" or card.trainable]
-    chosen = scores()[score].Settings.model_fields if score else ()
+    chosen: Iterable[str] = ()
+    if score:
+        from ...metrics.scores import scores
+
+        chosen = scores()[score].Settings.model_fields
     return (*engine, *card.sections, *chosen)
 
 
@@ -231,6 +237,8 @@ def has_sections(preset: Preset, score: type[Score]) -> bool:
 def _score_choice(sections: Mapping[str, dict[str, Any]], name: str) -> ScoreChoice | None:
     if not name:
         return None
+    from ...metrics.scores import distribution_of, scores
+
     model = scores()[name].Settings
     wanted = {section: sections[section] for section in model.model_fields if section in sections}
     settings = read_numbers(model, "", wanted).model_dump(mode="json")

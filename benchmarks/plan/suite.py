@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ...methods import MethodCard, Row, UnknownMethodError, card_of, card_rows, cards
-from ...metrics.scores import UnknownScoreError, score_named
 from . import own
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ def with_score(entry: SuiteRow, name: str) -> SuiteRow:
     Raises:
         UserError: there is no such score, or the row has another score already.
     """
+    from ...metrics.scores import UnknownScoreError, score_named
+
     if entry.score:
         raise UserError(f"{entry.row.name}+{name}: a row has one score, and this one has +{entry.score} already")
     try:

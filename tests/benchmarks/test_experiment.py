@@ -15,6 +15,7 @@ from uadbench.benchmarks.announcement import announce, duration
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.experiment import Experiment, prepare, raise_failures
+from uadbench.benchmarks.opening import open_request
 from uadbench.benchmarks.plan.departures import departures_of
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.request import Request, fold_numbers
@@ -56,7 +57,7 @@ def request_for(tmp_path: Path) -> Callable[..., Request]:
 
 
 def prepared(request: Request) -> Experiment:
-    return prepare(request, SilentReporter())
+    return prepare(open_request(request, SilentReporter()))
 
 
 def test_a_request_becomes_cells_each_once(request_for: Callable[..., Request]) -> None:

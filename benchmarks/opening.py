@@ -45,9 +45,9 @@ def open_request(request: Request, reporter: Reporter) -> Opened:
         UserError: a word means nothing, or numbers do not fit together.
         DataError: the data cannot be used as they are.
     """
+    folds = fold_numbers(request.folds)
     rows = requested_rows(request.methods, request.scores)
     preset = requested_preset(request.preset, request.changes, rows)
-    folds = fold_numbers(request.folds)
     known_data_sets(request.data_sets)
     if request.device not in ("auto", "cpu"):
         from .engine.environment import choose_device

@@ -102,6 +102,7 @@ def card_of(method: type[Detector] | MethodCard) -> MethodCard:
 #: The question that the cards answer, and which of their attributes are kept.
 _CARDS = "cards"
 _KEPT = ("place", "trainable", "learns", "scores_by_l1", "sections", "brought")
+_INFO = TypeAdapter(MethodInfo)
 
 
 def cards() -> dict[str, MethodCard]:
@@ -126,6 +127,7 @@ def card_rows() -> dict[str, tuple[MethodCard, Row]]:
     return {row.name: (card, row) for card in cards().values() for row in card.info.rows}
 
 
+@cache
 def _read_kept() -> tuple[MethodCard, ...]:
     """The cards that were kept of this very text; none where there are none, or they are damaged."""
     try:
@@ -138,14 +140,13 @@ def _keep(known: Sequence[MethodCard]) -> None:
     """Keep cards, if they are all of this package and none holds what JSON does not."""
     plain = [{name: getattr(card, name) for name in _KEPT} | {"info": asdict(card.info)} for card in known]
     with suppress(TypeError, ValueError):
-        if all(card.digest for card in known) and [_from_plain(one) for one in json.loads(json.dumps(plain))] == list(
-            known
-        ):
+        read_back = [_from_plain(one) for one in json.loads(json.dumps(plain))]
+        if read_back == list(known) and all(card.digest for card in known):
             kept_answers.keep(_digest(), _CARDS, plain)
 
 
 def _from_plain(plain: Mapping[str, Any]) -> MethodCard:
-    info = TypeAdapter(MethodInfo).validate_python(plain["info"])
+    info = _INFO.validate_python(plain["info"])
     return MethodCard(**{**plain, "info": info, "sections": tuple(plain["sections"])}, digest=_digest())
 
 

@@ -21,8 +21,8 @@ from pydantic import TypeAdapter
 
 from ..files import sha256_of_json
 from ..registry import place_of
-from . import kept_answers
 from .identity import Frozen, MethodInfo, Row
+from .kept_answers import digest_of_text, keep_answer, read_answer
 from .registry import ENTRY_POINTS, methods
 
 if TYPE_CHECKING:
@@ -67,13 +67,13 @@ class MethodCard:
         """What `Settings` made of such numbers before; None where nobody knows, or the class itself is at hand."""
         if not self.digest or self.cls is not None:
             return None
-        kept: dict[str, Any] | None = kept_answers.read(self.digest, self._question(wanted))
+        kept: dict[str, Any] | None = read_answer(self.digest, self._question(wanted))
         return kept
 
     def keep_numbers(self, wanted: Mapping[str, Any], read: Mapping[str, Any]) -> None:
         """Keep what `Settings` made of numbers, for a process that has not imported the class."""
         if self.digest:
-            kept_answers.keep(self.digest, self._question(wanted), read)
+            keep_answer(self.digest, self._question(wanted), read)
 
     def _question(self, wanted: Mapping[str, Any]) -> str:
         """A name for the numbers that are to be read; text, since 1 and 1.0 may be read in two ways."""
@@ -131,7 +131,7 @@ def card_rows() -> dict[str, tuple[MethodCard, Row]]:
 def _read_kept() -> tuple[MethodCard, ...]:
     """The cards that were kept of this very text; none where there are none, or they are damaged."""
     try:
-        return tuple(map(_from_plain, kept_answers.read(_digest(), _CARDS) or ()))
+        return tuple(map(_from_plain, read_answer(_digest(), _CARDS) or ()))
     except (KeyError, TypeError, ValueError):
         return ()
 
@@ -142,7 +142,7 @@ def _keep(known: Sequence[MethodCard]) -> None:
     with suppress(TypeError, ValueError):
         read_back = [_from_plain(one) for one in json.loads(json.dumps(plain))]
         if read_back == list(known) and all(card.digest for card in known):
-            kept_answers.keep(_digest(), _CARDS, plain)
+            keep_answer(_digest(), _CARDS, plain)
 
 
 def _from_plain(plain: Mapping[str, Any]) -> MethodCard:
@@ -172,4 +172,4 @@ def _is_any_imported() -> bool:
 @cache
 def _digest() -> str:
     """The digest of the text that this process's methods come from; "" where some were imported unseen."""
-    return "" if _is_any_imported() else kept_answers.digest_of_text()
+    return "" if _is_any_imported() else digest_of_text()

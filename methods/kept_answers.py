@@ -32,14 +32,14 @@ def digest_of_text() -> str:
     return files.sha256_of_json([digests, files.versions_of(_LIBRARIES)])
 
 
-def read(digest: str, question: str) -> Any:
+def read_answer(digest: str, question: str) -> Any:
     """The answer that was kept; None where there is none that can be read."""
     with suppress(OSError, ValueError, RecursionError):
         return json.loads((_folder(digest) / f"{question}.json").read_text(encoding="utf-8"))
     return None
 
 
-def keep(digest: str, question: str, answer: Any) -> None:
+def keep_answer(digest: str, question: str, answer: Any) -> None:
     """Keep an answer of methods that were imported just now, unless it is there or cannot be kept.
 
     Nothing is kept where the text has changed since the digest was taken: nobody knows which of the two was imported.

@@ -44,7 +44,7 @@ class Heard(SilentReporter):
 
 @pytest.fixture(autouse=True)
 def _tiny(tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
 
 
@@ -76,7 +76,7 @@ def test_data_are_opened_as_they_are_asked_for(
         asked.extend([words, more])
         return tiny_data
 
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", opened)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", opened)
     prepared(request_for("thresh", data="clinic", modality=Modality.T1, here=True))
     words, more = asked
     assert words[0] == "clinic" and words[-1] is Modality.T1 and more == {"jobs": 1}

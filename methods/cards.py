@@ -113,7 +113,7 @@ def cards() -> dict[str, MethodCard]:
     """
     may_be_kept = bool(_digest()) and not entry_points(group=ENTRY_POINTS)
     if may_be_kept and not _is_any_imported():
-        kept = _read_kept()
+        kept = _kept_cards()
         if kept:
             return {card.info.name: card for card in kept}
     found = {name: card_of(cls) for name, cls in methods().items()}
@@ -127,27 +127,31 @@ def card_rows() -> dict[str, tuple[MethodCard, Row]]:
     return {row.name: (card, row) for card in cards().values() for row in card.info.rows}
 
 
-@cache
-def _read_kept() -> tuple[MethodCard, ...]:
+def read_cards(digest: str) -> tuple[MethodCard, ...]:
     """The cards that were kept of this very text; none where there are none, or they are damaged."""
     try:
-        return tuple(map(_from_plain, read_answer(_digest(), _CARDS) or ()))
+        return tuple(_from_plain(plain, digest) for plain in read_answer(digest, _CARDS) or ())
     except (KeyError, TypeError, ValueError):
         return ()
+
+
+@cache
+def _kept_cards() -> tuple[MethodCard, ...]:
+    return read_cards(_digest())
 
 
 def _keep(known: Sequence[MethodCard]) -> None:
     """Keep cards, if they are all of this package and none holds what JSON does not."""
     plain = [{name: getattr(card, name) for name in _KEPT} | {"info": asdict(card.info)} for card in known]
     with suppress(TypeError, ValueError):
-        read_back = [_from_plain(one) for one in json.loads(json.dumps(plain))]
+        read_back = [_from_plain(one, _digest()) for one in json.loads(json.dumps(plain))]
         if read_back == list(known) and all(card.digest for card in known):
             keep_answer(_digest(), _CARDS, plain)
 
 
-def _from_plain(plain: Mapping[str, Any]) -> MethodCard:
+def _from_plain(plain: Mapping[str, Any], digest: str) -> MethodCard:
     info = _INFO.validate_python(plain["info"])
-    return MethodCard(**{**plain, "info": info, "sections": tuple(plain["sections"])}, digest=_digest())
+    return MethodCard(**{**plain, "info": info, "sections": tuple(plain["sections"])}, digest=digest)
 
 
 def _brought_by(settings: type[Frozen]) -> dict[str, dict[str, Any]]:

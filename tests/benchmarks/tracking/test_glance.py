@@ -18,10 +18,12 @@ from uadbench.benchmarks.tracking.sync import fold_results, sync_all
 Make = Callable[..., Any]
 
 
-def test_it_sees_the_cells_that_mlflow_holds(fake_record: Make, tmp_path: Path, mlflow_uri: str) -> None:
+def test_it_sees_the_cells_that_mlflow_holds(
+    fake_record: Make, entry_of: Make, tmp_path: Path, mlflow_uri: str
+) -> None:
     runs = tmp_path / "runs"
     for name, fold in (("seen", 0), ("seen", 1), ("another", 0)):
-        fake_record(runs, data=name, fold=fold)
+        fake_record(runs, entry_of("ae", "AE"), data=name, fold=fold, fingerprint=name.ljust(64, "0"))
     sync_all(runs, mlflow_uri, SilentReporter())
     database = database_of(mlflow_uri)
     assert database is not None
@@ -31,11 +33,13 @@ def test_it_sees_the_cells_that_mlflow_holds(fake_record: Make, tmp_path: Path, 
     assert len(complete_cells(database, ("seen",)) or ()) == 2
 
 
-def test_it_does_not_count_what_is_deleted_or_incomplete(fake_record: Make, tmp_path: Path, mlflow_uri: str) -> None:
+def test_it_does_not_count_what_is_deleted_or_incomplete(
+    fake_record: Make, entry_of: Make, tmp_path: Path, mlflow_uri: str
+) -> None:
     from mlflow import MlflowClient
 
     for fold in range(3):
-        fake_record(tmp_path / "runs", data="fewer", fold=fold)
+        fake_record(tmp_path / "runs", entry_of("ae", "AE"), data="fewer", fold=fold, fingerprint="e" * 64)
     sync_all(tmp_path / "runs", mlflow_uri, SilentReporter())
     client, database = MlflowClient(tracking_uri=mlflow_uri), database_of(mlflow_uri)
     assert database is not None

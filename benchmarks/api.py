@@ -210,7 +210,7 @@ def predict(
         DataError: the scan cannot be predicted; why.
     """
     from ..datasets.modality import modality_named
-    from .engine.environment import choose_device, keep_to_own_cores
+    from .engine.environment import choose_device, settle_process
     from .prediction.inputs import find_scans
     from .prediction.predict import predict_scans
     from .prediction.predictor import Predictor, choose_threshold
@@ -221,7 +221,7 @@ def predict(
 
     folder, reporter = Path(results), _reporter(quiet=quiet)
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     declared = None if modality is None else modality_named(modality)
     trained = find_run(run, folder / "runs", store_uri(folder), declared)
     lesions, value = choose_threshold(str(threshold), trained)
@@ -311,9 +311,8 @@ def _run(opened: Opened, reporter: Reporter, *, quiet: bool) -> DataFrame:
 
     experiment = prepare(opened)
     experiment.check(reporter)
-    if not quiet:
-        announce(experiment, reporter)
-    outcomes = experiment.run(reporter)
+    expected = {} if quiet else announce(experiment, reporter).by_recipe
+    outcomes = experiment.run(reporter, expected)
     raise_failures(outcomes)
     return cells_of_records(outcome.record for outcome in outcomes)
 

@@ -8,16 +8,18 @@ notebook: progress and remarks go to the client's reporter, and what came out is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from ..datasets.cohort import Data
 from ..errors import UserError
-from .engine.environment import choose_device, default_workers, keep_to_own_cores
+from .engine.environment import choose_device, default_workers, settle_process
 from .engine.job import Job, check_lesions, jobs_for
 from .engine.progress import Reporter
+from .executors.order import longest_first
 from .executors.processes import Outcome, run_jobs
 from .opening import Opened
 from .plan.own import word_of
@@ -79,8 +81,12 @@ class Experiment:
         preflight(self.jobs, self.runs, self.device, reporter)
         self.lesion_notes  # noqa: B018  (raises)
 
-    def run(self, reporter: Reporter) -> tuple[Outcome, ...]:
+    def run(self, reporter: Reporter, expected: Mapping[str, float] = MappingProxyType({})) -> tuple[Outcome, ...]:
         """Run what is not finished, and tell MLflow after each cell; a silent server costs nothing but a warning.
+
+        Args:
+            reporter: where progress goes.
+            expected: seconds of a cell by id of its recipe, where that is known; the longest are begun first.
 
         Returns:
             How each cell ended, in the order of `jobs`; see `raise_failures`.
@@ -90,7 +96,8 @@ class Experiment:
         """
         teller = _Teller(self.request, reporter)
         found = {}
-        outcomes = run_jobs(self.jobs, self.runs, self.device, self.workers, reporter)
+        jobs = longest_first(self.jobs, expected) if expected and self.workers > 1 else self.jobs
+        outcomes = run_jobs(jobs, self.runs, self.device, self.workers, reporter)
         for number, outcome in enumerate(outcomes, start=1):
             job = outcome.job
             words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
@@ -132,7 +139,7 @@ def prepare(opened: Opened) -> Experiment:
     """
     request, data, preset = opened.request, opened.data, opened.preset
     device = choose_device(request.device)
-    keep_to_own_cores()
+    settle_process()
     jobs = tuple(jobs_for(opened.rows, opened.folds, data, preset, request.seed))
     workers = 1 if request.here else min(request.jobs or default_workers(device), len(jobs))
     experiment = Experiment(request, preset, data, jobs, device, workers)

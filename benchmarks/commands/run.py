@@ -96,7 +96,7 @@ def _carry_out(opened: Opened, reporter: Reporter, *, dry_run: bool, as_json: bo
     experiment = prepare(opened)
     experiment.check(reporter)
     forecast = announce(experiment, reporter)
-    outcomes = () if dry_run else experiment.run(reporter)
+    outcomes = () if dry_run else experiment.run(reporter, forecast.by_recipe)
     if as_json:
         print(answer_to(experiment, forecast, outcomes).as_json())
     raise_failures(outcomes)

@@ -33,7 +33,7 @@ def speed(
     results: ResultsOption = RESULTS,
 ) -> None:
     """Time training steps and reconstructions on random slices; the CSV is complete after every row."""
-    from ..engine.environment import choose_device, keep_to_own_cores
+    from ..engine.environment import choose_device, settle_process
     from ..engine.progress import RichReporter
     from ..plan.request import requested_preset
     from ..plan.suite import select_rows
@@ -41,7 +41,7 @@ def speed(
     from ..speed.session import Conditions, measure_all
 
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     entries = select_rows(method)
     settings = requested_preset(preset, change, entries)
     path = out or results / "local" / f"speed-{settings.name}-{chosen}.csv"

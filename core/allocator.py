@@ -33,7 +33,7 @@ def keep_freed_memory(library: Any = None, environment: Mapping[str, str] = os.e
     if mallopt is None or _is_set_by_user(environment):
         return False
     is_high = mallopt(_MMAP_THRESHOLD, _BYTES) == 1 or mallopt(_MMAP_THRESHOLD, _BYTES_ONCE) == 1
-    return is_high and mallopt(_TRIM_THRESHOLD, _BYTES) == 1
+    return bool(is_high and mallopt(_TRIM_THRESHOLD, _BYTES) == 1)
 
 
 def hand_back_memory(library: Any = None) -> None:

@@ -21,7 +21,8 @@ def longest_first(jobs: Sequence[Job], seconds: Mapping[str, float]) -> tuple[Jo
         seconds: how long a cell of a recipe should take, by its id; one that is not there may take long.
     """
     trainings: set[str] = set()
-    leaders, followers = [], []
+    leaders: list[Job] = []
+    followers: list[Job] = []
     for job in jobs:
         training = _training(job)
         (followers if training in trainings else leaders).append(job)

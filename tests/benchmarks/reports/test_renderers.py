@@ -103,14 +103,17 @@ def test_the_terminal_table_fits_80_characters(bench: Bench) -> None:
 
 def test_a_methods_note_stands_below_the_table_once(bench: Bench) -> None:
     entry = bench.suite.rows[1]
-    info = entry.method.info
-    entry.method.info = replace(info, note="The paper is silent about its width")
-    other = SuiteRow(replace(entry.row, name="ae-wide", title="AE (wide)"), entry.card)
-    bench.suite = Suite("table1", "Table 1: a title", (*bench.suite.rows, other))
+
+    def noted(note: str) -> None:
+        card = replace(entry.card, info=replace(entry.card.info, note=note))
+        other = SuiteRow(replace(entry.row, name="ae-wide", title="AE (wide)"), card)
+        bench.suite = Suite("table1", "Table 1: a title", (replace(entry, card=card), other))
+
+    noted("The paper is silent about its width")
     assert [note for note in bench.table().notes if "silent" in note] == ["AE: The paper is silent about its width."]
     for form in ("markdown", "latex"):
         assert render([bench.table()], form).count("AE: The paper is silent about its width.") == 1
-    entry.method.info = replace(info, note="AE is not what it was.")
+    noted("AE is not what it was.")
     assert "AE is not what it was." in bench.table().notes  # its name is there already
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from .engine.environment import describe_environment
 from .engine.progress import Reporter
@@ -20,11 +20,13 @@ class Forecast:
         cells: cells that are not finished.
         seconds: of all of them, as many at a time as the experiment runs; without those of `problems`.
         problems: why the time of some could not be measured.
+        by_recipe: seconds of one cell, by id of its recipe; without those of `problems`.
     """
 
     cells: int
     seconds: float
     problems: tuple[str, ...]
+    by_recipe: Mapping[str, float] = field(default_factory=dict)
 
 
 def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
@@ -52,7 +54,8 @@ def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
         for line in _per_cell(job.entry.row.title, count, found[key]):
             reporter.say(line)
     seconds = sum(found[job.cell.recipe.id].seconds for job in left) / min(experiment.workers, len(left))
-    forecast = Forecast(len(left), seconds, tuple(one.problem for one in found.values() if one.problem))
+    known = {key: one.seconds for key, one in found.items() if not one.problem}
+    forecast = Forecast(len(left), seconds, tuple(one.problem for one in found.values() if one.problem), known)
     reporter.say(_how_long(forecast, experiment.workers))
     return forecast
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ..methods import Detector
     from .engine.progress import Reporter
+    from .opening import Opened
     from .plan.request import Request
 
     Method = str | type[Detector]
@@ -209,7 +210,7 @@ def predict(
         DataError: the scan cannot be predicted; why.
     """
     from ..datasets.modality import modality_named
-    from .engine.environment import choose_device, keep_to_own_cores
+    from .engine.environment import choose_device, settle_process
     from .prediction.inputs import find_scans
     from .prediction.predict import predict_scans
     from .prediction.predictor import Predictor, choose_threshold
@@ -220,7 +221,7 @@ def predict(
 
     folder, reporter = Path(results), _reporter(quiet=quiet)
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     declared = None if modality is None else modality_named(modality)
     trained = find_run(run, folder / "runs", store_uri(folder), declared)
     lesions, value = choose_threshold(str(threshold), trained)
@@ -289,23 +290,29 @@ def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Requ
 
 
 def _carry_out(request: Request, *, quiet: bool) -> DataFrame:
-    """Check, announce and run a request."""
-    from .announcement import announce
+    """Understand, check, announce and run a request."""
     from .executors.main_guard import require_main_guard
-    from .experiment import prepare, raise_failures
+    from .opening import open_request
     from .plan.request import requested_rows
-    from .reports.cells import cells_of_records
 
     if not request.here:
         require_main_guard()
     for row in requested_rows(request.methods):
-        _refuse_main(row.method)
+        _refuse_main(row.card.place)
     reporter = _reporter(quiet=quiet)
-    experiment = prepare(request, reporter)
+    return _run(open_request(request, reporter), reporter, quiet=quiet)
+
+
+def _run(opened: Opened, reporter: Reporter, *, quiet: bool) -> DataFrame:
+    """Check, announce and run what has been understood; before that, PyTorch is not imported."""
+    from .announcement import announce
+    from .experiment import prepare, raise_failures
+    from .reports.cells import cells_of_records
+
+    experiment = prepare(opened)
     experiment.check(reporter)
-    if not quiet:
-        announce(experiment, reporter)
-    outcomes = experiment.run(reporter)
+    expected = {} if quiet else announce(experiment, reporter).by_recipe
+    outcomes = experiment.run(reporter, expected)
     raise_failures(outcomes)
     return cells_of_records(outcome.record for outcome in outcomes)
 
@@ -330,8 +337,9 @@ def _words_of_class(cls: type[Detector]) -> list[str]:
     """The rows of a class that is registered; else the file that it stands in, as its text is part of a cell's id."""
     from ..methods import methods
     from ..own_files import own_file_of
+    from ..registry import place_of
 
-    _refuse_main(cls)
+    _refuse_main(place_of(cls))
     if cls in methods().values():
         return [row.name for row in cls.info.rows]
     own = own_file_of(cls)
@@ -339,16 +347,20 @@ def _words_of_class(cls: type[Detector]) -> list[str]:
     return [f"{file}:{cls.__name__}"]
 
 
-def _refuse_main(cls: type[Detector]) -> None:
+def _refuse_main(place: str) -> None:
     """Refuse a class of a notebook or of the script itself.
+
+    Args:
+        place: where the class is defined, "module.name".
 
     Raises:
         UserError: nobody could say later which code made its numbers, and no worker process could import it.
     """
-    if cls.__module__ == "__main__":
+    if place.startswith("__main__."):
+        name = place.rpartition(".")[2]
         raise UserError(
-            f"{cls.__name__} is defined in the notebook or script that runs; put it into a file of its own and pass "
-            f'method="FILE.py:{cls.__name__}", so that its code is part of the cell\'s id and workers can import it'
+            f"{name} is defined in the notebook or script that runs; put it into a file of its own and pass "
+            f'method="FILE.py:{name}", so that its code is part of the cell\'s id and workers can import it'
         )
 
 

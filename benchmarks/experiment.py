@@ -1,6 +1,6 @@
 """The use case: methods, numbers, data, folds and a seed; checked, announced, run.
 
-    Request → prepare → Experiment: check → announce (see `announcement`) → run → outcomes
+    Request → open_request → Opened → prepare → Experiment: check → announce → run → outcomes
 
 `bench run`, `bench score`, `uadbench.run` and `uadbench.score` are its clients. It knows neither a terminal nor a
 notebook: progress and remarks go to the client's reporter, and what came out is returned.
@@ -8,26 +8,27 @@ notebook: progress and remarks go to the client's reporter, and what came out is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from ..datasets.cohort import Data
 from ..errors import UserError
-from .engine.environment import choose_device, default_workers, keep_to_own_cores
+from .engine.environment import choose_device, default_workers, settle_process
 from .engine.job import Job, check_lesions, jobs_for
 from .engine.progress import Reporter
+from .executors.order import longest_first
 from .executors.processes import Outcome, run_jobs
+from .opening import Opened
 from .plan.own import word_of
 from .plan.preset import Preset
-from .plan.request import Request, fold_numbers, requested_preset, requested_rows
-from .plan.suite import SuiteRow
+from .plan.request import Request
 from .preflight import preflight
 from .records.record import record_of
 from .records.reuse import require_weights
 from .reports.results_line import results_line
-from .sources import known_data_sets, open_data
 from .tracking.database import TrackingError, store_uri
 from .tracking.sync import sync_record
 
@@ -80,8 +81,12 @@ class Experiment:
         preflight(self.jobs, self.runs, self.device, reporter)
         self.lesion_notes  # noqa: B018  (raises)
 
-    def run(self, reporter: Reporter) -> tuple[Outcome, ...]:
+    def run(self, reporter: Reporter, expected: Mapping[str, float] = MappingProxyType({})) -> tuple[Outcome, ...]:
         """Run what is not finished, and tell MLflow after each cell; a silent server costs nothing but a warning.
+
+        Args:
+            reporter: where progress goes.
+            expected: seconds of a cell by id of its recipe, where that is known; the longest are begun first.
 
         Returns:
             How each cell ended, in the order of `jobs`; see `raise_failures`.
@@ -91,7 +96,8 @@ class Experiment:
         """
         teller = _Teller(self.request, reporter)
         found = {}
-        outcomes = run_jobs(self.jobs, self.runs, self.device, self.workers, reporter)
+        jobs = longest_first(self.jobs, expected) if expected and self.workers > 1 else self.jobs
+        outcomes = run_jobs(jobs, self.runs, self.device, self.workers, reporter)
         for number, outcome in enumerate(outcomes, start=1):
             job = outcome.job
             words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
@@ -122,34 +128,19 @@ class _Teller:
             self._reporter.say(f"warning: {error}")
 
 
-def prepare(request: Request, reporter: Reporter) -> Experiment:
-    """Understand a request: every word is read before the data are opened, whose preparation may take minutes.
+def prepare(opened: Opened) -> Experiment:
+    """Make the cells of a request, and see where they can run.
 
     Args:
-        request: what somebody wants.
-        reporter: where progress goes.
+        opened: the request, understood.
 
     Raises:
-        UserError: a word means nothing, or numbers do not fit together, or weights to score are missing.
-        DataError: the data cannot be used as they are.
+        UserError: weights to score are missing, or there is no such device.
     """
+    request, data, preset = opened.request, opened.data, opened.preset
     device = choose_device(request.device)
-    keep_to_own_cores()
-    rows = requested_rows(request.methods, request.scores)
-    preset = requested_preset(request.preset, request.changes, rows)
-    folds = fold_numbers(request.folds)
-    known_data_sets(request.data_sets)
-    data = open_data(
-        request.data,
-        preset.phantom,
-        preset.preparation,
-        request.results,
-        request.splits,
-        reporter,
-        request.modality,
-        jobs=1 if request.here else None,
-    )
-    jobs = requested_jobs(rows, folds, data, preset, request.seed)
+    settle_process()
+    jobs = tuple(jobs_for(opened.rows, opened.folds, data, preset, request.seed))
     workers = 1 if request.here else min(request.jobs or default_workers(device), len(jobs))
     experiment = Experiment(request, preset, data, jobs, device, workers)
     if not request.train:
@@ -169,15 +160,3 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
         raise UserError(
             f"{len(problems)} of {len(outcomes)} cells failed, the others are done; the first: {problems[0]}"
         )
-
-
-def requested_jobs(
-    rows: tuple[SuiteRow, ...], folds: tuple[int, ...] | None, data: Data, preset: Preset, seed: int
-) -> tuple[Job, ...]:
-    """Every cell of these rows; `folds` None are all folds of the data's split.
-
-    Raises:
-        UserError: a fold that the split does not have.
-    """
-    chosen = tuple(range(len(data.splits.folds))) if folds is None else folds
-    return tuple(jobs_for(rows, chosen, data, preset, seed))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cores import usable_cores
 from ..datasets.base import DataSet
-from ..datasets.cohort import Data
-from ..datasets.load import load_disk
 from ..datasets.modality import Modality
-from ..datasets.phantom.load import load_phantom, phantom_size
 from ..datasets.registry import data_sets, register_file
-from ..datasets.scans.preparation import PreparationSettings
 from ..errors import UserError
-from .engine.progress import Reporter
+
+if TYPE_CHECKING:
+    from ..datasets.cohort import Data
+    from ..datasets.scans.preparation import PreparationSettings
+    from .engine.progress import Reporter
 
 #: Seed of the embedded cohort: one phantom for everybody, whatever the seed of a run.
 PHANTOM_SEED = 0
@@ -48,6 +48,9 @@ def open_data(
         UserError: there is no such directory.
         DataError: the data cannot be used as they are.
     """
+    from ..datasets.load import load_disk
+    from ..datasets.phantom.load import load_phantom, phantom_size
+
     cache, jobs = results / "data", jobs or usable_cores()
     with StoreProgress(reporter, "prepare volumes") as progress:
         if word == "phantom":

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .allocator import hand_back_memory
 from .errors import DataError, UserError
 
 _LONGEST_MESSAGE = 160
@@ -66,6 +67,7 @@ def _says_so(error: BaseException) -> bool:
 def free_memory() -> None:
     """Give back what nobody holds any more, so that what comes next has the memory."""
     gc.collect()
+    hand_back_memory()
     if gpu_in_use():
         torch.cuda.empty_cache()
 

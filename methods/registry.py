@@ -10,14 +10,17 @@ that registers some when it is imported:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..registry import NAME_RULE, Kind, Registry, is_name, place_of
-from .base import Detector, MethodInfo, Row
+from .identity import MethodInfo, Row
+
+if TYPE_CHECKING:
+    from .base import Detector
 
 ENTRY_POINTS = "uadbench.methods"
 
-_DetectorT = TypeVar("_DetectorT", bound=type[Detector])
+_DetectorT = TypeVar("_DetectorT", bound="type[Detector]")
 
 
 class UnknownMethodError(LookupError):
@@ -47,6 +50,12 @@ def _refuse(cls: type[Detector], others: Sequence[type[Detector]]) -> None:
             raise ValueError(f"two methods make a row {sorted(shared)[0]!r}: {place_of(other)} and {place_of(cls)}")
 
 
+def _is_detector(found: object) -> bool:
+    from .base import Detector
+
+    return isinstance(found, type) and issubclass(found, Detector)
+
+
 #: Every method; `methods` reads it.
 REGISTRY: Registry[type[Detector]] = Registry(
     Kind(
@@ -54,9 +63,9 @@ REGISTRY: Registry[type[Detector]] = Registry(
         one="a Detector",
         group=ENTRY_POINTS,
         package="uadbench.methods",
-        passed_over=frozenset({"base", "registry"}),
+        passed_over=frozenset({"base", "cards", "identity", "kept_answers", "registry"}),
         warning=PluginWarning,
-        is_one=lambda found: isinstance(found, type) and issubclass(found, Detector),
+        is_one=_is_detector,
         name_of=lambda cls: cls.info.name,
         refuse=_refuse,
     )

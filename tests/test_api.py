@@ -68,7 +68,7 @@ def test_the_module_is_the_command() -> None:
 
 @pytest.fixture
 def tiny_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
     common = {"preset": TINY, "results": tmp_path / "results", "device": "cpu"}
     return lambda *words, **more: uadbench.run(*words, **common, **more)

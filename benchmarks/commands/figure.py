@@ -25,6 +25,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ...datasets.cohort import Data
+    from ..engine.progress import Reporter
+    from ..opening import Opened
 
 app = typer.Typer(no_args_is_help=True, help="Draw figures: the cohort, reconstructions.")
 
@@ -73,9 +75,8 @@ def figure_reconstructions(
     What is not run yet is said and left out.
     """
     from ..engine.progress import RichReporter
-    from ..experiment import prepare
+    from ..opening import open_request
     from ..plan.request import Request
-    from ..reports.comparison import draw_comparison
 
     reporter = RichReporter(make_console())
     request = Request(
@@ -91,9 +92,17 @@ def figure_reconstructions(
         splits=splits,
         results=results,
     )
-    experiment = prepare(request, reporter)
-    name = f"reconstructions-{_name_of(experiment.data)}-{experiment.preset.name}-fold{fold}.png"
-    path = out or results / "figures" / name
+    opened = open_request(request, reporter)
+    name = f"reconstructions-{_name_of(opened.data)}-{opened.preset.name}-fold{fold}.png"
+    _draw(opened, out or results / "figures" / name, reporter)
+
+
+def _draw(opened: Opened, path: Path, reporter: Reporter) -> None:
+    """Draw what has been understood; before that, PyTorch is not imported."""
+    from ..experiment import prepare
+    from ..reports.comparison import draw_comparison
+
+    experiment = prepare(opened)
     missing = draw_comparison(experiment.jobs, experiment.runs, experiment.device, path)
     reporter.say(f"Wrote {path}.")
     if missing:

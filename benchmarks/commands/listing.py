@@ -10,9 +10,9 @@ from ...datasets.registry import data_sets
 from ...datasets.store.arrays import MANIFEST
 from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
-from ...methods import rows
-from ...metrics.scores import scores
+from ...methods import card_rows
 from ..plan.preset import Preset, load_preset, preset_names
+from ..plan.suite import suites_by_row
 from ..records.record import DIGESTS, RunRecord, all_records
 from ..records.record_files import RecordError
 
@@ -50,16 +50,16 @@ def markdown_listing(what: str, preset: Preset) -> str:
 
 
 def _methods(results: Path) -> Table:
-    from ..speed.catalogue import suites_by_row
-
     table = Table("row", "title", "method", "suite", "citation", title="Methods")
     suites = suites_by_row()
-    for name, (cls, row) in rows().items():
-        table.add_row(name, row.title, cls.info.name, ", ".join(suites.get(name, ())), cls.info.citation)
+    for name, (card, row) in card_rows().items():
+        table.add_row(name, row.title, card.info.name, ", ".join(suites.get(name, ())), card.info.citation)
     return table
 
 
 def _scores(results: Path) -> Table:
+    from ...metrics.scores import scores
+
     table = Table("score", "title", "citation", title="Scores")
     for name, cls in scores().items():
         table.add_row(name, cls.info.title, cls.info.citation)

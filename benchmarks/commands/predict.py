@@ -76,7 +76,7 @@ def predict(
 ) -> None:
     """Write the anomaly map of new scans, in each scan's own space. Research software and no medical device."""
     from ...datasets.scans.scan_header import head_limits
-    from ..engine.environment import choose_device, keep_to_own_cores
+    from ..engine.environment import choose_device, settle_process
     from ..engine.progress import RichReporter
     from ..prediction.components import NOTICE
     from ..prediction.inputs import find_scans
@@ -89,7 +89,7 @@ def predict(
 
     console = make_console()
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     found = find_scans(scan, mask, name, series)
     trained = find_run(run_, results / "runs", store_uri(results), modality)
     doubts = require_modality(modality, trained, found.scans)

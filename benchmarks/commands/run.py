@@ -26,6 +26,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..engine.progress import Reporter
+    from ..opening import Opened
     from ..plan.request import Request
 
 
@@ -78,16 +80,23 @@ def carry_out(request: Request, *, dry_run: bool, as_json: bool) -> None:
     Raises:
         UserError: something the user can mend; cells that failed are said after all others were run.
     """
-    from ..announcement import announce
     from ..engine.progress import RichReporter
+    from ..opening import open_request
+
+    reporter = RichReporter(make_console())
+    _carry_out(open_request(request, reporter), reporter, dry_run=dry_run, as_json=as_json)
+
+
+def _carry_out(opened: Opened, reporter: Reporter, *, dry_run: bool, as_json: bool) -> None:
+    """Carry out what has been understood; before that, PyTorch is not imported."""
+    from ..announcement import announce
     from ..experiment import prepare, raise_failures
     from .answer import answer_to
 
-    reporter = RichReporter(make_console())
-    experiment = prepare(request, reporter)
+    experiment = prepare(opened)
     experiment.check(reporter)
     forecast = announce(experiment, reporter)
-    outcomes = () if dry_run else experiment.run(reporter)
+    outcomes = () if dry_run else experiment.run(reporter, forecast.by_recipe)
     if as_json:
         print(answer_to(experiment, forecast, outcomes).as_json())
     raise_failures(outcomes)

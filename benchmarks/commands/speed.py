@@ -47,7 +47,7 @@ def speed(
 ) -> None:
     """Time training steps and reconstructions on random slices; the CSV is complete after every row."""
     from ...errors import UserError
-    from ..engine.environment import choose_device, keep_to_own_cores
+    from ..engine.environment import choose_device, settle_process
     from ..engine.progress import RichReporter
     from ..plan.request import requested_preset
     from ..plan.suite import select_rows
@@ -57,7 +57,7 @@ def speed(
     if not method and (forecast or figure or not straightforward):
         raise UserError("bench speed needs a row to time: --method maediff, or --method all")
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     entries = select_rows(method)
     settings = requested_preset(preset, change, entries)
     if straightforward:

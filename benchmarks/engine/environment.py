@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from ...allocator import keep_freed_memory
 from ...cores import CoreFacts, usable_cores
 from ...errors import UserError
 from ...files import versions_of
@@ -45,6 +46,12 @@ def keep_to_own_cores() -> None:
     """Keep torch, which counts by affinity alone, to the cores that are ours; OMP_NUM_THREADS is the user's word."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), usable_cores()))
+
+
+def settle_process() -> None:
+    """Called before PyTorch works in this process: the cores that are ours, and memory that stays where it is used."""
+    keep_to_own_cores()
+    keep_freed_memory()
 
 
 def threads_per_worker(workers: int) -> int:

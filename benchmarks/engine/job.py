@@ -13,6 +13,7 @@ from ...methods import Detector
 from ..plan.cell import Cell, Recipe
 from ..plan.plan import Plan, build_detector, plan_for
 from ..plan.preset import Preset
+from ..plan.request import chosen_folds
 from ..plan.suite import SuiteRow
 from ..records.record_files import CellConfig, CohortConfig, PreparedConfig
 from .scoring import lesion_free_scans, scored_scans
@@ -111,14 +112,10 @@ def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, 
     Raises:
         UserError: a fold that the split does not have, or numbers that do not fit a method.
     """
-    available = len(data.splits.folds)
-    wrong = [str(fold) for fold in folds if not 0 <= fold < available]
-    if wrong:
-        raise UserError(f"{data.title} has folds 0 to {available - 1}; there is no fold {', '.join(wrong)}")
     jobs: dict[str, Job] = {}
     for entry in entries:
-        plan = plan_for(preset, entry.method, entry.row, entry.score)
-        for fold in folds:
+        plan = plan_for(preset, entry.card, entry.row, entry.score)
+        for fold in chosen_folds(folds, data):
             job = Job(entry, preset, plan, data, fold, seed)
             jobs.setdefault(job.cell.id, job)
     return list(jobs.values())

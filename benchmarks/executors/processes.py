@@ -22,6 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
+from ...allocator import keep_freed_memory
 from ...errors import DataError, UserError
 from ...files import write_text
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
@@ -213,7 +214,7 @@ class _Workers:
 
     def run(self) -> Iterator[Outcome]:
         """Run every cell, and yield each as it ends."""
-        for worker in [self._hire() for _ in range(self._size)]:
+        for worker in [self._start() for _ in range(self._size)]:
             worker.give(self._next())
         while self._workers:
             for pipe in wait(list(self._workers)):
@@ -249,7 +250,7 @@ class _Workers:
         how = worker.last_words()
         if job is not None:
             outcome = self._try_again(job, how, _stage_of(job, self._runs, worker.title))
-        self._bury(worker)
+        self._drop(worker)
         return outcome
 
     def _try_again(self, job: Job, how: str, stage: Stage) -> Outcome | None:
@@ -273,7 +274,7 @@ class _Workers:
             for worker in self._workers.values():
                 worker.process.join()
 
-    def _hire(self) -> _Worker:
+    def _start(self) -> _Worker:
         here, there = _SPAWN.Pipe()
         words = (there, self._files, self._runs, self._device, self._threads)
         process = _SPAWN.Process(target=_work, args=words, daemon=True)
@@ -286,14 +287,14 @@ class _Workers:
     def _next(self) -> Job | None:
         return self._waiting.popleft() if self._waiting else None
 
-    def _bury(self, worker: _Worker) -> None:
+    def _drop(self, worker: _Worker) -> None:
         """Close the pipe of a worker that has ended; while cells wait, another takes its place."""
         del self._workers[worker.pipe]
         worker.pipe.close()
         worker.process.join()
         self._board.clear(worker)
         while self._waiting and len(self._workers) < self._size:
-            self._hire().give(self._next())
+            self._start().give(self._next())
 
 
 class _Board:
@@ -360,6 +361,7 @@ def _work(pipe: Connection, files: Sequence[OwnFile], runs: Path, device: str, t
     leave_ctrl_c_to_parent()
     signal.signal(signal.SIGTERM, _end_at_once)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     end_with_parent()
     try:
         for file in files:

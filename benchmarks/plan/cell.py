@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...datasets.modality import Modality
-from ...methods import Detector
+from ...methods import MethodCard, card_of
 from .cell_id import cell_id, digest
 from .own import source_of
 from .plan import Plan
+
+if TYPE_CHECKING:
+    from ...methods import Detector
 
 #: Raise this number whenever a change of the code changes the numbers of a cell: old records then no longer count.
 #: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
@@ -52,9 +55,10 @@ class Recipe:
     modality: Modality = Modality.T2
 
     @classmethod
-    def of(cls, method: type[Detector], plan: Plan, seed: int, modality: Modality = Modality.T2) -> Recipe:
-        """The recipe of a method under a plan."""
-        return cls(method.info.name, plan, seed, method.trainable, source_of(method), modality)
+    def of(cls, method: type[Detector] | MethodCard, plan: Plan, seed: int, modality: Modality = Modality.T2) -> Recipe:
+        """The recipe of a method, or of its card, under a plan."""
+        card = card_of(method)
+        return cls(card.info.name, plan, seed, card.trainable, source_of(method), modality)
 
     def content(self) -> dict[str, Any]:
         """All that determines the numbers, ready to be hashed and written."""

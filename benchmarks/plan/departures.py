@@ -15,7 +15,7 @@ from .suite import SuiteRow
 
 def departures_of(preset: Preset, rows: Sequence[SuiteRow]) -> tuple[str, ...]:
     """The departures that concern at least one of the rows, in the preset's order."""
-    concerned = {word for row in rows for word in (row.method.info.name, *read_sections(row.method, row.score))}
+    concerned = {word for row in rows for word in (row.card.info.name, *read_sections(row.card, row.score))}
     known = concerned | set(preset.sections) | set(preset.override)
     return tuple(text for text in preset.departures if _concerns(text, concerned, known))
 

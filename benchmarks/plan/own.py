@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from ...errors import UserError
-from ...methods import Detector, Frozen, MethodInfo
+from ...methods import Frozen, MethodCard, MethodInfo
 from ...methods.registry import ENTRY_POINTS, distribution_of, wrong_name
 from ...own_files import FileKind, OwnFile, own_file_of, shown
+
+if TYPE_CHECKING:
+    from ...methods import Detector
 
 _FILE = FileKind("--method", "method", "so that its cell's id covers all of it", ENTRY_POINTS)
 #: How the source of a method from a file begins in a recipe; its SHA-256 follows.
@@ -72,6 +76,8 @@ def checked_class(cls: type, place: str) -> type[Detector]:
     Raises:
         UserError: it is no Detector, or lacks `info`, `Settings` or a method that the engine calls.
     """
+    from ...methods import Detector
+
     who = f"{place}: {cls.__name__}"
     if not issubclass(cls, Detector):
         raise UserError(f"{who} is no Detector; derive it from uadbench.methods.Detector")
@@ -106,6 +112,8 @@ def _only_detector(module: ModuleType, file: OwnFile) -> type[Detector]:
 
 def _detectors(module: ModuleType) -> list[type[Detector]]:
     """The methods that a module defines, without those it imports."""
+    from ...methods import Detector
+
     classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, Detector)]
     return [cls for cls in classes if cls.__module__ == module.__name__ and hasattr(cls, "info")]
 
@@ -114,8 +122,11 @@ def _listed(classes: list[type[Detector]]) -> str:
     return " and ".join(cls.__name__ for cls in classes) or "no Detector"
 
 
-def source_of(cls: type[Detector]) -> str:
-    """What of a class outside this package determines its numbers; "" for the package's own methods."""
+def source_of(method: type[Detector] | MethodCard) -> str:
+    """What of a method outside this package determines its numbers; "" for the package's own."""
+    cls = method.cls if isinstance(method, MethodCard) else method
+    if cls is None:  # known by its card alone, as the package's own are
+        return ""
     file = own_file_of(cls)
     return FILE_SOURCE + file.digest if file is not None else distribution_of(cls)
 

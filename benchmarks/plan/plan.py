@@ -8,18 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError, model_validator
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import UserError
-from ...methods import Detector, Frozen, Row
-from ...methods.parts.compiled import compile_parts
-from ...methods.parts.recomputed import recompute_activations
-from ...metrics.scores import Score, distribution_of, scores
+from ...methods import Frozen, MethodCard, Row, card_of
 from .preset import ENGINE_SECTIONS, Preset, common_numbers, toml_value
 from .settings import DataSettings, PreparationNumbers, ScoreSettings, TrainSettings
 from .validation import RefusedError, in_words, read_numbers
 
 if TYPE_CHECKING:
+    from ...methods import Detector
+    from ...metrics.scores import Score
     from .suite import SuiteRow
 
 #: Read once for all methods, before any of them: a method or a row cannot have numbers of its own here.
@@ -81,12 +79,12 @@ class Plan(Frozen):
         return self
 
 
-def plan_for(preset: Preset, cls: type[Detector], row: Row, score: str = "") -> Plan:
+def plan_for(preset: Preset, method: type[Detector] | MethodCard, row: Row, score: str = "") -> Plan:
     """Read a preset for one table row: method overrides first, then what the row itself fixes.
 
     Args:
         preset: the numbers.
-        cls: the method.
+        method: the method, or its card.
         row: its row.
         score: name of a registered score; "" is the method's own.
 
@@ -94,44 +92,60 @@ def plan_for(preset: Preset, cls: type[Detector], row: Row, score: str = "") -> 
         UserError: a number is missing, misspelt or out of range.
     """
     try:
-        return _plan(preset, cls, row, score)
+        return _plan(preset, card_of(method), row, score)
     except (RefusedError, ValidationError) as error:
         words = in_words("", error) if isinstance(error, ValidationError) else str(error)
         raise UserError(f"preset {preset.name}, row {row.name}: {words}") from error
 
 
-def _plan(preset: Preset, cls: type[Detector], row: Row, score: str) -> Plan:
+def _plan(preset: Preset, card: MethodCard, row: Row, score: str) -> Plan:
     """See `plan_for`.
 
     Raises:
         RefusedError: a number is missing, misspelt, out of range, or would not be read.
         ValidationError: numbers do not fit each other.
     """
+    from ...metrics.scores import scores
+
     preparation = common_numbers(preset)[1]
     ignored = fixed_changes(preset, row)
     if ignored:
         raise RefusedError(f"it fixes {_fixed_words(ignored, row)}; leave out --set {ignored[0]}")
     sections = {name: dict(values) for name, values in preset.sections.items()}
-    read = set(read_sections(cls, score))
+    read = set(read_sections(card, score))
     known = read.union(*(model.Settings.model_fields for model in scores().values()))
-    for section, values in preset.override.get(cls.info.name, {}).items():
-        _refuse_unread(f"override.{cls.info.name}.{section}", section, values, known)
+    for section, values in preset.override.get(card.info.name, {}).items():
+        _refuse_unread(f"override.{card.info.name}.{section}", section, values, known)
         sections.setdefault(section, {}).update(values)
     for key, value in row.settings.items():
         section, _, leaf = key.partition(".")
         _refuse_unread(f"{key}, which the row fixes,", section, {leaf: value}, read)
         sections.setdefault(section, {})[leaf] = value
-    for section, values in brought_sections([cls]).items():
+    for section, values in card.brought.items():
         sections[section] = {**values, **sections.get(section, {})}
-    wanted = {name: sections[name] for name in cls.Settings.model_fields if name in sections}
+    wanted = {name: sections[name] for name in card.sections if name in sections}
     return Plan(
         data=read_numbers(DataSettings, "data", sections["data"]),
         preparation=preparation,
         train=read_numbers(TrainSettings, "train", sections["train"]),
         score=read_numbers(ScoreSettings, "score", sections["score"]),
-        method=read_numbers(cls.Settings, "", wanted).model_dump(mode="json"),
+        method=_method_numbers(card, wanted),
         score_by=_score_choice(sections, score),
     )
+
+
+def _method_numbers(card: MethodCard, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's own numbers as its `Settings` reads them, or once read them; the class is imported where it must be.
+
+    Raises:
+        RefusedError: a number is missing, misspelt or out of range.
+    """
+    kept = card.kept_numbers(wanted)
+    if kept is not None:
+        return kept
+    read = read_numbers(card.load().Settings, "", wanted).model_dump(mode="json")
+    card.keep_numbers(wanted, read)
+    return read
 
 
 def build_detector(cls: type[Detector], plan: Plan) -> Detector:
@@ -141,6 +155,8 @@ def build_detector(cls: type[Detector], plan: Plan) -> Detector:
         ValueError: numbers that do not fit together, e.g. patches that do not cover the image, or parts of a batch
             for a network with batch norm.
     """
+    from ...methods.parts.recomputed import recompute_activations
+
     detector = cls(cls.Settings.model_validate(plan.method))
     if not cls.trainable:
         return detector
@@ -157,6 +173,8 @@ def build_detector(cls: type[Detector], plan: Plan) -> Detector:
 
 
 def _compile(detector: Detector) -> None:
+    from ...methods.parts.compiled import compile_parts
+
     if not detector.compilable:
         raise ValueError(f"PyTorch cannot compile {type(detector).__name__}; set train.compile to false")
     compile_parts(detector)
@@ -164,6 +182,8 @@ def _compile(detector: Detector) -> None:
 
 def has_batch_norm(detector: Detector) -> bool:
     """Whether a slice's numbers depend on the others of its batch, so that a batch cannot go through in parts."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
     return any(isinstance(part, _BatchNorm) for part in detector.modules())
 
 
@@ -182,7 +202,7 @@ def check_changes(preset: Preset, entries: Sequence[SuiteRow], *, alone: bool = 
     if fixing:
         rows = "; ".join(f"the row {row.name} fixes {_fixed_words(ignored, row)}" for row, ignored in fixing)
         raise UserError(f"--set {fixing[0][1][0]}: {rows}; leave out the change, or these rows")
-    read = {section for entry in entries for section in read_sections(entry.method, entry.score)}
+    read = {section for entry in entries for section in read_sections(entry.card, entry.score)}
     unread = [change for change in preset.changed if change.partition(".")[0].strip() not in read]
     if entries and alone and unread:
         names = ", ".join(entry.row.name for entry in entries)
@@ -204,11 +224,16 @@ def _fixed_words(changes: Iterable[str], row: Row) -> str:
     return " and ".join(f"{key} at {json.dumps(row.settings[key], default=str)}" for key in keys)
 
 
-def read_sections(cls: type[Detector], score: str) -> tuple[str, ...]:
+def read_sections(method: type[Detector] | MethodCard, score: str) -> tuple[str, ...]:
     """The preset's sections that a row's numbers depend on."""
-    engine = [section for section in ENGINE_SECTIONS if section != "train" or cls.trainable]
-    chosen = scores()[score].Settings.model_fields if score else ()
-    return (*engine, *cls.Settings.model_fields, *chosen)
+    card = card_of(method)
+    engine = [section for section in ENGINE_SECTIONS if section != "train" or card.trainable]
+    chosen: Iterable[str] = ()
+    if score:
+        from ...metrics.scores import scores
+
+        chosen = scores()[score].Settings.model_fields
+    return (*engine, *card.sections, *chosen)
 
 
 def _refuse_unread(place: str, section: str, values: Mapping[str, Any], read: Iterable[str]) -> None:
@@ -233,18 +258,18 @@ def has_sections(preset: Preset, score: type[Score]) -> bool:
 def _score_choice(sections: Mapping[str, dict[str, Any]], name: str) -> ScoreChoice | None:
     if not name:
         return None
+    from ...metrics.scores import distribution_of, scores
+
     model = scores()[name].Settings
     wanted = {section: sections[section] for section in model.model_fields if section in sections}
     settings = read_numbers(model, "", wanted).model_dump(mode="json")
     return ScoreChoice(name=name, settings=settings, source=distribution_of(name))
 
 
-def brought_sections(methods: Iterable[type[Detector]]) -> dict[str, dict[str, Any]]:
+def brought_sections(methods: Iterable[type[Detector] | MethodCard]) -> dict[str, dict[str, Any]]:
     """The preset sections that methods bring along: the fields of their `Settings` that have a default."""
     brought: dict[str, dict[str, Any]] = {}
-    for cls in methods:
-        for section, field in cls.Settings.model_fields.items():
-            default = None if field.is_required() else field.get_default(call_default_factory=True)
-            if isinstance(default, Frozen):
-                brought.setdefault(section, {}).update(default.model_dump(mode="json"))
+    for card in map(card_of, methods):
+        for section, values in card.brought.items():
+            brought.setdefault(section, {}).update(values)
     return brought

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...datasets.cohort import Data
 from ...datasets.modality import Modality
 from ...errors import UserError
 from .plan import brought_sections, check_changes, plan_for
@@ -76,10 +77,10 @@ def requested_preset(name: str, changes: Sequence[str], rows: Sequence[SuiteRow]
     Raises:
         UserError: no such preset, or a number will not do; it is said before data are prepared.
     """
-    preset = load_preset(name, changes, brought_sections(row.method for row in rows))
+    preset = load_preset(name, changes, brought_sections(row.card for row in rows))
     check_changes(preset, rows, alone=alone)
     for row in rows:
-        plan_for(preset, row.method, row.row, row.score)
+        plan_for(preset, row.card, row.row, row.score)
     return preset
 
 
@@ -100,3 +101,17 @@ def fold_numbers(word: str) -> tuple[int, ...] | None:
     if twice:
         raise UserError(f"--folds {word}: fold {twice[0]} stands there {folds.count(twice[0])} times; write it once")
     return tuple(folds)
+
+
+def chosen_folds(folds: tuple[int, ...] | None, data: Data) -> tuple[int, ...]:
+    """The folds of the data's split that are asked for; None are all.
+
+    Raises:
+        UserError: a fold that the split does not have.
+    """
+    available = len(data.splits.folds)
+    chosen = tuple(range(available)) if folds is None else folds
+    wrong = [str(fold) for fold in chosen if not 0 <= fold < available]
+    if wrong:
+        raise UserError(f"{data.title} has folds 0 to {available - 1}; there is no fold {', '.join(wrong)}")
+    return chosen

@@ -9,11 +9,14 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from importlib import resources
+from typing import TYPE_CHECKING
 
 from ...errors import UserError
-from ...methods import Detector, Row, UnknownMethodError, methods, rows
-from ...metrics.scores import UnknownScoreError, score_named
+from ...methods import MethodCard, Row, UnknownMethodError, card_of, card_rows, cards
 from . import own
+
+if TYPE_CHECKING:
+    from ...methods import Detector
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,18 @@ class SuiteRow:
 
     Attributes:
         row: name, title and fixed settings.
-        method: the class that makes it.
+        card: what is known of the method that makes it.
         score: name of the score plug-in that takes the place of the method's own; "" keeps it.
     """
 
     row: Row
-    method: type[Detector]
+    card: MethodCard
     score: str = ""
+
+    @property
+    def method(self) -> type[Detector]:
+        """The class that makes it; imports PyTorch, so that who only reads asks the card."""
+        return self.card.load()
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,20 @@ def suite_names() -> tuple[str, ...]:
     return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
 
 
+def suites_in_order() -> list[str]:
+    """The suites' names, the paper's tables first."""
+    return sorted(suite_names(), key=lambda name: (not name.startswith("table"), name))
+
+
+def suites_by_row() -> dict[str, list[str]]:
+    """Row names to the names of the suites they stand in; rows of no suite are not there."""
+    found: dict[str, list[str]] = {}
+    for suite in suites_in_order():
+        for entry in load_suite(suite).rows:
+            found.setdefault(entry.row.name, []).append(suite)
+    return found
+
+
 def load_suite(name: str) -> Suite:
     """Read a suite by name, e.g. "table1".
 
@@ -81,7 +103,7 @@ def select_rows(names: list[str]) -> tuple[SuiteRow, ...]:
     for name in names:
         for entry in _rows_of(name):
             known = chosen.setdefault(entry.row.name, entry)
-            if known.method is not entry.method:
+            if known.card != entry.card:
                 raise UserError(f"two methods make a row {entry.row.name!r}; give one of them another name")
     return tuple(chosen.values())
 
@@ -92,16 +114,18 @@ def with_score(entry: SuiteRow, name: str) -> SuiteRow:
     Raises:
         UserError: there is no such score, or the row has another score already.
     """
+    from ...metrics.scores import UnknownScoreError, score_named
+
     if entry.score:
         raise UserError(f"{entry.row.name}+{name}: a row has one score, and this one has +{entry.score} already")
     try:
         score = score_named(name)
     except UnknownScoreError as error:
         raise UserError(str(error)) from error
-    if name == "l1" and entry.method.anomaly_score is Detector.anomaly_score:
+    if name == "l1" and entry.card.scores_by_l1:
         return entry
     row = Row(f"{entry.row.name}+{name}", f"{entry.row.title} · {score.info.title}", entry.row.settings)
-    return SuiteRow(row, entry.method, name)
+    return SuiteRow(row, entry.card, name)
 
 
 def _rows_of(name: str) -> tuple[SuiteRow, ...]:
@@ -127,32 +151,32 @@ def _own_rows(word: str) -> tuple[SuiteRow, ...]:
     for name in (cls.info.name, *(row.name for row in cls.info.rows)):
         if name in taken:
             raise UserError(f"{word}: the name {name!r} in {cls.__name__}.info is taken; choose another")
-    return tuple(SuiteRow(row, cls) for row in cls.info.rows)
+    return tuple(SuiteRow(row, card_of(cls)) for row in cls.info.rows)
 
 
 def taken_names(cls: type[Detector] | None = None) -> frozenset[str]:
     """Every word that `--method` knows and every method's name, but for those of one class."""
-    others = [method for method in methods().values() if method is not cls]
-    names = {name for method in others for name in (method.info.name, *(row.name for row in method.info.rows))}
+    infos = [card.info for card in cards().values() if cls is None or card.cls is not cls]
+    names = {name for info in infos for name in (info.name, *(row.name for row in info.rows))}
     suites = {entry.row.name for suite in suite_names() for entry in load_suite(suite).rows}
     return frozenset({*names, *suites, *suite_names(), "all"})
 
 
 def _registered(name: str) -> SuiteRow:
-    known = rows()
+    known = card_rows()
     if name not in known:
         words = [*sorted(known), *suite_names(), "all"]
         raise UserError(f"there is no method {name!r}; choose one of {', '.join(dict.fromkeys(words))}")
-    cls, row = known[name]
-    return SuiteRow(row=row, method=cls)
+    card, row = known[name]
+    return SuiteRow(row, card)
 
 
 def _suite_row(entry: dict[str, object]) -> SuiteRow:
-    known = rows()
+    known = card_rows()
     base = str(entry["row"])
     if base not in known:
         raise UnknownMethodError(f"a suite names the row {base!r}, which no method makes")
-    cls, row = known[base]
+    card, row = known[base]
     settings = entry.get("settings", {})
     merged = {**row.settings, **(settings if isinstance(settings, dict) else {})}
-    return SuiteRow(Row(str(entry.get("name", row.name)), str(entry.get("title", row.title)), merged), cls)
+    return SuiteRow(Row(str(entry.get("name", row.name)), str(entry.get("title", row.title)), merged), card)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import UserError
-from ...methods import Detector
 from ...metrics.scores import score_named
 from ..engine.arithmetic import arithmetic
 from ..engine.job import Job
@@ -55,6 +54,6 @@ def kind_of_score(entry: SuiteRow) -> str:
     """What a row's anomaly map is made of: maps of one kind are compared on one scale."""
     if entry.score:
         return score_named(entry.score).info.title
-    if entry.method.anomaly_score is Detector.anomaly_score:
+    if entry.card.scores_by_l1:
         return "|scan - reconstruction|"
-    return f"score of {entry.method.info.title}"
+    return f"score of {entry.card.info.title}"

@@ -123,7 +123,7 @@ def row_notes(entries: Sequence[SuiteRow]) -> Iterator[str]:
     words = "; ".join(f"{info.title} ({info.paper})" for info in (scores()[name].info for name in shown))
     if words:
         yield f"Behind a dot stands another score of the row above, without training: {words}."
-    for info in (entry.method.info for entry in entries):
+    for info in (entry.card.info for entry in entries):
         text = info.note.rstrip(".") + "."
         if info.note:
             yield text if text.startswith(info.title) else f"{info.title}: {text}"

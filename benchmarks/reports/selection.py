@@ -136,7 +136,7 @@ def _with_scores(
 
 
 def _recipe(entry: SuiteRow, preset: Preset, seed: int, modality: Modality) -> str:
-    return Recipe.of(entry.method, plan_for(preset, entry.method, entry.row, entry.score), seed, modality).id
+    return Recipe.of(entry.card, plan_for(preset, entry.card, entry.row, entry.score), seed, modality).id
 
 
 def _variants(row: RowCells, cells: pd.DataFrame, preset: Preset, seed: int) -> Iterator[RowCells]:

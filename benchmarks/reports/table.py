@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...datasets.cohort import is_phantom_name
 from ...datasets.modality import Modality
-from ...methods import Detector
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow
 from ..tracking.fold_result import over_folds
@@ -283,15 +282,15 @@ def _lines_of(
 ) -> Iterator[_Line]:
     """A row of ours, its published figures and its untrained copy."""
     entry = row.entry
-    learns = entry.method.trainable or entry.method.absorb is not Detector.absorb
+    learns = entry.card.learns
     done, folds = len(row.cells), int(row.cells["folds"].max()) if len(row.cells) else 0
     mark = f"{done}/{folds} folds" if learns and 0 < done < folds else ""
-    kind: Kind = "control" if entry.method.info.control else "method"
+    kind: Kind = "control" if entry.card.info.control else "method"
     numbers = tuple(_statistics(row.cells, column, learns=learns) for column in columns)
     yield _Line(entry.row.name, row.title, kind, numbers, done, folds, mark)
     if figure is not None:
         yield _published_line(figure, columns, "paper")
-    if untrained and entry.method.trainable and not entry.score:
+    if untrained and entry.card.trainable and not entry.score:
         before = tuple(_untrained(row.cells, column) for column in columns)
         yield _Line(f"{entry.row.name}-untrained", f"{row.title}, untrained", "control", before, done, folds, mark)
 

@@ -1,6 +1,6 @@
 """`bench table`: read the finished cells, make the tables, print them.
 
-Cells come from MLflow, and from the run records what MLflow does not hold; `Results.table` takes the run records alone.
+Cells come from the run records, and from MLflow what is not among them; `Results.table` takes the run records alone.
 Both make their tables by `tables_of`, of a frame of cells.
 """
 
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from ...datasets.modality import Modality
 from ...errors import UserError
 from ..plan.preset import Preset
-from ..plan.suite import Suite, SuiteRow, load_suite, suite_names
+from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.record import all_records, finished
-from ..tracking.database import TrackingError, store_uri
+from ..tracking.database import TrackingError, database_of, store_uri
 from ..tracking.fold_result import FoldResult
+from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
 from .cells import cells_of_results
 from .console import counted
@@ -135,8 +136,7 @@ def suites_of(which: str) -> tuple[Suite, ...]:
     Raises:
         UserError: there is no such table.
     """
-    suites = sorted(suite_names(), key=lambda name: (not name.startswith("table"), name))
-    known = tuple(name for name in suites if name != "controls")
+    known = tuple(name for name in suites_in_order() if name != "controls")
     if which == "all":
         return tuple(load_suite(name) for name in known)
     for name in (which, f"table{which}"):
@@ -161,7 +161,9 @@ def data_names(word: str) -> tuple[str, ...]:
 
 
 def gather(runs: Path, uri: str, *data: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Read every finished cell of data sources: from MLflow, and what it does not hold from the run records.
+    """Read every finished cell of data sources: from the run records, and from MLflow what is not among them.
+
+    MLflow is asked only where it may hold more than the records, since its import alone takes seconds.
 
     Args:
         runs: the folder of run records.
@@ -173,11 +175,17 @@ def gather(runs: Path, uri: str, *data: str) -> tuple[pd.DataFrame, tuple[str, .
     """
     records = [FoldResult.of_record(record) for record in finished(all_records(runs))]
     on_disk = [result for result in records if result.data in data]
-    try:
-        tracked = fold_results(uri, *data)
-    except TrackingError as error:
-        return cells_of_results(on_disk), (f"Read from the run records, not from MLflow: {error}.",)
-    known = {result.cell for result in tracked}
-    missing = [result for result in on_disk if result.cell not in known]
-    note = f"{counted(len(missing), 'fold')} not in MLflow yet, read from the run records; `bench sync` tells MLflow."
-    return cells_of_results([*tracked, *missing]), (note,) if missing else ()
+    here = {result.cell for result in on_disk}
+    database = database_of(uri)
+    known = None if database is None else complete_cells(database, data)
+    elsewhere: list[FoldResult] = []
+    if known is None or not known <= here:
+        try:
+            tracked = fold_results(uri, *data)
+        except TrackingError as error:
+            return cells_of_results(on_disk), (f"Read from the run records, not from MLflow: {error}.",)
+        known = frozenset(result.cell for result in tracked)
+        elsewhere = [result for result in tracked if result.cell not in here]
+    missing = len(here - known)
+    note = f"{counted(missing, 'fold')} not in MLflow yet, read from the run records; `bench sync` tells MLflow."
+    return cells_of_results([*elsewhere, *on_disk]), (note,) if missing else ()

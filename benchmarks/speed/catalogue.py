@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 
 from ...markdown import markdown_table
-from ...methods import rows
+from ...methods import card_rows
 from ..plan.preset import Preset
-from ..plan.suite import SuiteRow, load_suite, suite_names
+from ..plan.suite import SuiteRow, load_suite, suites_by_row, suites_in_order
 from .counting import count_cost
 from .memory import count_step_bytes
 from .words import code, significant
@@ -32,25 +32,11 @@ def methods_markdown(preset: Preset) -> str:
     import pandas as pd
 
     suites = suites_by_row()
-    listed = [entry for name in _suites() for entry in load_suite(name).rows]
-    others = [SuiteRow(row, cls) for name, (cls, row) in rows().items() if name not in suites]
-    entries = sorted([*listed, *others], key=lambda entry: entry.method.info.control)
+    listed = [entry for name in suites_in_order() for entry in load_suite(name).rows]
+    others = [SuiteRow(row, card) for name, (card, row) in card_rows().items() if name not in suites]
+    entries = sorted([*listed, *others], key=lambda entry: entry.card.info.control)
     lines = [_line(work, suites) for work in workloads(entries, preset)]
     return markdown_table(pd.DataFrame(lines, columns=list(_HEADER)), left=5)
-
-
-def suites_by_row() -> dict[str, list[str]]:
-    """Row names to the names of the suites they stand in; rows of no suite are not there."""
-    found: dict[str, list[str]] = {}
-    for suite in _suites():
-        for entry in load_suite(suite).rows:
-            found.setdefault(entry.row.name, []).append(suite)
-    return found
-
-
-def _suites() -> list[str]:
-    """The suites' names, the paper's tables first."""
-    return sorted(suite_names(), key=lambda name: (not name.startswith("table"), name))
 
 
 def _line(work: Workload, suites: dict[str, list[str]]) -> list[str]:

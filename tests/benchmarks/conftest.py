@@ -16,7 +16,7 @@ from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import CellConfig, Epoch, ThresholdPair, VolumeScore
 from uadbench.datasets.modality import Modality
-from uadbench.methods import Detector, Frozen, MethodInfo, Row
+from uadbench.methods import Detector, Frozen, MethodInfo, Row, card_of
 
 COHORTS = {
     "healthy": {"name": "phantom-healthy", "title": "phantom healthy"},
@@ -84,7 +84,7 @@ def make_entry(name: str, title: str, *, trainable: bool = True, control: bool =
     row = Row(name, title, {"net.width": sum(map(ord, name))})
     info = MethodInfo(name=name, title=title, citation="nobody", year=None, rows=(row,), control=control)
     cls = type("Toy", (Detector,), {"info": info, "Settings": NetSection, "trainable": trainable})
-    return SuiteRow(row, cls)
+    return SuiteRow(row, card_of(cls))
 
 
 def make_plan(entry: SuiteRow) -> Plan:

@@ -15,6 +15,7 @@ from uadbench.benchmarks.announcement import announce, duration
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.experiment import Experiment, prepare, raise_failures
+from uadbench.benchmarks.opening import open_request
 from uadbench.benchmarks.plan.departures import departures_of
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.request import Request, fold_numbers
@@ -43,7 +44,7 @@ class Heard(SilentReporter):
 
 @pytest.fixture(autouse=True)
 def _tiny(tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
 
 
@@ -56,7 +57,7 @@ def request_for(tmp_path: Path) -> Callable[..., Request]:
 
 
 def prepared(request: Request) -> Experiment:
-    return prepare(request, SilentReporter())
+    return prepare(open_request(request, SilentReporter()))
 
 
 def test_a_request_becomes_cells_each_once(request_for: Callable[..., Request]) -> None:
@@ -75,7 +76,7 @@ def test_data_are_opened_as_they_are_asked_for(
         asked.extend([words, more])
         return tiny_data
 
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", opened)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", opened)
     prepared(request_for("thresh", data="clinic", modality=Modality.T1, here=True))
     words, more = asked
     assert words[0] == "clinic" and words[-1] is Modality.T1 and more == {"jobs": 1}

@@ -21,7 +21,7 @@ from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.preflight import preflight
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
-from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
+from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, card_of
 
 
 class Section(Frozen):
@@ -49,7 +49,7 @@ class Honest(Detector):
 
 
 def job_of(cls: type[Detector], data: Data, preset: Preset) -> Job:
-    (job,) = jobs_for((SuiteRow(cls.info.rows[0], cls),), (0,), data, preset, 0)
+    (job,) = jobs_for((SuiteRow(cls.info.rows[0], card_of(cls)),), (0,), data, preset, 0)
     return job
 
 

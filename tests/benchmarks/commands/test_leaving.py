@@ -175,7 +175,7 @@ def test_no_command_ends_in_silence(
 def test_a_run_with_such_a_method_ends_with_2(
     write: Write, tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
     path = write(PLACES["on_train_end"].format("raise SystemExit(0)"))
     words = ["run", "--method", str(path), "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]

@@ -33,7 +33,7 @@ def bench(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's commands, on the tests' tiny data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     written = bench("new-method", "my_detector", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
     assert "bench run --method my_detector.py --folds all" in written.stdout

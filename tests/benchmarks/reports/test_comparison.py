@@ -20,7 +20,7 @@ from cases import TINY
 
 @pytest.fixture
 def bench(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("uadbench.benchmarks.experiment.open_data", lambda *words, **more: tiny_data)
+    monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
     common = ["--preset", str(TINY), "--device", "cpu", "--results", str(tmp_path / "results")]
     return lambda *words: CliRunner().invoke(app, [*words, *common])

@@ -104,14 +104,17 @@ def test_the_terminal_table_fits_80_characters(bench: Bench) -> None:
 
 def test_a_methods_note_stands_below_the_table_once(bench: Bench) -> None:
     entry = bench.suite.rows[1]
-    info = entry.method.info
-    entry.method.info = replace(info, note="The paper is silent about its width")
-    other = SuiteRow(replace(entry.row, name="ae-wide", title="AE (wide)"), entry.method)
-    bench.suite = Suite("table1", "Table 1: a title", (*bench.suite.rows, other))
+
+    def noted(note: str) -> None:
+        card = replace(entry.card, info=replace(entry.card.info, note=note))
+        other = SuiteRow(replace(entry.row, name="ae-wide", title="AE (wide)"), card)
+        bench.suite = Suite("table1", "Table 1: a title", (replace(entry, card=card), other))
+
+    noted("The paper is silent about its width")
     assert [note for note in bench.table().notes if "silent" in note] == ["AE: The paper is silent about its width."]
     for form in ("markdown", "latex"):
         assert render([bench.table()], form).count("AE: The paper is silent about its width.") == 1
-    entry.method.info = replace(info, note="AE is not what it was.")
+    noted("AE is not what it was.")
     assert "AE is not what it was." in bench.table().notes  # its name is there already
 
 
@@ -215,7 +218,7 @@ def test_an_empty_table_has_no_grid_in_any_format(bench: Bench) -> None:
 
 def test_a_bar_in_a_title_does_not_end_the_markdown_cell(bench: Bench) -> None:
     entry = bench.suite.rows[1]
-    bench.suite = replace(bench.suite, rows=(SuiteRow(replace(entry.row, title="a|b"), entry.method),))
+    bench.suite = replace(bench.suite, rows=(SuiteRow(replace(entry.row, title="a|b"), entry.card),))
     bench.run(0, 0, bench.words(0.03, 0.3), data_title="x|y")
     (row,) = [line for line in render([bench.table()], "markdown").splitlines() if line.startswith("| a")]
     assert row.startswith("| a&#124;b (1/5 folds) | 30.00 |") and row.count("|") == 7

@@ -54,6 +54,7 @@ def test_a_method_that_learns_nothing_has_no_spread_and_needs_one_fold(bench: Be
 def test_a_control_that_absorbs_the_training_set_has_a_spread(bench: Bench, entry_of: Make, fake_record: Make) -> None:
     absorbing = entry_of("mean", "Mean", trainable=False, control=True)
     absorbing.method.absorb = lambda self, volumes: None
+    absorbing = replace(absorbing, card=card_of(absorbing.method))
     for fold, error in enumerate((0.04, 0.05)):
         fake_record(bench.runs, absorbing, fold, metrics=bench.words(error, 0.1))
     line = bench.line(bench.table(controls=(absorbing,)), "mean", "control")
@@ -326,9 +327,11 @@ def test_a_table_of_nothing_says_so_and_has_no_notes_of_rows(bench: Bench) -> No
 
 
 def test_notes_speak_of_shown_rows_only(bench: Bench) -> None:
-    silent, loud = bench.suite.rows[1], bench.suite.rows[2]
-    for entry in (silent, loud):
-        entry.method.info = replace(entry.method.info, note=f"A note of {entry.row.name}")
+    noted = [bench.suite.rows[0]]
+    for entry in bench.suite.rows[1:]:
+        info = replace(entry.card.info, note=f"A note of {entry.row.name}")
+        noted.append(replace(entry, card=replace(entry.card, info=info)))
+    bench.suite = replace(bench.suite, rows=tuple(noted))
     bench.run(2, 0, bench.words(0.03, 0.3))
     notes = bench.table(all_rows=False).notes
     assert "MAEDiff: A note of maediff." in notes
@@ -412,7 +415,7 @@ def test_runs_of_another_preset_are_no_variants(bench: Bench) -> None:
 
 def test_variants_of_the_same_words_are_told_apart_by_their_recipes(bench: Bench, entry_of: Make) -> None:
     """The same row, changes and seed, yet other numbers: a preset file that was edited."""
-    other = SuiteRow(replace(bench.suite.rows[1].row, settings={"net.width": 9}), bench.suite.rows[1].method)
+    other = SuiteRow(replace(bench.suite.rows[1].row, settings={"net.width": 9}), bench.suite.rows[1].card)
     bench.suite = replace(bench.suite, rows=(*bench.suite.rows, other))
     bench.run(1, 0, bench.words(0.03, 0.3))
     bench.run(3, 0, bench.words(0.03, 0.4))

@@ -15,7 +15,7 @@ from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.speed import timing
 from uadbench.benchmarks.speed.estimate import estimate_seconds
 from uadbench.datasets.cohort import Data
-from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, methods
+from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, card_of, methods
 
 from cases import TINY
 
@@ -67,7 +67,7 @@ def seen_by(tiny_data: Data, tmp_path: Path) -> Callable[..., dict[str, list[obj
     def estimate(*changes: str) -> dict[str, list[object]]:
         Watched.seen = []
         preset = load_preset(str(TINY), list(changes))
-        (job,) = jobs_for((SuiteRow(Watched.info.rows[0], Watched),), (0,), tiny_data, preset, 0)
+        (job,) = jobs_for((SuiteRow(Watched.info.rows[0], card_of(Watched)),), (0,), tiny_data, preset, 0)
         assert estimate_seconds(job, tmp_path, "cpu", 1) > 0
         return {key: [value for name, value in Watched.seen if name == key] for key, _ in Watched.seen}
 
@@ -101,5 +101,5 @@ def test_a_gpu_is_waited_for_before_and_after(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", TRAINABLE)
 def test_every_method_takes_such_a_step_without_a_trainer(name: str, tiny_data: Data, tmp_path: Path) -> None:
     cls = methods()[name]
-    job: Job = jobs_for((SuiteRow(cls.info.rows[0], cls),), (0,), tiny_data, load_preset(str(TINY)), 0)[0]
+    job: Job = jobs_for((SuiteRow(cls.info.rows[0], card_of(cls)),), (0,), tiny_data, load_preset(str(TINY)), 0)[0]
     assert estimate_seconds(job, tmp_path, "cpu", 1) > 0

@@ -30,7 +30,7 @@ from uadbench.benchmarks.speed.timing import time_steps, time_volume
 from uadbench.benchmarks.speed.words import significant
 from uadbench.benchmarks.speed.workload import Workload, workloads
 from uadbench.errors import UserError
-from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan
+from uadbench.methods import Batch, Detector, Frozen, MethodInfo, OptimizerSettings, Row, Scan, card_of
 
 SIDE = 96
 
@@ -76,7 +76,7 @@ PARAMETERS = 3 * 25 + 3 + HALF * 2 * SIDE + 2 * SIDE
 
 
 def entry_of(cls: type[Detector]) -> SuiteRow:
-    return SuiteRow(cls.info.rows[0], cls)
+    return SuiteRow(cls.info.rows[0], card_of(cls))
 
 
 @pytest.fixture

@@ -49,14 +49,13 @@ class Bill:
         Args:
             arithmetic: what was counted, once the cell has all its numbers.
         """
-        peak, measured = _peak(self.device), "GPU" if self.device == "cuda" else "process"
         session = CellCost(
             recipe=self.job.cell.recipe.id,
             seconds=dict(self.stopwatch.seconds),
             total=time.monotonic() - self.started,
             sessions=1,
-            peak_bytes=peak,
-            peak_of=measured,
+            peak_bytes=_peak(self.device),
+            peak_of="GPU" if self.device == "cuda" else "process",
             slice_gflop=None if arithmetic is None else arithmetic.slice_gflop,
             step_gflop=None if arithmetic is None else arithmetic.step_gflop,
             gflop=None if arithmetic is None else _gflop(self.job, self.record, arithmetic),

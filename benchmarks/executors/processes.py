@@ -38,7 +38,7 @@ from ..engine.samples import Draw
 from ..plan.own import source_of
 from ..records.record import RunRecord, record_of
 from ..records.record_files import RecordError
-from ..speed.cell_arithmetic import count_job
+from ..speed.memory import count_job
 
 _KEPT = "what was finished is kept: the same command goes on"
 #: What a cell is at, by the first word of its bar's title and by the status of its record.

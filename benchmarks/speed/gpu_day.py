@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,9 @@ from xml.etree import ElementTree
 import typer
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from ...errors import UserError
 from ...files import read_json, write_json, write_text
-from .program import run_program
+from ...stopping import signals_stop
 
 _JSON, _CSV, _LOG = "gpu-day.json", "gpu-day.csv", "gpu-day.log"
 _BENCH = ("-m", "uadbench", "speed")
@@ -312,6 +313,22 @@ def main(
         raise typer.BadParameter(f"--only {unknown.pop()}: there are {', '.join(step.name for step in steps)}")
     out.mkdir(parents=True, exist_ok=True)
     Day(out).run([step for step in steps if not only or step.name in only], 60 * minutes)
+
+
+def run_program(main: Callable[..., Any]) -> None:
+    """Run a function as a command line; the user's mistakes are a sentence and exit code 2, a signal ends it as Ctrl-C.
+
+    Args:
+        main: its arguments are the options.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    try:
+        with signals_stop():
+            app()
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import typer
 
 from ...files import write_json
 from ..plan.settings import TrainSettings
-from .program import run_program
+from .gpu_day import run_program
 
 #: Names of the precisions in which a product is measured.
 FP32, TF32, BF16, FP16 = "fp32", "tf32", "bf16", "fp16"

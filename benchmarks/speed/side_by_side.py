@@ -118,7 +118,8 @@ def compare(pairs: tuple[Pair, ...], rounds: int, advance: Callable[[], None] = 
     with _one_thread():
         for pair in pairs:
             difference = _difference(pair.ours(), pair.theirs())
-            ours, theirs = [], []
+            ours: list[float] = []
+            theirs: list[float] = []
             for number in range(rounds):
                 ways = [(pair.ours, ours), (pair.theirs, theirs)]
                 for work, seconds in ways if number % 2 else reversed(ways):

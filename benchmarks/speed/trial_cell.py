@@ -30,8 +30,8 @@ from ..engine.progress import SilentReporter
 from ..plan.request import requested_preset
 from ..plan.suite import select_rows
 from ..records.cost import cost_of
-from .cell_arithmetic import count_job
-from .program import run_program
+from .gpu_day import run_program
+from .memory import count_job
 
 _LESIONS = "tumours"
 _RADIUS = 0.4  # of the brain, in sides of a slice

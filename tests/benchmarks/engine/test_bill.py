@@ -19,7 +19,7 @@ from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.cost import Arithmetic, CellCost, add_seconds, cost_of
 from uadbench.benchmarks.records.record import record_of
-from uadbench.benchmarks.speed.cell_arithmetic import count_job
+from uadbench.benchmarks.speed.memory import count_job
 from uadbench.benchmarks.speed.timing import time_steps
 from uadbench.datasets.cohort import Data
 from uadbench.stopwatch import spent

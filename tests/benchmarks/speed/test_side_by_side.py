@@ -146,12 +146,8 @@ def test_a_curve_knows_how_it_grows() -> None:
 def test_curves_of_a_row_are_measured_and_drawn(
     tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes: list[tuple[int, int, float]] = []
-
     def volume(bench: Bench, work: Any, depth: int | None = None) -> float:
-        passes = curves_module.count_cost(work).passes
-        sizes.append((work.side, depth or work.plan.data.slices, passes))
-        return work.side * (depth or work.plan.data.slices) * passes / 1000
+        return work.side * (depth or work.plan.data.slices) / 1000
 
     monkeypatch.setattr(curves_module, "_volume", volume)
     monkeypatch.setattr(curves_module, "_step", lambda bench, work, size: 0.1 * size)

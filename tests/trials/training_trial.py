@@ -68,7 +68,7 @@ def compare(name: str, before: Callable[[], Tensor], after: Callable[[], Tensor]
 
 def swapped(picks: Tensor) -> Tensor:
     """The shuffle swap by swap, for all images at once."""
-    picks, size = picks.t(), picks.shape[1]
+    picks, size = picks.t().contiguous(), picks.shape[1]
     table = torch.arange(size)[:, None].repeat(1, picks.shape[1])
     for place in range(size - 1, -1, -1):
         pick = picks[place : place + 1]
@@ -100,6 +100,7 @@ class PhantomStore:
 
     def __init__(self) -> None:
         self._volumes = np.random.default_rng(0).random((32, *self.shape), dtype=np.float32)
+        self._masks = self._volumes > 0.5
 
     def volume(self, subject: str) -> np.ndarray:
         """Noise."""
@@ -107,7 +108,7 @@ class PhantomStore:
 
     def brain_mask(self, subject: str) -> np.ndarray:
         """Half of it."""
-        return self._volumes[int(subject)] > 0.5
+        return self._masks[int(subject)]
 
 
 def attended(heads: Tensor, apart: bool) -> Tensor:
@@ -186,6 +187,25 @@ def compare_steps() -> None:
     compare("a volume (norm)", lambda: reconstructed(True), lambda: reconstructed(False), 3)
 
 
+def compare_layouts() -> None:
+    """A step of AE, whose batch norm and convolutions are the same in both layouts."""
+    [entry] = select_rows(["ae"])
+    batch = batch_of(random_volume(8, 96, 0, CPU), 0)
+    networks = []
+    for form in (torch.contiguous_format, LAST):
+        torch.manual_seed(0)
+        network = build_detector(entry.method, plan_for(load_preset("demo"), entry.method, entry.row)).train()
+        networks.append(network.to(memory_format=form))
+
+    def stepped(network: Detector) -> Tensor:
+        network.zero_grad()
+        loss = network.training_step(batch, 0)
+        loss.backward()
+        return loss.detach()
+
+    compare("AE, loss and gradients", lambda: stepped(networks[0]), lambda: stepped(networks[1]), 9)
+
+
 def compare_batches() -> None:
     """A batch of 32 slices without neighbours."""
     store = PhantomStore()
@@ -230,6 +250,7 @@ def main() -> None:
     print(f"{torch.__version__}, {options.threads} thread(s); ms\n\n| what | before | now | ratio | apart |")
     print("|---|---|---|---|---|")
     compare_steps()
+    compare_layouts()
     compare_batches()
     compare_checkpoints("demo", 5)
     compare_checkpoints("paper", 2)

@@ -112,8 +112,8 @@ class _Stream:
             yield _Seen(cohort, subject, self.reader.infer(cohort, subject))
 
     def keep(self, seen: _Seen) -> None:
-        """Keep the reconstructions, where `score.keep` says so."""
-        if self.weights:
+        """Keep the reconstructions, where `score.keep` says so and nobody has them."""
+        if self.weights and not seen.inferred.was_kept:
             folder = self.run.record.folder / FOLDER
             keep(folder, self.weights, seen.cohort, seen.subject, seen.inferred.reconstructions)
 

@@ -77,6 +77,7 @@ class Reader:
         original, mask = self._load(cohort, subject)
         kept = None if self.kept is None else self.kept.read(cohort, subject, self._shape(original))
         seen, raw = self._infer(original, mask, subject, kept)
+        seen = replace(seen, was_kept=kept is not None)
         if raw is None or not raw.is_cuda or cohort.is_healthy:
             return seen
         return replace(seen, score_map=self._on_device(raw, mask))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -119,12 +120,13 @@ def figure_samples(
 
 
 def _chosen(job: Job) -> list[tuple[Cohort, str]]:
-    chosen = [(cohort, _first_with_lesion(job, cohort)) for cohort in job.data.lesions.values()]
+    chosen = [(cohort, subject) for cohort in job.data.lesions.values() for subject in _first_with_lesion(job, cohort)]
     return [*chosen, (job.data.healthy, job.test_scans(HEALTHY)[0])]
 
 
-def _first_with_lesion(job: Job, cohort: Cohort) -> str:
-    return next(s for s in job.test_scans(cohort.key) if lesion_mask(cohort, s, job.slab).any())
+def _first_with_lesion(job: Job, cohort: Cohort) -> Iterator[str]:
+    """The first test volume with a lesion in view, if there is one."""
+    return islice((s for s in job.test_scans(cohort.key) if lesion_mask(cohort, s, job.slab).any()), 1)
 
 
 def _sample(

@@ -34,6 +34,7 @@ class Inferred:
         brain_mask: bool.
         seconds: that it took.
         score_map: the map after erosion and median filter, float32, where that was done on the device; else None.
+        was_kept: the reconstructions were not made now but lay on disk.
     """
 
     original: np.ndarray
@@ -42,6 +43,7 @@ class Inferred:
     brain_mask: np.ndarray
     seconds: float
     score_map: np.ndarray | None = None
+    was_kept: bool = False
 
     @property
     def reconstruction(self) -> np.ndarray:

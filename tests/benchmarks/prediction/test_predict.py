@@ -383,7 +383,7 @@ def starved(*words: object, **more: object) -> None:
         ("prediction.predict", "ready_scan", "case: failed: its preparation ran out of memory (RuntimeError"),
         ("prediction.outputs", "write_native", "case: failed: the writing of its maps ran out of memory (RuntimeError"),
         (
-            "engine.scoring.Reader",
+            "engine.reading.Reader",
             "_scan",
             "the reconstruction ran out of memory with score.batch_size=1, halved from 64",
         ),
@@ -403,7 +403,7 @@ def test_out_of_memory_is_one_sentence_at_every_stage(
     assert told in said and "Traceback" not in said
     assert "less is needed with" in said and "no other program beside it" in said
     assert not (tmp_path / "case.json").exists()
-    if owner == "engine.scoring.Reader":
+    if owner == "engine.reading.Reader":
         assert "case: failed: bound-fold0-" in said and "--run of one cell instead of all 2 folds" in said
     if name == "ready_scan":
         assert "a scan of fewer voxels, cropped or resampled" in said

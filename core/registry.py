@@ -102,10 +102,7 @@ class Registry(Generic[ItemT]):
 
     def items(self) -> dict[str, ItemT]:
         """Every item by name, in order of name, after importing the package's modules and every plug-in."""
-        package = importlib.import_module(self._kind.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if module.name not in self._kind.passed_over and not module.ispkg:
-                self._gather(importlib.import_module(f"{package.__name__}.{module.name}"))
+        self._import_own()
         if not self._are_plugins_loaded:
             self._are_plugins_loaded = True
             self._load_plugins()
@@ -119,12 +116,20 @@ class Registry(Generic[ItemT]):
     @contextmanager
     def isolated(self) -> Iterator[None]:
         """Look for plug-ins anew within the block, and forget after it what was registered there."""
+        self._import_own()  # what registers itself does so once, and must not be forgotten
         kept, were_loaded = dict(self._entries), self._are_plugins_loaded
         self._are_plugins_loaded = False
         try:
             yield
         finally:
             self._entries, self._are_plugins_loaded = kept, were_loaded
+
+    def _import_own(self) -> None:
+        """Import the package's modules, which register what they hold."""
+        package = importlib.import_module(self._kind.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name not in self._kind.passed_over and not module.ispkg:
+                self._gather(importlib.import_module(f"{package.__name__}.{module.name}"))
 
     def _load_plugins(self) -> None:
         """Load every plug-in; one that fails costs a warning and nothing else."""

@@ -1,7 +1,7 @@
 """Everything that was run, for a notebook: frames of cells and volumes, tables, single records.
 
-Reads the run records, which are the truth, and nothing else; PyTorch is imported by the tables alone, which need the
-methods behind their rows.
+Reads the run records, which are the truth, and nothing else; tables take the cards of the methods behind their rows, so
+that PyTorch is imported only where there is no card yet.
 """
 
 from __future__ import annotations

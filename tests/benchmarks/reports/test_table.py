@@ -23,6 +23,7 @@ from uadbench.benchmarks.reports.table import TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather, render
 from uadbench.benchmarks.tracking.fold_result import FoldResult
 from uadbench.datasets.modality import Modality
+from uadbench.methods import card_of
 
 if TYPE_CHECKING:
     from .conftest import Bench

@@ -52,6 +52,26 @@ def test_mlflow_alone_makes_the_same_table(bench: Bench, mlflow_uri: str, tmp_pa
     assert from_mlflow.notes == from_both.notes
 
 
+def test_mlflow_is_asked_only_for_what_is_not_here(
+    bench: Bench, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run(1, 0, bench.words(0.03, 0.3), data="here")
+    sync_all(bench.runs, mlflow_uri, SilentReporter())
+    bench.run(1, 1, bench.words(0.03, 0.4), data="here")
+    asked: list[tuple[str, ...]] = []
+
+    def ask(uri: str, *data: str) -> tuple[()]:
+        asked.append(data)
+        return ()
+
+    monkeypatch.setattr("uadbench.benchmarks.reports.tables.fold_results", ask)
+    cells, notes = gather(bench.runs, mlflow_uri, "here")
+    assert len(cells) == 2 and notes[0].startswith("1 fold not in MLflow yet")
+    assert asked == []
+    gather(tmp_path / "elsewhere", mlflow_uri, "here")
+    assert asked == [("here",)]
+
+
 def test_falls_back_to_the_run_records_and_says_so(bench: Bench) -> None:
     bench.run(1, 0, bench.words(0.03, 0.3))
     table = bench.table(DOWN)

@@ -1,7 +1,9 @@
 """The post-processing where the map lies already: on tensors of any device, equal to `postprocess` value by value.
 
 A median is a choice among values and an erosion one among voxels, so nothing is rounded. On a GPU every window is
-simply laid out and its median selected, some slices at a time: there the memory is fast enough for that.
+simply laid out and sorted, some slices at a time: there the memory is fast enough for that. `Tensor.median` would do
+without the sorting, but leaves to chance which of several equal values it points at, so that PyTorch refuses it where
+a run is to repeat itself.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ def _median_filter(volume: Tensor, size: int) -> Tensor:
         padded = padded.index_select(axis, _mirrored(length, size // 2).to(volume.device))
     windows = padded.unfold(0, size, 1).unfold(1, size, 1).unfold(2, size, 1)
     slices = max(1, _LAID_OUT // windows[0].numel())
-    return torch.cat([part.flatten(3).median(dim=3).values for part in torch.split(windows, slices)])
+    middle = size**3 // 2
+    return torch.cat([part.flatten(3).sort(dim=3).values[..., middle] for part in torch.split(windows, slices)])
 
 
 def _mirrored(length: int, radius: int) -> Tensor:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.speed.catalogue import methods_markdown
 from uadbench.benchmarks.speed.measurement import as_markdown, read_measurements
@@ -30,14 +32,18 @@ def test_methods_are_those_of_the_registry() -> None:
     )
 
 
-def test_speed_on_a_gpu_is_what_was_measured() -> None:
-    file = "results/speed/paper-h200.csv"
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [("paper-h200", "32-true"), ("paper-h200-bf16", "bf16-mixed"), ("paper-h200-bf16-compiled", "bf16-mixed")],
+)
+def test_speed_on_a_gpu_is_what_was_measured(name: str, precision: str) -> None:
+    file = f"results/speed/{name}.csv"
     measured = read_measurements(ROOT / file)
-    assert between(SPEED, f"speed: {file}", "end speed on a GPU") == as_markdown(measured), (
-        f"README does not show {file}: run the command above its table again with --markdown and put its output there"
+    assert between(SPEED, f"speed: {file}", f"end {file}") == as_markdown(measured), (
+        f"README does not show {file}: measure again, with --markdown, and put the output there"
     )
     for m in measured:
-        assert (m.batch_size, m.precision) == (32, "32-true")
+        assert (m.batch_size, m.precision) == (32, precision)
         assert m.note == "nothing to train" or (m.step_peak_mib or 0) < 20 * 1024, m.rows
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 def complete_preset(incomplete: str) -> list[str]:
     """The presets that begin so."""
-    return [name for name, _ in _documents("uadbench.benchmarks.plan.presets") if name.startswith(incomplete)]
+    return sorted(name for name, _ in _documents("uadbench.benchmarks.plan.presets") if name.startswith(incomplete))
 
 
 def complete_method(incomplete: str) -> list[str]:

@@ -1,9 +1,9 @@
 """A cell: one (method, fold, data, preset, seed) in one modality, the unit that runs, resumes and fails.
 
 Its id is the hash of everything that determines its numbers, and of nothing else: the name of the preset, the batch
-size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written and the title of
-the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of Table 1 are one cell, and a changed number is
-another cell, never a silent mix.
+size of the reconstruction, what is computed twice to save memory, how often a checkpoint is written, what is kept and
+the title of the row are not part of it. So the U-Net of Table 2 and pDDPM (s16) of Table 1 are one cell, and a changed
+number is another cell, never a silent mix.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 #: 2 (2026-11-26): diffusion in [-1, 1], f-AnoGAN's encoder ends in tanh, Baur's decoder has its first norm, whole
 #: batches alone, other validation slices.
 #: 3 (2026-11-26): no number changed; recipe and data name their modality, and the data their sets by key.
-PROTOCOL_VERSION = 3
+#: 4 (2026-11-26): the last digits: Adam in one pass, group norm in channels-last on a CPU, plain layout on a GPU.
+PROTOCOL_VERSION = 4
 
 _FREE_SCORE_KEYS = frozenset({"batch_size", "keep"})
 _FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})

@@ -24,6 +24,7 @@ from uadbench.benchmarks.records.record import RunRecord
 from uadbench.benchmarks.reports.cells import cells_of_records, volumes_of_records
 from uadbench.datasets.cohort import Cohort, Data
 from uadbench.datasets.modality import Modality, modality_named
+from uadbench.datasets.phantom import load as phantom_data
 from uadbench.datasets.phantom.load import DEMO, PhantomSet, simulate
 from uadbench.datasets.phantom.subjects import subjects
 from uadbench.datasets.scans.preparation import PreparationSettings, prepare_volume
@@ -123,7 +124,7 @@ def test_data_are_opened_in_the_modality_that_was_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_data: Data
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(sources, "load_phantom", lambda *words, **more: (asked.append(more), tiny_data)[1])
+    monkeypatch.setattr(phantom_data, "load_phantom", lambda *words, **more: (asked.append(more), tiny_data)[1])
     settings = load_preset("demo").preparation
     for modality in Modality:
         sources.open_data("phantom", "demo", settings, tmp_path, None, SilentReporter(), modality)

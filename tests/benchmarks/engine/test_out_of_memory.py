@@ -236,6 +236,8 @@ def small_memory(monkeypatch: pytest.MonkeyPatch, cls: type[Detector], most: int
     whole = cls.reconstruct
 
     def reconstruct(self: Detector, volume: Tensor, scan: Scan) -> Tensor:
+        if volume.is_meta:  # its arithmetic is counted, for the bill
+            return whole(self, volume, scan)
         tried.append(scan.batch_size)
         if scan.batch_size > most:
             raise torch.OutOfMemoryError("CUDA out of memory.")

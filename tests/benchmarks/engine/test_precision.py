@@ -23,7 +23,7 @@ from uadbench.methods.parts.compiled import compile_parts
 
 from cases import TINY
 
-COMPILE_PARTS = "uadbench.benchmarks.plan.plan.compile_parts"
+COMPILE_PARTS = "uadbench.methods.parts.compiled.compile_parts"
 #: The smallest U-Net, its blocks computed twice as at the paper's size.
 ROW = "pddpm-s48"
 SMALLEST = ["train.checkpoint_activations=true", "unet.multipliers=[1]"]

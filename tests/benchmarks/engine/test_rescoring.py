@@ -36,7 +36,7 @@ from uadbench.metrics.scores.mahalanobis import Mahalanobis
 from cases import TINY
 
 #: Recipe ids of tests/tiny.toml, seed 0, of cells with their own score: other scores and their settings leave them.
-#: They are those of protocol version 2; version 3 changed its own number and named the modality, and nothing else.
+#: They are those of protocol version 2; later ones changed their number, named the modality, and nothing else.
 IDS_BEFORE = {
     "thresh": "51071f2127d8",
     "ae": "3e6d9a4e9e4f",
@@ -104,7 +104,7 @@ def test_ids_of_cells_with_their_own_score_are_what_they_were(tiny_data: Data, t
 def as_protocol_2(recipe: Recipe) -> dict[str, Any]:
     """The content of a recipe on T2 as version 2 had it."""
     content = recipe.content()
-    assert (content.pop("protocol"), content.pop("modality")) == (3, "t2")
+    assert (content.pop("protocol"), content.pop("modality")) == (4, "t2")
     return {**content, "protocol": 2}
 
 
@@ -152,7 +152,7 @@ def test_another_score_takes_the_weights_over_and_trains_nothing(
 def test_the_l1_plugin_gives_the_numbers_of_the_own_l1(runs: Path, tiny_data: Data, tiny_preset: Preset) -> None:
     """Bypass the rule that l1 is the own score, so that the plug-in's whole way is compared with the method's."""
     (entry,) = select_rows(["pddpm-s48"])
-    entry = type(entry)(type(entry.row)("copy", "copy", entry.row.settings), entry.method, "l1")
+    entry = type(entry)(type(entry.row)("copy", "copy", entry.row.settings), entry.card, "l1")
     record = run_job(jobs_for((entry,), (0,), tiny_data, tiny_preset, 0)[0], runs, "cpu", SilentReporter())
     assert record.folder.name != record_of(runs, job_of("pddpm-s48", tiny_data, tiny_preset).cell).folder.name
     assert numbers(record) == numbers(record_of(runs, job_of("pddpm-s48", tiny_data, tiny_preset).cell))

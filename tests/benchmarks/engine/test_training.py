@@ -16,11 +16,11 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.engine.training import train
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.cost import cost_of
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
-from uadbench.stopwatch import Stopwatch
 
 from cases import TINY
 
@@ -148,8 +148,9 @@ def _numbers(record: RunRecord) -> dict[str, float]:
 
 def test_a_bill_of_the_training_names_its_stages(tiny_data: Data, tmp_path: Path) -> None:
     started = time.perf_counter()
-    with Stopwatch().running() as watch:
-        run_job(job_of("maediff", tiny_data, "score.untrained_control=false"), tmp_path, "cpu", SilentReporter())
+    job = job_of("maediff", tiny_data, "score.untrained_control=false")
+    cost = cost_of(run_job(job, tmp_path, "cpu", SilentReporter()))
     whole = time.perf_counter() - started
-    assert {"data", "noise", "step", "validation", "checkpoint"} <= set(watch.seconds)
-    assert 0 < watch.seconds["data"] < watch.seconds["step"] < sum(watch.seconds.values()) < whole
+    assert cost is not None
+    assert {"data", "noise", "step", "validation", "checkpoint"} <= set(cost.seconds)
+    assert 0 < cost.seconds["data"] < cost.seconds["step"] < cost.total < whole

@@ -60,6 +60,8 @@ KILLED_ONCE = """
         info = info("once")
 
         def training_step(self, batch, batch_idx):
+            if batch.image.is_meta:  # its arithmetic is counted, for the bill
+                return super().training_step(batch, batch_idx)
             steps = Path(os.environ["UADBENCH_TEST_STEPS"])
             done = steps.read_text().split() if steps.exists() else []
             steps.write_text(" ".join([*done, str(self.global_step)]))
@@ -279,7 +281,8 @@ def test_workers_run_the_text_that_was_read_and_outlive_a_killed_one(
     assert len(again) == 2 and all("was killed (SIGKILL)" in line for line in again)
     assert all("one cell at a time now" in line for line in again)
     steps = [int(step) for step in (tmp_path / "steps").read_text().split()]
-    assert steps == [*range(10), *range(8, 12)]  # the checkpoint was that of step 8
+    # It goes on from the checkpoint of step 8, or of step 4 where the kill came before that was written.
+    assert steps[:10] == [*range(10)] and steps[10:] in ([*range(8, 12)], [*range(4, 12)])
     torch.set_num_threads(1)  # as each of two workers has; another number changes the digits
     (alone,) = run_jobs([outcomes["once"].job], tmp_path / "alone", "cpu", 1, SilentReporter())
     found, wanted = outcomes["once"].record.metrics, alone.record.metrics

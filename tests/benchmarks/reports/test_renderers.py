@@ -146,7 +146,7 @@ def test_html_says_what_the_table_says(bench: Bench) -> None:
 def test_html_reads_no_title_as_markup(bench: Bench) -> None:
     """Titles of sets and rows come from files of the user's own."""
     entry = bench.suite.rows[1]
-    wide = SuiteRow(replace(entry.row, title="AE <i>wide</i>"), entry.method)
+    wide = SuiteRow(replace(entry.row, title="AE <i>wide</i>"), entry.card)
     bench.suite = replace(bench.suite, title="<b>mine</b>", rows=(wide,))
     cohorts = {
         "healthy": {"name": "mine", "title": "Mine"},

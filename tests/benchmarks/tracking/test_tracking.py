@@ -235,7 +235,7 @@ def test_results_are_read_back_as_they_are_on_disk(
     assert found.metrics.items() >= {k: v for k, v in expected.metrics.items() if k != "val_loss"}.items()
     assert (found.cohorts, found.cell, found.fold, found.folds) == (expected.cohorts, expected.cell, 1, 5)
     assert found.started == expected.started
-    assert fold_results(mlflow_uri, "another") == ()
+    assert fold_results(mlflow_uri, "nobody's") == ()
 
 
 def test_no_store_yet_is_no_result_and_makes_none(tmp_path: Path) -> None:

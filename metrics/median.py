@@ -1,4 +1,4 @@
-"""The 3-D median filter, equal to SciPy's value by value and more than ten times as fast.
+"""The 3-D median filter, equal to SciPy's value by value and several times as fast.
 
 Post-processing is the slowest CPU step of scoring, and the median filter the slowest of post-processing. Two facts:
 

@@ -1,7 +1,7 @@
 """Reconstructions on disk: with them another score, median or erosion needs no network.
 
 They are kept in float32, as they left the network, so that whatever is made of them later has the very numbers that the
-network's own would have had: 1.8 MB a volume of the paper, 2.6 GB a fold. (Float16 would take half of that and move
+network's own would have had: 1.8 MB per volume of the paper, 2.6 GB per fold. (Float16 would take half of that and move
 every residual by up to 2.4e-4.) Each file names the weights that it was made with by their SHA-256 and holds a checksum
 of its own; one that is damaged or of other weights is passed over and made again.
 """

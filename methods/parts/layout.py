@@ -1,10 +1,10 @@
 """How images lie in memory while a network works on them: channel after channel, or pixel after pixel.
 
 Pixel after pixel ("channels last") convolutions are quicker on a CPU, and so is group norm where a group has few
-channels: else a step of the demo's MAEDiff takes 1.03 to 1.11 times as long, its volume 1.06 to 1.17 times, a step of
-its AE 1.14 times (two idle cores). On a GPU that layout was slower (one H200, paper preset: pDDPM 0.208 s a step
-against 0.170, MAEDiff 0.433 against 0.404): group norm has no kernel for it there. The numbers are the same up to the
-rounding of sums.
+channels: else a volume of the demo's MAEDiff takes 1.09 times as long, a step of its AE 1.04 times (two idle cores,
+tests/trials/training_trial.py). On a GPU that layout was slower (one H200, paper preset: pDDPM 0.210 s per step against
+0.163, MAEDiff 0.444 against 0.407; results/speed): group norm has no kernel for it there. The numbers are the same up
+to the rounding of sums.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ set by the modified z-score (Iglewicz and Hoaglin 1993), and what stands out is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -204,7 +203,6 @@ def _start_worker() -> None:
     import SimpleITK as sitk
 
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by torch if a learned skull stripper imports it
     be_a_good_child()
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ...errors import DataError, shorten
 from ...files import LockTimeoutError, locked, read_json, remove, sha256_of_json, versions_of, write_json
-from ...workers import be_a_good_child, in_workers
+from ...workers import be_a_good_child, in_workers, one_blas_thread
 from ..cohort import Subject
 from ..scans.preparation import PreparedVolume
 from .arrays import (
@@ -237,7 +237,9 @@ def _in_this_process(
     subjects: Sequence[Subject], indices: Sequence[int], prepare: Prepare, _jobs: int
 ) -> Iterator[tuple[int, PreparedVolume]]:
     for index in indices:
-        yield index, _prepare_one(prepare, subjects[index])
+        with one_blas_thread():
+            prepared = _prepare_one(prepare, subjects[index])
+        yield index, prepared
 
 
 def _in_processes(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..columns import Column
 from ..console import in_ascii
+from ..cost import COST
 from ..table import Table
 
 if TYPE_CHECKING:
@@ -27,12 +29,20 @@ def renderable(table: Table, *, ascii_only: bool = False) -> Group:
     def words(text: str) -> str:
         return in_ascii(text) if ascii_only else text
 
-    head = _grid(table, ascii_only=ascii_only) if len(table.lines) else Text(words(table.title), style="italic")
+    parts = _parts(table.columns) if len(table.lines) else []
+    head = [_grid(table, part, ascii_only=ascii_only) for part in parts] or [Text(words(table.title), style="italic")]
     notes = (Text(words(note), style="dim") for note in table.remarks)
-    return Group(head, Text(words(table.caption)), *notes)
+    return Group(*head, Text(words(table.caption)), *notes)
 
 
-def _grid(table: Table, *, ascii_only: bool) -> RichTable:
+def _parts(columns: Sequence[Column]) -> list[list[Column]]:
+    """The columns that stand beside each other: what rows cost stands below their numbers, or it would not fit."""
+    costs = [column for column in columns if column.key == COST]
+    return [part for part in ([column for column in columns if column.key != COST], costs) if part]
+
+
+def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichTable:
+    """Some columns of a table, each row named; only the first ones bear the table's title."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -40,14 +50,14 @@ def _grid(table: Table, *, ascii_only: bool) -> RichTable:
     def words(text: str) -> str:
         return in_ascii(text) if ascii_only else text
 
-    grid = RichTable(
-        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=words(table.title), title_justify="left", pad_edge=False
-    )
+    title = words(table.title) if columns[0] == table.columns[0] else None
+    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left", pad_edge=False)
     grid.add_column("Method", overflow="fold")
-    for column in table.columns:
+    for column in columns:
         grid.add_column(words(_head(column)), justify="right", overflow="fold")
-    texts = table.text("±" if len(table.columns) <= _MOST_SIDE_BY_SIDE else "\n±").to_numpy()
-    ranks = table.ranks().to_numpy()
+    names = [column.name for column in columns]
+    texts = table.text("±" if len(columns) <= _MOST_SIDE_BY_SIDE else "\n±")[names].to_numpy()
+    ranks = table.ranks()[names].to_numpy()
     for line, *found in zip(table.lines.to_dict("records"), texts, ranks, strict=True):
         cells = [Text(words(cell), style=_EMPHASIS[rank]) for cell, rank in zip(*found, strict=True)]
         grid.add_row(_title(line["kind"], words(line["title"]), line["mark"]), *cells, style=_FAINT[line["kind"]])

@@ -29,10 +29,11 @@ def renderable(table: Table, *, ascii_only: bool = False) -> Group:
     def words(text: str) -> str:
         return in_ascii(text) if ascii_only else text
 
-    parts = _parts(table.columns) if len(table.lines) else []
-    head = [_grid(table, part, ascii_only=ascii_only) for part in parts] or [Text(words(table.title), style="italic")]
-    notes = (Text(words(note), style="dim") for note in table.remarks)
-    return Group(*head, Text(words(table.caption)), *notes)
+    notes = [Text(words(table.caption)), *(Text(words(note), style="dim") for note in table.remarks)]
+    if not len(table.lines):
+        return Group(Text(words(table.title), style="italic"), *notes)
+    grids = [_grid(table, part, ascii_only=ascii_only) for part in _parts(table.columns)]
+    return Group(*grids, *notes)
 
 
 def _parts(columns: Sequence[Column]) -> list[list[Column]]:

@@ -48,7 +48,7 @@ def next_steps(path: Path, check: Path) -> str:
     return "\n".join(
         [
             f"Wrote {path} and {check}. Edit the first; then:",
-            f"  pytest {check}",
+            f"  python -m pytest {check}",
             f"  bench run --method {path} --folds 0",
             f"  bench run --method {path} --folds all",
             f"  bench table 1 --method {path}",

@@ -36,6 +36,7 @@ def test_from_nothing_to_a_line_of_the_table(tmp_path: Path, tiny_data: Data, mo
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
     written = bench("new-method", "my_detector", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
+    assert "python -m pytest test_my_detector.py" in written.stdout  # `pytest` alone does not find it in a checkout
     assert "bench run --method my_detector.py --folds all" in written.stdout
     tested = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_detector.py"],

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Frozen
-from .layout import LaidOut, lay_out
 
 _EPSILON = 1e-5
 
@@ -45,7 +44,7 @@ class StandardisedConv2d(nn.Conv2d):
         return self._conv_forward(input, weight, self.bias)  # type: ignore[no-any-return]
 
 
-class SkipUNet(LaidOut):
+class SkipUNet(nn.Module):
     """Maps images to images of the same size.
 
     Args:
@@ -70,7 +69,6 @@ class SkipUNet(LaidOut):
         self.enlarge = nn.ModuleList(nn.ConvTranspose2d(deep, width, 2, stride=2) for deep, width in upwards)
         self.up = nn.ModuleList(_convolutions(2 * width, width) for _, width in upwards)
         self.last = nn.Conv2d(settings.channels, 1, 1)
-        lay_out(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map [B, 1, H, W] to the same shape."""

@@ -12,8 +12,8 @@ run: $(READY)  ## the main job: build the embedded cohort, train and score MAEDi
 	$(BIN)/bench run --method thresh --method mean-brain --method ae --method maediff --folds all
 	$(BIN)/bench table 1 --controls
 
-test: $(READY)  ## the whole test suite, on two cores
-	$(BIN)/pytest -n 2 --dist worksteal
+test: $(READY)  ## the whole test suite, on two cores: two workers, who only wait for each other with more threads
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 lint: $(READY)  ## ruff, mypy on the installed package, import contracts
 	$(BIN)/ruff check .

@@ -103,9 +103,7 @@ def curves(bench: Bench) -> Iterator[Curve]:
     """Measure every curve of a row that has more than one point."""
     work = bench.work()
     depths = [depth for depth in (1, 2, 4, 8, 16, 32) if depth < work.plan.data.slices]
-    yield from _curve(
-        "seconds of a volume", "slices", [*depths, work.plan.data.slices], lambda n: _volume(bench, work, n)
-    )
+    yield from _curve(_VOLUME, "slices", [*depths, work.plan.data.slices], lambda n: _volume(bench, work, n))
     yield from _patches(bench)
     yield from _sides(bench)
     if work.method.trainable:
@@ -149,9 +147,7 @@ def _patches(bench: Bench) -> Iterator[Curve]:
             work = bench.work({"patch.stride": stride, "patch.grid": stride})
             found.setdefault(round(count_cost(work).passes), work)
     if len(found) > 1:
-        yield from _curve(
-            "seconds of a volume", "patches of a slice", sorted(found), lambda n: _volume(bench, found[n])
-        )
+        yield from _curve(_VOLUME, "patches of a slice", sorted(found), lambda n: _volume(bench, found[n]))
 
 
 def _sides(bench: Bench) -> Iterator[Curve]:

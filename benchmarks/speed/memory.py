@@ -107,20 +107,14 @@ def count_step_bytes(workload: Workload, batch_size: int) -> int | None:
     """
     if not workload.method.trainable:
         return None
-    workload = workload.uncompiled()
-    train = workload.plan.train
-    meta = torch.device("meta")
     fused = patch.object(F, "scaled_dot_product_attention", _fused_attention)
     live = LiveBytes()
     with torch.random.fork_rng(devices=[]), live, fused:
         try:
-            with meta:
-                detector = workload.detector().to(meta).train()
-            batch = batch_of(random_volume(batch_size, workload.side, 0, meta), detector.context)
-            step = Stepper(detector, train.precision, batch, train.accumulate)
+            step = _step_without_values(workload, batch_size, workload.plan.train.precision)
             step.prepare()
             step(0)
-        except (RuntimeError, TypeError):  # what the meta device answers to a look at values, and to NumPy
+        except _LOOKED_AT_VALUES:
             return None
     return live.most
 
@@ -134,17 +128,26 @@ def count_step(workload: Workload, batch_size: int) -> float | None:
     """
     if not workload.method.trainable:
         return None
-    workload = workload.uncompiled()
-    meta, train = torch.device("meta"), workload.plan.train
     with torch.random.fork_rng(devices=[]), FlopCounter() as counter:
         try:
-            with meta:
-                detector = workload.detector().to(meta).train()
-            batch = batch_of(random_volume(batch_size, workload.side, 0, meta), detector.context)
-            Stepper(detector, "32-true", batch, train.accumulate)(0)  # the meta device casts nothing by itself
-        except (RuntimeError, TypeError):  # what the meta device answers to a look at values, and to NumPy
+            _step_without_values(workload, batch_size, "32-true")(0)  # the meta device casts nothing by itself
+        except _LOOKED_AT_VALUES:
             return None
     return float(counter.get_total_flops())
+
+
+#: What the meta device answers to a look at values, and to NumPy.
+_LOOKED_AT_VALUES = (RuntimeError, TypeError)
+
+
+def _step_without_values(workload: Workload, batch_size: int, precision: str) -> Stepper:
+    """A training step on the meta device, whose tensors have shapes and no values; as written, not compiled."""
+    workload = workload.uncompiled()
+    meta = torch.device("meta")
+    with meta:
+        detector = workload.detector().to(meta).train()
+    batch = batch_of(random_volume(batch_size, workload.side, 0, meta), detector.context)
+    return Stepper(detector, precision, batch, workload.plan.train.accumulate)
 
 
 def count_job(job: Job) -> Arithmetic | None:

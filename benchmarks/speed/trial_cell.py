@@ -24,7 +24,7 @@ from ...datasets.store.build import build_store
 from ...errors import UserError
 from ...files import write_json
 from ..engine.cell_run import run_job
-from ..engine.environment import choose_device, describe_environment, keep_to_own_cores
+from ..engine.environment import choose_device, describe_environment, settle_process
 from ..engine.job import jobs_for
 from ..engine.progress import SilentReporter
 from ..plan.request import requested_preset
@@ -112,7 +112,7 @@ def main(
 ) -> None:
     """Run one cell on noise from its first step to its last number, and write its bill."""
     chosen = choose_device(device)
-    keep_to_own_cores()
+    settle_process()
     entries = select_rows([method])
     numbers = requested_preset(preset, change, entries)
     with tempfile.TemporaryDirectory() as name:

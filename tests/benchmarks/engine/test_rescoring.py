@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from uadbench import metrics
-from uadbench.benchmarks.engine import learn
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving
@@ -81,15 +80,6 @@ def learned(trained: Path, tiny_data: Data, tiny_preset: Preset, tmp_path_factor
     folder = tmp_path_factory.mktemp("learned") / "runs"
     shutil.copytree(trained, folder)
     return run_job(job_of("pddpm-s48+mahalanobis", tiny_data, tiny_preset), folder, "cpu", SilentReporter())
-
-
-@pytest.fixture
-def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the trained cells, in a world where no training is possible."""
-    copy = tmp_path / "runs"
-    shutil.copytree(trained, copy)
-    monkeypatch.setattr(learn, "train", forbid)
-    return copy
 
 
 def test_ids_of_cells_with_their_own_score_are_what_they_were(tiny_data: Data, tiny_preset: Preset) -> None:

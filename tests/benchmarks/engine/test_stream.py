@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from uadbench import metrics
 from uadbench.benchmarks.contract.labels import LabelError
-from uadbench.benchmarks.engine import cell_metrics, evaluate, learn
+from uadbench.benchmarks.engine import cell_metrics, evaluate
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
@@ -62,15 +61,6 @@ def trained(tiny_data: Data, tiny_preset: Preset, tmp_path_factory: pytest.TempP
     runs = tmp_path_factory.mktemp("trained")
     run_job(job_of("pddpm-s48", tiny_data), runs, "cpu", SilentReporter())
     return runs
-
-
-@pytest.fixture
-def runs(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, where no training is possible."""
-    copy = tmp_path / "runs"
-    shutil.copytree(trained, copy)
-    monkeypatch.setattr(learn, "train", forbid)
-    return copy
 
 
 # --------------------------------------------------------------------------------------------------------- the stream

@@ -14,6 +14,8 @@ from ..plan.settings import TrainSettings
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+#: For how many cases one code is compiled: more than any network has blocks, times the sizes of batches that it meets.
+_CASES = 256
 _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 
 
@@ -38,19 +40,25 @@ def arithmetic(train: TrainSettings, device: str) -> Iterator[None]:
     Raises:
         UserError: a method asks for an operation that cannot be repeated on a GPU, or no compiler works here.
     """
-    compiling = _compiler_errors_told() if train.compile else nullcontext()
+    compiling = _compiling() if train.compile else nullcontext()
     on_gpu = _gpu_set(train) if device.startswith("cuda") else nullcontext()
     with compiling, on_gpu:
         yield
 
 
 @contextmanager
-def _compiler_errors_told() -> Iterator[None]:
-    """Tell in one sentence that networks cannot be compiled here."""
-    from torch._dynamo.exc import TorchDynamoException  # a second's import that few need
+def _compiling() -> Iterator[None]:
+    """Compile every block of a network, and tell in one sentence where networks cannot be compiled here.
+
+    The blocks of a network run the same code with other widths, each in training and in scoring. PyTorch compiles a
+    code for eight such cases and then, without a word, runs it as written.
+    """
+    from torch import _dynamo  # a second's import that few need
+    from torch._dynamo.exc import TorchDynamoException
 
     try:
-        yield
+        with _dynamo.config.patch(recompile_limit=_CASES, accumulated_recompile_limit=8 * _CASES):
+            yield
     except TorchDynamoException as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

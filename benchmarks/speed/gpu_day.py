@@ -39,6 +39,7 @@ _JSON, _CSV, _LOG = "gpu-day.json", "gpu-day.csv", "gpu-day.log"
 _BENCH = ("-m", "uadbench", "speed")
 _PEAK = ("-m", f"{__package__}.peak")
 _CELL = ("-m", f"{__package__}.trial_cell")
+_KERNELS = ("-m", f"{__package__}.kernels")
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _TESTS = ("tests/benchmarks/engine/test_gpu.py", "tests/benchmarks/engine/test_out_of_memory.py")
 #: Rows that say most, in the order of their worth, then all the others.
@@ -123,8 +124,11 @@ def steps_of(trial: Trial) -> tuple[Step, ...]:
         Step("first-bf16", _speed(trial, trial.first, bf16), 90),
         *_tests_of(trial),
     ]
+    steps += [Step("kernels-preset", _kernels(trial, ()), 90), Step("kernels-bf16", _kernels(trial, bf16), 90)]
     if trial.compiled:
-        steps.append(Step("first-compiled-bf16", _speed(trial, trial.first, (*bf16, *trial.compiled)), 240))
+        fastest = (*bf16, *trial.compiled)
+        steps.append(Step("first-compiled-bf16", _speed(trial, trial.first, fastest), 300))
+        steps.append(Step("kernels-compiled-bf16", _kernels(trial, fastest), 240))
     steps += [
         Step("cell-preset", _cell(trial, ()), 180),
         Step("rows-preset", _speed(trial, trial.rows, ()), 240),
@@ -143,6 +147,11 @@ def _speed(trial: Trial, rows: Sequence[str], changes: Sequence[str]) -> tuple[s
     methods = [word for row in rows for word in ("--method", row)]
     where = ("--preset", trial.preset, "--device", trial.device, "--steps", str(trial.timed), "--out", "CSV")
     return (*_BENCH, *methods, *where, *_sets(changes))
+
+
+def _kernels(trial: Trial, changes: Sequence[str]) -> tuple[str, ...]:
+    where = ("--method", trial.first[0], "--preset", trial.preset, "--device", trial.device, "--out", "OUT")
+    return (*_KERNELS, *where, *_sets(changes))
 
 
 def _cell(trial: Trial, changes: Sequence[str]) -> tuple[str, ...]:

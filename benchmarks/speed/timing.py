@@ -81,7 +81,7 @@ def time_steps(
         step(index)
     seconds = []
     for index in range(1, steps + 1):
-        seconds.append(_seconds(partial(step, index), detector.device))
+        seconds.append(seconds_of(partial(step, index), detector.device))
         advance()
     return Timing(statistics.median(seconds), counter.get_total_flops(), _peak(detector.device))
 
@@ -108,17 +108,29 @@ def time_volume(
         compiled: whether PyTorch compiles its networks, which it does anew for another number of images.
     """
     volume = random_volume(depth, side, seed, detector.device)
-    detector.eval()
-
-    def read(part: torch.Tensor) -> None:
-        scan = scan_of(part, batch_size)
-        with torch.inference_mode(), autocast(detector.device, precision):
-            detector.anomaly_score(part, detector.reconstruct(part, scan), scan)
-
+    read = volume_reader(detector, precision, batch_size)
     # A GPU chooses its kernels by the size of a batch: there the whole volume goes through once before it is timed.
     read(volume[:1] if detector.trainable and detector.device.type == "cpu" and not compiled else volume)
     _reset_peak(detector.device)
-    return Timing(_seconds(partial(read, volume), detector.device), 0, _peak(detector.device))
+    return Timing(seconds_of(partial(read, volume), detector.device), 0, _peak(detector.device))
+
+
+def volume_reader(detector: Detector, precision: str, batch_size: int) -> Callable[[torch.Tensor], None]:
+    """A function that reconstructs and scores a volume, as the scoring does.
+
+    Args:
+        detector: on its device; it is put into evaluation.
+        precision: the preset's.
+        batch_size: images per forward pass.
+    """
+    detector.eval()
+
+    def read(volume: torch.Tensor) -> None:
+        scan = scan_of(volume, batch_size)
+        with torch.inference_mode(), autocast(detector.device, precision):
+            detector.anomaly_score(volume, detector.reconstruct(volume, scan), scan)
+
+    return read
 
 
 class Stepper:
@@ -168,7 +180,7 @@ def _optimizer_settings(detector: Detector) -> OptimizerSettings:
     return settings
 
 
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
     """Seconds until the device has done the work."""
     _wait(device)
     started = time.perf_counter()

@@ -1,8 +1,9 @@
 """Networks compiled by PyTorch (`train.compile`): fewer, larger kernels, other rounding.
 
 Compiled is what a network calls as a whole: the blocks of a network that repeats them (equal blocks share their code,
-so that compiling takes as long as a few of them), else each part of the method that has weights. In place, so that the
-names of weights in checkpoints stay as they are. What surrounds them, seeds, noise and patches, stays as written.
+so that compiling takes as long as a few of them), else each part of the method that has weights. Each for the sizes
+that it meets, since kernels for any size are slower. In place, so that the names of weights in checkpoints stay as they
+are. What surrounds them, seeds, noise and patches, stays as written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def compile_parts(method: nn.Module, backend: str = "inductor") -> None:
         backend: PyTorch's name of what makes the kernels.
     """
     for part in _parts(method):
-        part.compile(backend=backend)
+        part.compile(backend=backend, dynamic=False)
 
 
 def _parts(module: nn.Module) -> Iterator[nn.Module]:

@@ -17,6 +17,8 @@ from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.checkpoint import load_weights
 from uadbench.benchmarks.records.record import RunRecord, record_of
+from uadbench.benchmarks.speed.timing import Stepper
+from uadbench.benchmarks.speed.workload import batch_of, random_volume, workloads
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods.parts.compiled import compile_parts
@@ -65,6 +67,21 @@ def test_bfloat16_reaches_the_loss_of_float32(tiny_data: Data, tmp_path: Path, s
     loss, _ = trained(job_of(ROW, tiny_data, *SMALLEST, "train.precision=bf16-mixed"), tmp_path)
     assert loss != seeds[0]
     assert abs(loss - seeds[0]) < np.std(seeds, ddof=1)
+
+
+def test_every_block_is_compiled(tmp_path: Path) -> None:
+    """And not eight of them, which is where PyTorch stops by itself and runs the others as they are written."""
+    [work] = workloads(select_rows(["pddpm-s16"]), load_preset("demo"))
+    detector = work.detector().train()
+    compile_parts(detector, backend="eager")
+    volume = random_volume(2, work.side, 0, torch.device("cpu"))
+    step = Stepper(detector, "32-true", batch_of(volume, detector.context), accumulate=1)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    with arithmetic(work.plan.train.model_copy(update={"compile": True}), "cpu"):
+        step(0)
+    frames = torch._dynamo.utils.counters["frames"]
+    assert frames["ok"] == frames["total"] > 8
 
 
 def test_a_compiled_network_reaches_the_loss_of_one_that_is_not(

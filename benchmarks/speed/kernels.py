@@ -10,7 +10,7 @@ difference to what the kernels take is what the device waited.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -115,12 +115,13 @@ def profile_calls(call: Callable[[], object], device: torch.device, *, calls: in
             seconds_of(call, device)
     wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
     found = [
-        Share(event.key[:_LETTERS], _microseconds(event, on_gpu) / 1e3 / calls, event.count / calls)
+        Share(event.key, _microseconds(event, on_gpu) / 1e3 / calls, event.count / calls)
         for event in watched.key_averages()
         if event.device_type == wanted and not event.is_user_annotation
     ]
     busy = sum(kernel.milliseconds for kernel in found) / 1e3
-    return Profile(seconds, busy, shares(found), _longest_first(found)[:_NAMED])
+    named = [replace(kernel, name=kernel.name[:_LETTERS]) for kernel in _longest_first(found)[:_NAMED]]
+    return Profile(seconds, busy, shares(found), tuple(named))
 
 
 def _microseconds(event: torch.autograd.profiler_util.FunctionEventAvg, on_gpu: bool) -> float:

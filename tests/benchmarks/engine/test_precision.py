@@ -17,8 +17,8 @@ from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.checkpoint import load_weights
 from uadbench.benchmarks.records.record import RunRecord, record_of
-from uadbench.benchmarks.speed.timing import Stepper
-from uadbench.benchmarks.speed.workload import batch_of, random_volume, workloads
+from uadbench.benchmarks.speed.timing import time_steps
+from uadbench.benchmarks.speed.workload import workloads
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods.parts.compiled import compile_parts
@@ -69,17 +69,15 @@ def test_bfloat16_reaches_the_loss_of_float32(tiny_data: Data, tmp_path: Path, s
     assert abs(loss - seeds[0]) < np.std(seeds, ddof=1)
 
 
-def test_every_block_is_compiled(tmp_path: Path) -> None:
-    """And not eight of them, which is where PyTorch stops by itself and runs the others as they are written."""
-    [work] = workloads(select_rows(["pddpm-s16"]), load_preset("demo"))
-    detector = work.detector().train()
-    compile_parts(detector, backend="eager")
-    volume = random_volume(2, work.side, 0, torch.device("cpu"))
-    step = Stepper(detector, "32-true", batch_of(volume, detector.context), accumulate=1)
+def test_every_block_is_compiled_where_it_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, not eight, where PyTorch stops by itself; and though their operations were counted before."""
+    monkeypatch.setattr(COMPILE_PARTS, partial(compile_parts, backend="eager"))
+    changes = ["train.compile=true", "train.checkpoint_activations=true"]
+    [work] = workloads(select_rows(["pddpm-s16"]), load_preset("demo", changes))
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    with arithmetic(work.plan.train.model_copy(update={"compile": True}), "cpu"):
-        step(0)
+    with arithmetic(work.plan.train, "cpu"):
+        time_steps(work.detector(), work.plan.train, 2, work.side, steps=1, seed=0, advance=int, compiled=True)
     frames = torch._dynamo.utils.counters["frames"]
     assert frames["ok"] == frames["total"] > 8
 

@@ -32,7 +32,7 @@ import torch
 from uadbench.methods import Detector, Frozen, MethodInfo, Row, Scan
 
 class Brightest(Detector):
-    info = MethodInfo(name="brightest", title="Brightest", rows=(Row("brightest", "Brightest"),), citation="none")
+    info = MethodInfo("brightest", "Brightest", "none", 2026, (Row("brightest", "Brightest"),))
     trainable = False
 
     class Settings(Frozen):

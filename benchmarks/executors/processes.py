@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 from ...allocator import keep_freed_memory
 from ...errors import DataError, UserError
-from ...files import write_text
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
 from ...own_files import OwnFile, explain, file_of, own_file_of
 from ...stopping import raise_stop
@@ -36,7 +35,7 @@ from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.progress import Bar, Reporter
 from ..engine.samples import Draw
 from ..plan.own import source_of
-from ..records.record import RunRecord, record_of
+from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
 from ..speed.memory import count_job
 
@@ -131,8 +130,7 @@ def _problem_of(job: Job, runs: Path, device: str, reporter: Reporter) -> str:
         method = job.entry.method
         if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
             raise
-        log = record_of(runs, job.cell).folder / "error.log"
-        write_text(log, traceback.format_exc())
+        log = record_of(runs, job.cell).folder / ERROR_LOG
         return f"{method.__name__} failed: {explain(error, file_of(method))}; the traceback is in {log}"
     return ""
 

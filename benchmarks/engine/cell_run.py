@@ -62,6 +62,7 @@ def run_job(
     """
     record = record_of(runs, job.cell)
     if record.done:
+        record.remove_leftovers()
         return record
     environment = describe_environment(device)
     with record.claimed(environment, lease) as held, arithmetic(job.plan.train, device), _traceback_kept(held):

@@ -98,7 +98,7 @@ class Claim:
             holder = last_holder(self._cell)
         if holder is None:
             return f"the folder {self._cell} was removed while its cell was run; run the same command again"
-        if holder.path == self._path:
+        if holder.attempt is not None and holder.attempt.token == self._attempt.token:
             return f"the cell {self._cell} is no longer run by this process; run the same command again"
         return (
             f"the cell {self._cell} was taken over by {holder.words} while this process gave no sign of life; nothing "
@@ -136,6 +136,7 @@ class Claim:
             self._over.set()
 
     def _write(self, path: Path, attempt: Attempt) -> None:
+        self.check()
         write_with(path, lambda partial: partial.write_text(attempt.text(), encoding="utf-8"), self.check)
 
     def _beat(self) -> None:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from pydantic import Field
 
 from ...files import remove
 from ..plan.cell_id import cell_id
-from .attempts import ATTEMPTS, LEASE, check_free
+from .attempts import ATTEMPTS, LEASE, HeldError, check_free
 from .claims import Claim, claimed
 from .fence import FencedFolder
 from .record_files import (
@@ -274,6 +274,11 @@ class RunRecord:
                 f"{self.best_checkpoint} is not the file that the cell was finished with; move {self.folder} away and "
                 "run the cell again"
             )
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half-written; where somebody runs the cell, it is theirs to do."""
+        with suppress(HeldError):
+            self.fenced.shut_out()
 
     def put_aside_broken(self, cell: Cell) -> tuple[str, ...]:
         """Before a cell goes on: rename what cannot be used to NAME.broken, so that it is computed again.

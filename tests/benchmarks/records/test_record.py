@@ -347,14 +347,14 @@ def test_a_method_file_is_run_only_if_the_record_says_so_and_it_is_the_file(
     assert not trace.exists()
 
 
-def test_a_lock_that_is_a_link_is_not_followed(copy_of, tmp_path: Path) -> None:
+def test_attempts_that_are_a_link_are_not_followed(copy_of, tmp_path: Path) -> None:
     record = copy_of("thresh")
-    (tmp_path / "precious").write_text("keep me")
-    (record.folder / ".lock").unlink(missing_ok=True)
-    (record.folder / ".lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(UserError, match="cannot write and lock"), record.lock():
-        pass
-    assert (tmp_path / "precious").read_text() == "keep me"
+    shutil.rmtree(record.folder / "attempts")
+    (tmp_path / "precious").mkdir()
+    (record.folder / "attempts").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="attempts is a link, perhaps to files of somebody else"):
+        record.claimed({}).__enter__()
+    assert list((tmp_path / "precious").iterdir()) == []
 
 
 def test_a_training_that_is_copied_into_another_cell_is_not_gone_on_with(

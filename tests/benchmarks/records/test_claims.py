@@ -103,7 +103,9 @@ def test_a_cell_has_one_holder_and_each_attempt_is_kept(cell: Path) -> None:
 
 def test_who_holds_a_cell_is_said_with_the_age_of_the_last_sign_of_life(cell: Path) -> None:
     write_attempt(cell, 1, age=37.0, command="bench run --method ae")
-    words = rf"another process is running the cell {re.escape(str(cell))}: process 4711 on node7 \(bench run --method ae\)"
+    words = (
+        rf"another process is running the cell {re.escape(str(cell))}: process 4711 on node7 \(bench run --method ae\)"
+    )
     with pytest.raises(HeldError, match=words + ", its last sign of life 3[678] s ago; wait for it or stop it"):
         hold(cell)
     with pytest.raises(HeldError, match="node7"):
@@ -221,11 +223,11 @@ def test_strange_things_among_the_attempts_stop_nobody(cell: Path, tmp_path: Pat
 
 
 def test_whoever_lost_a_cell_finds_out_and_says_nothing_in_its_files(cell: Path) -> None:
-    with pytest.raises(LostClaimError, match="was taken over by process 4711 on node7"):
-        with claimed(cell, ENVIRONMENT) as claim:
-            write_attempt(cell, 2)
-            before = {path: path.read_bytes() for path in cell.rglob("*.json")}
-            claim.check()
+    taken_over = pytest.raises(LostClaimError, match="was taken over by process 4711 on node7")
+    with taken_over, claimed(cell, ENVIRONMENT) as claim:
+        write_attempt(cell, 2)
+        before = {path: path.read_bytes() for path in cell.rglob("*.json")}
+        claim.check()
     assert {path: path.read_bytes() for path in cell.rglob("*.json")} == before
 
 
@@ -238,7 +240,10 @@ def test_the_thread_finds_out_too(cell: Path) -> None:
 
 
 def test_a_folder_that_was_removed_and_begun_anew_is_not_ours(cell: Path) -> None:
-    with pytest.raises(LostClaimError, match="taken over by process 4711 on node7"), claimed(cell, ENVIRONMENT) as claim:
+    with (
+        pytest.raises(LostClaimError, match="taken over by process 4711 on node7"),
+        claimed(cell, ENVIRONMENT) as claim,
+    ):
         shutil.rmtree(cell)
         write_attempt(cell, 1)
         claim.check()

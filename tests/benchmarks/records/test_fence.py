@@ -119,7 +119,10 @@ def test_what_the_system_says_is_one_sentence(folder: Path) -> None:
     fenced = FencedFolder(folder, lambda: None)
     with pytest.raises(WriteError, match=r"cannot write .*aside: No such file or directory"):
         fenced.rename("nothing", folder.with_name("aside"))
-    with pytest.raises(WriteError, match=r"cannot write .*nothing: No such file or directory"), fenced.opened("nothing"):
+    with (
+        pytest.raises(WriteError, match=r"cannot write .*nothing: No such file or directory"),
+        fenced.opened("nothing"),
+    ):
         pass
     with pytest.raises(WriteError, match=r"cannot write .*a.npz/b.json: "):
         fenced.write_json("maps/a.npz/b.json", {})

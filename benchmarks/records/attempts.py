@@ -185,6 +185,13 @@ class Holder:
         return abs(self.age) <= min(attempt.lease, _LONGEST_LEASE)
 
     @property
+    def loss(self) -> str:
+        """What became of one who is not alive and did not say so."""
+        if self.attempt is not None and self.attempt.process.is_gone():
+            return "its process was killed"
+        return f"it gave no sign of life for {self.age:.0f} s"
+
+    @property
     def words(self) -> str:
         """Process, machine and command line."""
         if self.attempt is None:

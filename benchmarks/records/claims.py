@@ -95,7 +95,7 @@ class Claim:
     def _loss(self) -> str:
         holder = None
         with suppress(OSError):
-            holder = last_holder(self._cell)
+            holder = last_holder(self._cell, now=0.0)  # its age does not matter, and asking for it makes a file
         if holder is None:
             return f"the folder {self._cell} was removed while its cell was run; run the same command again"
         if holder.attempt is not None and holder.attempt.token == self._attempt.token:
@@ -105,18 +105,17 @@ class Claim:
             "was changed since, and the cell goes on there"
         )
 
-    def begin(self, before: Holder | None, why: str) -> None:
-        """Clean up after the holder before, and give signs of life from now on.
+    def begin(self, before: Holder | None) -> None:
+        """Give signs of life from now on, and say of the holder before how it ended, if it did not.
 
         Args:
-            before: who held the cell.
-            why: what became of it, if it was not said.
+            before: who held the cell, as it was seen then.
         """
         self._thread.start()
         with suppress(OSError):  # it is only told to people
             remove_partials(self._folder)
             if before is not None and before.attempt is not None and before.attempt.ended is None:
-                self._write(before.path, before.attempt.with_end("lost", why))
+                self._write(before.path, before.attempt.with_end("lost", before.loss))
 
     def release(self, how: How, problem: str = "") -> None:
         """Give the cell back, and say how the attempt ended; of a cell that was lost nothing is said.
@@ -130,7 +129,8 @@ class Claim:
         except LostClaimError:
             pass
         except WriteError:  # a full disk; time takes no room
-            with suppress(OSError):
+            with suppress(OSError, LostClaimError):
+                self.check()
                 os.utime(self._path, (0, 0))
         finally:
             self._over.set()
@@ -163,8 +163,9 @@ def claimed(cell: Path, environment: dict[str, str], lease: float = LEASE) -> It
         LostClaimError: another process took it over meanwhile.
         UserError: the folder cannot be written.
     """
-    claim = _take(cell, environment, lease)
+    claim, before = _take(cell, environment, lease)
     try:
+        claim.begin(before)
         yield claim
     except BaseException as error:
         claim.release(*_end_by(error))
@@ -172,7 +173,8 @@ def claimed(cell: Path, environment: dict[str, str], lease: float = LEASE) -> It
     claim.release("done")
 
 
-def _take(cell: Path, environment: dict[str, str], lease: float) -> Claim:
+def _take(cell: Path, environment: dict[str, str], lease: float) -> tuple[Claim, Holder | None]:
+    """Make the next attempt at a cell that nobody holds; the claim, and who held the cell before."""
     folder = cell / ATTEMPTS
     if folder.is_symlink():
         raise UserError(f"{folder} is a link, perhaps to files of somebody else; remove it, then try again")
@@ -183,23 +185,12 @@ def _take(cell: Path, environment: dict[str, str], lease: float) -> Claim:
                 before = last_holder(cell, made.time)
                 if before is not None and before.is_alive:
                     raise HeldError(cell, before)
-                why = "" if before is None else _why(before)
                 number = 1 if before is None else before.number + 1
-                if not _link(made, path_of(folder, number), attempt):
-                    continue  # somebody was quicker
-            claim = Claim(cell, number, attempt)
-            claim.begin(before, why)
-            return claim
+                if _link(made, path_of(folder, number), attempt):
+                    return Claim(cell, number, attempt), before  # else somebody was quicker
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"cannot write {folder}: {reason}; make room or choose another --results") from error
-
-
-def _why(before: Holder) -> str:
-    """What became of a holder who did not say so."""
-    if before.attempt is not None and before.attempt.process.is_gone():
-        return "its process was killed"
-    return f"it gave no sign of life for {before.age:.0f} s"
 
 
 def _link(made: Temporary, path: Path, attempt: Attempt) -> bool:

@@ -24,6 +24,7 @@ from uadbench.benchmarks.engine.progress import Bar, SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.prediction.trained import find_run
+from uadbench.benchmarks.records.attempts import attempts_of
 from uadbench.benchmarks.records.checkpoint import load_weights
 from uadbench.benchmarks.records.record import RecordWarning, RunRecord, all_records, finished, record_of
 from uadbench.benchmarks.records.record_files import RecordError, read_arrays
@@ -205,6 +206,7 @@ def test_a_record_under_another_cells_name_does_not_count(copy_of, tiny_data: Da
     assert again.done and again.config.fold == 1
     assert any("files of another cell" in line for line in heard.said)
     assert (record.folder.parent / f"{other.folder.name}.broken" / "metrics.json").exists()
+    assert [attempt.how for attempt in attempts_of(other.folder)] == ["done", "done"]  # ours was not moved away
     assert len(all_records(record.folder.parent)) == 2
 
 
@@ -355,6 +357,24 @@ def test_attempts_that_are_a_link_are_not_followed(copy_of, tmp_path: Path) -> N
     with pytest.raises(UserError, match="attempts is a link, perhaps to files of somebody else"):
         record.claimed({}).__enter__()
     assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_a_record_from_before_there_were_attempts_goes_on(copy_of, tiny_data: Data, tiny_preset: Preset) -> None:
+    record, heard = copy_of("ae"), Listener()
+    shutil.rmtree(record.folder / "attempts")
+    (record.folder / ".lock").write_text("process 1 (bench run)")
+    assert record.done
+    (record.folder / "digests.json").unlink()
+    assert run_job(job_of("ae", tiny_data, tiny_preset), record.folder.parent, "cpu", heard).done
+    assert heard.worked == []
+    assert len(attempts_of(record.folder)) == 1
+
+
+def test_attempts_are_no_part_of_the_numbers(copy_of) -> None:
+    record = copy_of("thresh")
+    (attempt,) = (record.folder / "attempts").iterdir()
+    attempt.write_text("{}")
+    assert record.done
 
 
 def test_a_training_that_is_copied_into_another_cell_is_not_gone_on_with(

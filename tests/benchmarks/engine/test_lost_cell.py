@@ -10,7 +10,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,38 @@ def test_a_cell_that_is_lost_at_any_moment_stays_as_it_is_and_comes_to_the_same_
     assert record.done
     assert numbers(record) == numbers(undisturbed)
     assert {path.name for path in cell.iterdir()} == {path.name for path in undisturbed.folder.iterdir()}
+
+
+class Robber(SilentReporter):
+    """Takes the cell over in the second step of the training, and counts the steps."""
+
+    def __init__(self, cell: Path) -> None:
+        self._cell = cell
+        self.steps = 0
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[Robber]:  # type: ignore[override]
+        self._trains = title.startswith("train")
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        self.steps += self._trains
+        if self._trains and self.steps == 2:
+            take_over(self._cell)
+            time.sleep(0.3)
+
+    def note(self, text: str) -> None: ...
+
+
+def test_a_training_ends_soon_though_it_writes_nothing_for_a_while(tiny_data: Data, tmp_path: Path) -> None:
+    preset = load_preset(str(TINY), ["train.checkpoint_minutes=1000"])
+    job = jobs_for(select_rows(["ae"]), (0,), tiny_data, preset, 0)[0]
+    cell = record_of(tmp_path, job.cell).folder
+    robber = Robber(cell)
+    with pytest.raises(LostClaimError, match="was taken over by process .* on node7"):
+        run_job(job, tmp_path, "cpu", robber, lease=0.3)
+    assert robber.steps == 2
+    assert not (cell / "checkpoints" / "last.ckpt").exists()
 
 
 SCRIPT = """

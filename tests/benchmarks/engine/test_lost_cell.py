@@ -139,7 +139,7 @@ def test_a_training_ends_soon_though_it_writes_nothing_for_a_while(tiny_data: Da
 
 
 SCRIPT = """
-    import os, signal, sys
+    import os, signal, sys, threading
     from contextlib import contextmanager
     from pathlib import Path
     sys.path.insert(0, {tests!r})
@@ -166,7 +166,7 @@ SCRIPT = """
 """
 FREEZE = """
     def freeze():
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # stops all threads, and this one at once
 
     replace, opened, times = Path.replace, FencedFolder.opened, []
 

@@ -14,6 +14,8 @@ import typer
 from ...stopping import signals_stop
 from . import figure, prepare, splits
 from .check import check
+from .export import export
+from .import_ import import_
 from .list import list_
 from .new_method import new_method
 from .predict import predict
@@ -45,6 +47,8 @@ app.command("sync")(sync)
 app.command("ui")(ui)
 app.command("predict")(predict)
 app.command("check")(check)
+app.command("export")(export)
+app.command("import")(import_)
 app.add_typer(figure.app, name="figure")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(splits.app, name="splits")

@@ -4,6 +4,7 @@
       config.json        what was run: recipe, row, preset, data, fold
       method.py          the method's text, where it is a file of the user's own
       environment.json   commit, machine, device, library versions
+      origin.json        of a record that was imported: who computed it
       state.json         status and seconds spent; `weights_from`: the cell whose training was taken over
       checkpoints/       last.ckpt (resume), best.ckpt (lowest healthy validation loss)
       history.csv        a line a validation: epoch, step, train_loss, val_loss, learning_rate
@@ -65,8 +66,11 @@ CONFIG, ENVIRONMENT, STATE, DIGESTS = "config.json", "environment.json", "state.
 _LOCK = ".lock"
 METRICS, THRESHOLDS, UNTRAINED = "metrics.json", "thresholds.json", "untrained.json"
 SCORES, HISTORY, SCORE_STATE, BEST = "scores.csv", "history.csv", "score.npz", "checkpoints/best.ckpt"
+METHOD, FIGURE = "method.py", "figures/reconstruction.png"
+#: Of a record that was computed elsewhere, see `origin.py`.
+ORIGIN = "origin.json"
 #: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
-_COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
+COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
 #: Weights take long to read and may be removed to make room: they are compared when they are used.
 _COMPARED_LATER = BEST
 _ID_LENGTH = 12
@@ -156,12 +160,12 @@ class RunRecord:
     @property
     def method_file(self) -> Path:
         """The text of a method from the user's own file."""
-        return self.folder / "method.py"
+        return self.folder / METHOD
 
     @property
     def figure(self) -> Path:
         """The reconstruction figure."""
-        return self.folder / "figures" / "reconstruction.png"
+        return self.folder / FIGURE
 
     def scores(self) -> tuple[VolumeScore, ...]:
         """Every test volume scored so far; a line that a kill has cut does not count."""
@@ -174,6 +178,7 @@ class RunRecord:
     def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
         """Write what is run and where; a record begun before keeps its state."""
         remove(self.folder / DIGESTS)
+        remove(self.folder / ORIGIN)
         write_json(self.folder / CONFIG, config.model_dump(mode="json"))
         write_json(self.folder / ENVIRONMENT, environment)
 
@@ -217,7 +222,7 @@ class RunRecord:
             seconds: time spent on the cell in all.
         """
         self.set_state("done", seconds=seconds)
-        files = {name: file_digest(path) for name in _COVERED if (path := self.folder / name).is_file()}
+        files = {name: file_digest(path) for name in COVERED if (path := self.folder / name).is_file()}
         write_json(self.folder / DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
 
     def problem(self) -> str:
@@ -232,6 +237,8 @@ class RunRecord:
 
     def _mismatch(self, digests: Digests, config: CellConfig) -> str:
         for name, digest in digests.files.items():
+            if name not in COVERED:  # a path of a stranger's choice is not even looked at
+                return f"is damaged: {DIGESTS} names {name[:80]!r}, which is no file of a record"
             if name == _COMPARED_LATER:
                 continue
             if not (self.folder / name).exists():
@@ -334,7 +341,7 @@ class RunRecord:
         changed = {}
         for name, digest in ({} if digests is None else digests.files).items():
             path = self.folder / name
-            if path.exists() and (not path.is_file() or file_digest(path) != digest):
+            if name in COVERED and path.exists() and (not path.is_file() or file_digest(path) != digest):
                 changed[name] = f"{path} is not the file that the cell was finished with"
         return changed
 

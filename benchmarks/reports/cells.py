@@ -43,7 +43,7 @@ IDENTITY = (
     "fingerprint",
 )
 #: What a run record knows beyond that.
-_RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "seconds", "device")
+RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "seconds", "device")
 #: What tells the volumes of one cell from those of another.
 _OF_A_VOLUME = ("id", "row", "title", "preset", "changes", "data", "modality", "fold", "seed", "done")
 _SCORES = ("dice", "dice_exact", "auprc", "l1", "l1_brain", "lesion_ml", "seconds")
@@ -66,7 +66,7 @@ def cells_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     import pandas as pd
 
     lines = list(_readable(_line, records))
-    return pd.DataFrame(lines, columns=_columns((*IDENTITY, *_RECORDED), lines))
+    return pd.DataFrame(lines, columns=_columns((*IDENTITY, *RECORDED), lines))
 
 
 def volumes_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:

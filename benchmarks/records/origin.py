@@ -1,0 +1,55 @@
+"""Where a record came from: `origin.json`, which lies in the records of other machines that were imported here.
+
+A record that was computed here has none. The file is no part of the digests: whoever imports writes it, and a cell that
+is run again here loses it.
+"""
+
+from __future__ import annotations
+
+from ...files import write_json
+from .record import ORIGIN, RunRecord
+from .record_files import Recorded, RecordError, read_as
+
+_UNKNOWN = f"somebody unknown ({ORIGIN} is damaged)"
+
+
+class Origin(Recorded):
+    """Who computed a record, and how it came here.
+
+    Attributes:
+        who: whoever computed it, as they called themselves; nothing proves it.
+        computed: when the cell was last begun there, ISO 8601; "" where unknown.
+        commit: of the code that computed it; "" where unknown.
+        uadbench: version of the code that computed it; "" where unknown.
+        sent_by: whoever made the archive.
+        file: name of the archive.
+        sha256: its SHA-256.
+        arrived: when it was imported, ISO 8601.
+    """
+
+    who: str
+    computed: str = ""
+    commit: str = ""
+    uadbench: str = ""
+    sent_by: str = ""
+    file: str = ""
+    sha256: str = ""
+    arrived: str = ""
+
+
+def origin_of(record: RunRecord) -> Origin | None:
+    """Where a record came from; None of one that was computed here. A damaged file still says: not here."""
+    try:
+        found: Origin | None = read_as(record.folder / ORIGIN, Origin)
+    except RecordError:
+        return Origin(who=_UNKNOWN)
+    return found
+
+
+def save_origin(record: RunRecord, origin: Origin) -> None:
+    """Write where a record came from.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    write_json(record.folder / ORIGIN, origin.model_dump(mode="json"))

@@ -1,7 +1,7 @@
 """An archive of records, read as what it is: a zip file from a stranger.
 
-Its directory and its list are looked through before anything of it is used, and they must agree. Every byte that is read
-later is held against the list's SHA-256. Nothing is unpickled and nothing is run.
+Its directory and its list are looked through before anything of it is used, and they must agree. Every byte that is
+read later is held against the list's SHA-256. Nothing is unpickled and nothing is run.
 """
 
 from __future__ import annotations

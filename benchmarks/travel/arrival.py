@@ -1,8 +1,8 @@
 """An archive into a results folder: each cell joins whole or not at all, and what is here is never changed.
 
 A cell is written beside the others, in `runs/.arriving`, looked at there, and renamed. A rename gives a name to one
-folder only: of two that import at once one joins, and a cell that was begun here meanwhile stays. A process that is killed
-leaves nothing under the name of a cell, and the next import clears away what it had begun.
+folder only: of two that import at once one joins, and a cell that was begun here meanwhile stays. A process that is
+killed leaves nothing under the name of a cell, and the next import clears away what it had begun.
 """
 
 from __future__ import annotations

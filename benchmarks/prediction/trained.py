@@ -24,6 +24,7 @@ from ..engine.slices import Slab
 from ..plan import own
 from ..plan.plan import Plan
 from ..records.checkpoint import load_weights
+from ..records.origin import without_weights
 from ..records.record import CONFIG, RunRecord, all_records, finished
 from ..records.record_files import CellConfig, CohortConfig, RecordError, ThresholdPair
 from ..tracking.named import records_named
@@ -173,8 +174,9 @@ def _listed(families: Iterable[Sequence[RunRecord]]) -> str:
 
 def _reader(record: RunRecord, plan: Plan, slab: Slab, modality: Modality, device: str) -> Reader:
     cls = _class_of(record)
-    if not record.best_checkpoint.exists():
-        raise UserError(f"{record.best_checkpoint} is missing; train the cell again or choose another --run")
+    missing = without_weights(record)
+    if missing:
+        raise UserError(missing)
     try:
         detector = cls(cls.Settings.model_validate(plan.method))
     except ValueError as error:

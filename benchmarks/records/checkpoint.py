@@ -18,6 +18,7 @@ from torch import Tensor
 from ...files import replacing
 from ...methods import Detector
 from ...out_of_memory import is_out_of_memory
+from .origin import without_weights
 from .record import RunRecord
 from .record_files import RecordError, archive_problem
 
@@ -81,6 +82,9 @@ def load_weights(record: RunRecord, detector: Detector) -> float:
     Raises:
         RecordError: the file is missing, damaged, not the one that the cell was finished with, or of another network.
     """
+    missing = without_weights(record)
+    if missing:
+        raise RecordError(missing)
     record.check_weights()
     content = read_checkpoint(record.best_checkpoint, "state_dict", "val_loss")
     try:

@@ -46,6 +46,19 @@ def origin_of(record: RunRecord) -> Origin | None:
     return found
 
 
+def without_weights(record: RunRecord) -> str:
+    """Why a trained record has no weights, and what to do; "" where they are there."""
+    if record.best_checkpoint.exists():
+        return ""
+    origin = origin_of(record)
+    if origin is None:
+        return f"{record.folder.name} has no weights any more; move {record.folder} away and run the cell again"
+    return (
+        f"{record.folder.name} was computed by {origin.who} and came without its weights; import an archive that was "
+        f"exported --with-weights, or move {record.folder} away and run the cell here"
+    )
+
+
 def save_origin(record: RunRecord, origin: Origin) -> None:
     """Write where a record came from.
 

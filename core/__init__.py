@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .benchmarks.api import Prediction, predict, run, score
     from .benchmarks.contract.checks import check_detector
     from .benchmarks.reports.results import CellView, Results, load_results, read_cell
+    from .benchmarks.travel.door import export_cells, import_cells
     from .methods import Detector, register
 
     __version__: str
@@ -34,6 +35,8 @@ __all__ = [
     "UserError",
     "__version__",
     "check_detector",
+    "export_cells",
+    "import_cells",
     "load_results",
     "predict",
     "read_cell",
@@ -49,6 +52,8 @@ _HOMES = {
     "Prediction": "benchmarks.api",
     "Results": "benchmarks.reports.results",
     "check_detector": "benchmarks.contract.checks",
+    "export_cells": "benchmarks.travel.door",
+    "import_cells": "benchmarks.travel.door",
     "load_results": "benchmarks.reports.results",
     "predict": "benchmarks.api",
     "read_cell": "benchmarks.reports.results",

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..reports.console import make_console
+from ..reports.console import counted, make_console
 from .options import RESULTS, ResultsOption
 
 
@@ -31,7 +31,7 @@ def export(
     results: ResultsOption = RESULTS,
 ) -> None:
     """Pack the records of finished cells into one file, for bench import on another machine."""
-    from ..travel.door import choose
+    from ..travel.choice import choose
     from ..travel.packing import pack, whoever_sends
 
     chosen = choose(runs, results)
@@ -39,7 +39,7 @@ def export(
     console = make_console(sys.stdout)
     for line in (
         *chosen.notes,
-        f"{packed.path}: {len(packed.labels)} cells, {packed.bytes / 2**20:.1f} MiB, "
+        f"{packed.path}: {counted(len(packed.labels), 'cell')}, {packed.bytes / 2**20:.1f} MiB, "
         f"{'with' if with_weights else 'without'} weights.",
         f"SHA-256: {packed.sha256}",
         f"There: bench import {packed.path.name}",

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UserError
-from ..records.record import RunRecord, all_records, finished
-from ..tracking.database import store_uri
-from ..tracking.named import records_named
+from ..records.record import RunRecord
 from .arrival import Arrival, take_in
-from .contents import label_of
+from .choice import choose
 from .packing import Packed, pack, whoever_sends
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_ALL = "all"
 
 
 def export_cells(
@@ -76,44 +71,3 @@ def raise_refusals(arrival: Arrival) -> None:
     if arrival.refused:
         count, whole = len(arrival.refused), len(arrival.refused) + len(arrival.fates)
         raise UserError(f"{count} of {whole} cells refused: {'; '.join(arrival.refused.values())}")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Finished records by the words that name them.
-
-    Attributes:
-        records: each once.
-        notes: what was left out, in sentences.
-    """
-
-    records: tuple[RunRecord, ...]
-    notes: tuple[str, ...]
-
-
-def choose(words: Sequence[str], results: Path) -> Choice:
-    """The finished records that some words name.
-
-    Args:
-        words: see `export_cells`.
-        results: the results folder.
-
-    Raises:
-        UserError: a word names nothing, or nothing of what it names is finished.
-    """
-    runs = results / "runs"
-    everything = all_records(runs)
-    named: dict[str, RunRecord] = {}
-    for word in words:
-        found = list(finished(everything)) if word == _ALL else records_named(word, everything, store_uri(results))
-        if not found:
-            known = ", ".join(sorted({record.config.row for record in finished(everything)})) or "none"
-            raise UserError(
-                f"{word}: nothing of that name under {runs}; `bench list runs` lists it, finished rows: {known}"
-            )
-        if not any(record.done for record in found):
-            raise UserError(f"{word}: {found[0].folder.name} {found[0].problem()}; run it to its end first")
-        named |= {label_of(record.config): record for record in found}
-    open_ = [label for label, record in named.items() if not record.done]
-    notes = [f"Left out: {label}, which {named[label].problem()}." for label in open_]
-    return Choice(tuple(record for label, record in named.items() if label not in open_), tuple(notes))

@@ -39,7 +39,7 @@ def export(
     console = make_console(sys.stdout)
     for line in (
         *chosen.notes,
-        f"{packed.path}: {counted(len(packed.labels), 'cell')}, {packed.bytes / 2**20:.1f} MiB, "
+        f"{packed.path}: {counted(len(packed.labels), 'cell')}, {packed.size / 2**20:.1f} MiB, "
         f"{'with' if with_weights else 'without'} weights.",
         f"SHA-256: {packed.sha256}",
         f"There: bench import {packed.path.name}",

@@ -54,9 +54,9 @@ class Archive:
     _members: Mapping[str, zipfile.ZipInfo]
 
     @property
-    def bytes(self) -> int:
-        """What all its records need on a disk."""
-        return sum(file.bytes for cell in self.manifest.cells for file in cell.files.values())
+    def size(self) -> int:
+        """Bytes that all its records need on a disk."""
+        return sum(file.size for cell in self.manifest.cells for file in cell.files.values())
 
     def check(self, cell: ListedCell, name: str) -> None:
         """See that a file of a record is the one that was sent; nothing is written.
@@ -199,7 +199,7 @@ def _check_files(manifest: Manifest, members: Mapping[str, zipfile.ZipInfo]) -> 
     if odd:
         word = "names" if odd[0] in listed else "does not name"
         raise RefusalError(f"does not fit its list: {MANIFEST} {word} {ascii(odd[0])[:100]}; nothing of it is used")
-    sizes = [name for name, file in listed.items() if file.bytes != members[name].file_size]
+    sizes = [name for name, file in listed.items() if file.size != members[name].file_size]
     if sizes:
         raise RefusalError(f"does not fit its list: {sizes[0]!r} has two sizes; nothing of it is used")
     bare = [cell.label for cell in manifest.cells if not {CONFIG, DIGESTS} <= cell.files.keys()]

@@ -112,7 +112,7 @@ def _clear(left: Path) -> None:
 
 
 def _check_room(archive: Archive, place: Path) -> None:
-    needed, free = archive.bytes + _SPARE, shutil.disk_usage(place).free
+    needed, free = archive.size + _SPARE, shutil.disk_usage(place).free
     if needed > free:
         raise UserError(
             f"{archive.path} needs {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free under "

@@ -65,10 +65,10 @@ _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class ListedFile(Recorded):
-    """A file as the list has it."""
+    """A file as the list has it; its size in bytes."""
 
     sha256: _Sha256
-    bytes: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=0)]
 
 
 class ListedCell(Recorded):

@@ -14,6 +14,7 @@ import socket
 import stat
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -52,13 +53,13 @@ class Packed:
     Attributes:
         path: the file.
         labels: of the cells in it.
-        bytes: its size.
+        size: in bytes.
         sha256: its SHA-256, by which whoever gets it may know that it is this one.
     """
 
     path: Path
     labels: tuple[str, ...]
-    bytes: int
+    size: int
     sha256: str
 
 
@@ -158,20 +159,22 @@ def _pack_cell(archive: zipfile.ZipFile, label: str, record: RunRecord, names: S
 
 def _pack_file(archive: zipfile.ZipFile, label: str, path: Path, name: str) -> ListedFile:
     digest, written = hashlib.sha256(), 0
-    try:
-        size, limit = path.stat().st_size, most_bytes(name) or 0
-        if size > limit:
+    with ExitStack() as held:
+        try:
+            file = held.enter_context(path.open("rb"))
+            size = os.fstat(file.fileno()).st_size
+        except OSError as error:
+            raise RecordError(f"{path} cannot be read ({error.strerror or error}), so nothing is sent") from error
+        if size > (most_bytes(name) or 0):
             raise RecordError(f"{path} is larger than such a file can be ({size} bytes), so it is not sent")
-        with path.open("rb") as file, archive.open(_member(member_of(label, name), size), "w") as member:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                written += len(chunk)
-                member.write(chunk)
-    except FileNotFoundError as error:
-        raise RecordError(f"{path} was removed meanwhile; run the cell to its end, or leave it out") from error
+        member = held.enter_context(archive.open(_member(member_of(label, name), size), "w"))
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            written += len(chunk)
+            member.write(chunk)
     if written != size:
         raise RecordError(f"{path} was changed meanwhile; try again")
-    return ListedFile(sha256=digest.hexdigest(), bytes=size)
+    return ListedFile(sha256=digest.hexdigest(), size=size)
 
 
 def _member(name: str, size: int) -> zipfile.ZipInfo:

@@ -61,8 +61,8 @@ def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichT
     ranks = table.ranks()[names].to_numpy()
     for line, *found in zip(table.lines.to_dict("records"), texts, ranks, strict=True):
         cells = [Text(words(cell), style=_EMPHASIS[rank]) for cell, rank in zip(*found, strict=True)]
-        title = _title(line["kind"], words(line["title"]), line["sign"], line["mark"])
-        grid.add_row(title, *cells, style=_FAINT[line["kind"]])
+        name = _title(line["kind"], words(line["title"]), line["sign"], line["mark"])
+        grid.add_row(name, *cells, style=_FAINT[line["kind"]])
     return grid
 
 

@@ -86,7 +86,7 @@ class Parcel:
 
 
 def _listed(content: bytes) -> Mapping[str, Any]:
-    return {"sha256": sha256(content).hexdigest(), "bytes": len(content)}
+    return {"sha256": sha256(content).hexdigest(), "size": len(content)}
 
 
 @pytest.fixture(scope="session")

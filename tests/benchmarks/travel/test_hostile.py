@@ -204,7 +204,7 @@ def test_a_size_that_lies_is_refused(size: int, parcel: Parcel, here: Clone, tmp
     path = parcel.write(tmp_path / "cells.zip", zipfile.ZIP_DEFLATED)
     manifest = parcel.manifest
     cell = next(cell for cell in manifest["cells"] if cell["label"] == label)
-    cell["files"]["scores.csv"]["bytes"] = size
+    cell["files"]["scores.csv"]["size"] = size
     parcel.members["manifest.json"] = json.dumps(manifest).encode()
     path = parcel.write(tmp_path / "cells.zip", zipfile.ZIP_DEFLATED)
     local, line = entry_of(path, f"runs/{label}/scores.csv")

@@ -82,14 +82,14 @@ class Archive:
         Args:
             cell: whose file.
             name: of the file.
-            path: where to; its folder is there, the file is not.
+            path: where to; its folder is there.
 
         Raises:
             RecordError: it is not what was sent.
             WriteError: the disk is full or the folder cannot be written.
         """
         try:
-            with path.open("xb") as file:
+            with path.open("wb") as file:
                 self._read(cell, name, file.write)
                 file.flush()
                 os.fsync(file.fileno())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UserError, WriteError
-from ...files import locked, remove
+from ...files import locked, write_with
 from ..records.origin import Origin, save_origin
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError, read_as
@@ -132,7 +132,7 @@ def _take_in(archive: Archive, cell: ListedCell, runs: Path, place: Path, data: 
         _check_same(archive, cell, here)
         if BEST not in cell.files or here.best_checkpoint.exists():
             return "known"
-        _bring_weights(archive, cell, here, place)
+        write_with(here.best_checkpoint, lambda partial: archive.copy(cell, BEST, partial))
         return "completed"
     record = _unpack(archive, cell, place)
     data.check(check_record(record, cell), cell.label)
@@ -206,15 +206,6 @@ def _digests(archive: Archive, cell: ListedCell) -> dict[str, str]:
         return Digests.model_validate_json(archive.read(cell, DIGESTS)).files
     except ValueError as error:
         raise RecordError(f"{cell.label}: {DIGESTS} is damaged") from error
-
-
-def _bring_weights(archive: Archive, cell: ListedCell, here: RunRecord, place: Path) -> None:
-    """Give a record that came without its weights those that its digests speak of."""
-    path = place / "weights"
-    remove(path)
-    archive.copy(cell, BEST, path)
-    here.best_checkpoint.parent.mkdir(exist_ok=True)
-    path.rename(here.best_checkpoint)
 
 
 def _origin(archive: Archive, cell: ListedCell, record: RunRecord) -> Origin:

@@ -86,6 +86,19 @@ def test_weights_travel_when_asked(there: Clone, here: Clone, sent: Path, sent_w
     assert len(take_in(sent_whole, here.runs).of("known")) == 3
 
 
+def test_attempts_travel_and_nobody_seems_to_be_at_work(there: Clone, here: Clone, tmp_path: Path) -> None:
+    copy = shutil.copytree(there.results, tmp_path / "copied")
+    (fold0,) = (copy / "runs").glob("thresh-fold0-*")
+    (fold0 / "attempts").mkdir(exist_ok=True)
+    for name in ("000001.json", "000002.json", ".000003.json.ab.partial", "notes.txt"):
+        (fold0 / "attempts" / name).write_text("{}")
+    export_cells("thresh", tmp_path / "cells.zip", results=copy)
+    take_in(tmp_path / "cells.zip", here.runs)
+    attempts = sorted((here.runs / fold0.name / "attempts").iterdir())
+    assert [path.name for path in attempts if path.read_text() == "{}"] == ["000001.json", "000002.json"]
+    assert {path.stat().st_mtime for path in attempts} == {0.0}  # a heartbeat of long ago
+
+
 def test_an_origin_stays_with_whoever_computed(here: Clone, sent: Path, tmp_path: Path) -> None:
     take_in(sent, here.runs)
     export_cells("thresh", tmp_path / "on.zip", who="Lab Y", results=here.results)

@@ -57,14 +57,14 @@ def _contradiction(config: CellConfig, listed: ListedCell) -> str:
         return f"is not the cell of its folder's name, but {ascii(label_of(config))[:100]}"
     if digest(config.content) != config.recipe:
         return "bears the id of another recipe than its own"
-    if _content(config) != config.content:
+    if content_of_plan(config) != config.content:
         return "bears an id that was not made of its own numbers (plan, method, seed and modality)"
     if not 0 <= config.fold < config.folds:
         return f"is fold {config.fold} of {config.folds}"
     return _odd_words(config)
 
 
-def _content(config: CellConfig) -> Mapping[str, Any] | None:
+def content_of_plan(config: CellConfig) -> Mapping[str, Any] | None:
     """What the id should be made of by the plan that is shown; None where the plan is none."""
     try:
         plan, modality = Plan.of_record(config.plan), Modality(config.modality)

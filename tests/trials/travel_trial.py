@@ -4,8 +4,8 @@
 
 Makes real cells (Thresh on tiny volumes, a seed each) whose tables are as long as those of a cell on the paper's data,
 and times `bench export` and `bench import`, start of the program included. Then kills `bench import` at random moments.
-After each kill every record that is there must be whole, and equal to the last byte to the one that was sent; the command
-is then repeated, until it ends by itself and nothing is missing. Exit code 1 where anything differs.
+After each kill every record that is there must be whole, and equal to the last byte to the one that was sent; then the
+command is repeated, until it ends by itself and nothing is missing. Exit code 1 where anything differs.
 """
 
 from __future__ import annotations

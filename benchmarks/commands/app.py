@@ -13,6 +13,7 @@ import typer
 
 from ...stopping import signals_stop
 from . import figure, prepare, splits
+from .cell import cell
 from .check import check
 from .export import export
 from .import_ import import_
@@ -23,6 +24,7 @@ from .run import run
 from .score import score
 from .sentences import Sentences
 from .speed import speed
+from .status import status
 from .sync import sync
 from .table import table
 from .ui import ui
@@ -41,6 +43,7 @@ app.command("run")(run)
 app.command("score")(score)
 app.command("table")(table)
 app.command("list")(list_)
+app.command("status")(status)
 app.command("speed")(speed)
 app.command("new-method")(new_method)
 app.command("sync")(sync)
@@ -49,6 +52,7 @@ app.command("predict")(predict)
 app.command("check")(check)
 app.command("export")(export)
 app.command("import")(import_)
+app.command("cell")(cell)
 app.add_typer(figure.app, name="figure")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(splits.app, name="splits")

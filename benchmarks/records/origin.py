@@ -6,7 +6,6 @@ is run again here loses it.
 
 from __future__ import annotations
 
-from ...files import write_json
 from .record import ORIGIN, RunRecord
 from .record_files import Recorded, RecordError, read_as
 
@@ -65,4 +64,4 @@ def save_origin(record: RunRecord, origin: Origin) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    write_json(record.folder / ORIGIN, origin.model_dump(mode="json"))
+    record.fenced.write_json(ORIGIN, origin.model_dump(mode="json"))

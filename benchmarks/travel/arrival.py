@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UserError, WriteError
-from ...files import locked, write_with
+from ...files import locked
+from ..records.attempts import ATTEMPTS
 from ..records.origin import Origin, save_origin
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError, read_as
 from .archive import Archive, ArchiveError, open_archive
-from .contents import ATTEMPTS, ListedCell
+from .contents import ListedCell
 from .trust import DataHere, check_record
 
 _PLACE = ".arriving"
@@ -132,7 +133,7 @@ def _take_in(archive: Archive, cell: ListedCell, runs: Path, place: Path, data: 
         _check_same(archive, cell, here)
         if BEST not in cell.files or here.best_checkpoint.exists():
             return "known"
-        write_with(here.best_checkpoint, lambda partial: archive.copy(cell, BEST, partial))
+        here.fenced.write_with(BEST, lambda partial: archive.copy(cell, BEST, partial))
         return "completed"
     record = _unpack(archive, cell, place)
     data.check(check_record(record, cell), cell.label)

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ..records.attempts import ATTEMPTS
 from ..records.cost import COST
 from ..records.record import (
     BEST,
@@ -57,7 +58,6 @@ _MOST_BYTES = {
     DIGESTS: _MIB,
 }
 #: One file per attempt at a cell: where and when.
-ATTEMPTS = "attempts"
 _ATTEMPT = re.compile(rf"{ATTEMPTS}/[0-9]{{6}}\.json")
 _MOST_ATTEMPT_BYTES = 64 * _KIB
 

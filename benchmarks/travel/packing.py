@@ -22,11 +22,11 @@ from pathlib import Path
 from ...errors import UserError
 from ...files import replacing, sha256_of_file
 from ..plan.cell import PROTOCOL_VERSION
+from ..records.attempts import ATTEMPTS
 from ..records.origin import origin_of
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError, read_as
 from .contents import (
-    ATTEMPTS,
     FORMAT,
     MANIFEST,
     MOST_FILES,

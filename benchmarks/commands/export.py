@@ -31,17 +31,23 @@ def export(
     results: ResultsOption = RESULTS,
 ) -> None:
     """Pack the records of finished cells into one file, for bench import on another machine."""
+    from ..engine.progress import RichReporter
     from ..travel.choice import choose
     from ..travel.packing import pack, whoever_sends
 
     chosen = choose(runs, results)
-    packed = pack(chosen.records, out, whoever_sends(who), with_weights=with_weights)
+    reporter = RichReporter(make_console())
+    packed = pack(chosen.records, out, whoever_sends(who), with_weights=with_weights, reporter=reporter)
     console = make_console(sys.stdout)
     for line in (
         *chosen.notes,
-        f"{packed.path}: {counted(len(packed.labels), 'cell')}, {packed.size / 2**20:.1f} MiB, "
+        f"{packed.path}: {counted(len(packed.labels), 'cell')}, {_size(packed.size)}, "
         f"{'with' if with_weights else 'without'} weights.",
         f"SHA-256: {packed.sha256}",
         f"There: bench import {packed.path.name}",
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"

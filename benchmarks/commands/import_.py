@@ -24,9 +24,10 @@ def import_(
     results: ResultsOption = RESULTS,
 ) -> None:
     """Let the cells of another machine or laboratory join, each checked, each whole or not at all."""
+    from ..engine.progress import RichReporter
     from ..travel.arrival import take_in
 
-    arrival = take_in(archive, results / "runs", sha256)
+    arrival = take_in(archive, results / "runs", sha256, RichReporter(make_console()))
     console = make_console(sys.stdout)
     for line in _lines(archive, results, arrival):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,8 @@ is run again here loses it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from .record import ORIGIN, RunRecord
 from .record_files import Recorded, RecordError, read_as
 
@@ -37,19 +39,55 @@ class Origin(Recorded):
 
 
 def origin_of(record: RunRecord) -> Origin | None:
-    """Where a record came from; None of one that was computed here. A damaged file still says: not here."""
+    """Where a record came from, or at least its training; None of one that was computed here altogether.
+
+    A damaged file still says: not here.
+    """
+    return _read(record.folder) or _of_training(record)
+
+
+def computed_by(record: RunRecord, here: str) -> str:
+    """Everybody who computed a record, in words.
+
+    Args:
+        record: the record.
+        here: what whoever computes here is called.
+    """
+    found, trained = _read(record.folder), _of_training(record)
+    if found is not None:
+        return found.who
+    return here if trained is None else f"{here}; {trained.who}"
+
+
+def _of_training(record: RunRecord) -> Origin | None:
+    """Where the weights that a record has taken over came from; None where they are of its own, or of here."""
+    donor = _donor(record)
+    found = None if donor is None else _read(donor)
+    return None if found is None else found.model_copy(update={"who": f"{found.who} (training)"})
+
+
+def _read(folder: Path) -> Origin | None:
     try:
-        found: Origin | None = read_as(record.folder / ORIGIN, Origin)
+        found: Origin | None = read_as(folder / ORIGIN, Origin)
     except RecordError:
         return Origin(who=_UNKNOWN)
     return found
+
+
+def _donor(record: RunRecord) -> Path | None:
+    """The folder of the record whose weights this one has taken over; None where it was trained itself."""
+    try:
+        label = record.state.weights_from
+    except RecordError:
+        return None
+    return record.folder.parent / label if label and Path(label).name == label else None
 
 
 def without_weights(record: RunRecord) -> str:
     """Why a trained record has no weights, and what to do; "" where they are there."""
     if record.best_checkpoint.exists():
         return ""
-    origin = origin_of(record)
+    origin = _read(record.folder)
     if origin is None:
         return f"{record.folder.name} has no weights any more; move {record.folder} away and run the cell again"
     return (

@@ -25,7 +25,7 @@ from .contents import FORMAT, MANIFEST, ListedCell, ListedFile, Manifest, fault_
 from .members import RefusalError, check_ends, members_of
 
 _CHUNK = 2**20
-_LONGEST_NAME = 200
+_LONGEST_NAME = 2000
 #: What zipfile and zlib raise where a file is damaged.
 _DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, struct.error),

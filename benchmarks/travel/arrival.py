@@ -20,6 +20,7 @@ from typing import Literal
 
 from ...errors import UserError, WriteError
 from ...files import locked
+from ..engine.progress import Reporter, SilentReporter
 from ..records.attempts import ATTEMPTS
 from ..records.origin import Origin, save_origin
 from ..records.record import BEST, DIGESTS, RunRecord
@@ -29,6 +30,7 @@ from .contents import ListedCell
 from .trust import DataHere, check_record
 
 _PLACE = ".arriving"
+_SILENT = SilentReporter()
 #: Bytes that stay free on the disk beyond what the records need.
 _SPARE = 64 * 2**20
 
@@ -54,13 +56,14 @@ class Arrival:
         return tuple(label for label, found in self.fates.items() if found == fate)
 
 
-def take_in(path: Path, runs: Path, sha256: str = "") -> Arrival:
+def take_in(path: Path, runs: Path, sha256: str = "", reporter: Reporter = _SILENT) -> Arrival:
     """Let the records of an archive join a folder of runs.
 
     Args:
         path: the archive.
         runs: the folder of run records.
         sha256: what the archive's SHA-256 must be; "" takes whatever it is.
+        reporter: where progress goes.
 
     Raises:
         ArchiveError: the archive is refused as a whole; nothing was written.
@@ -74,11 +77,13 @@ def take_in(path: Path, runs: Path, sha256: str = "") -> Arrival:
         with _place(runs) as place:
             _check_room(archive, place)
             data = DataHere.of(runs, frozenset(cell.label for cell in archive.manifest.cells))
-            for cell in archive.manifest.cells:
-                try:
-                    fates[cell.label] = _take_in(archive, cell, runs, place, data)
-                except RecordError as error:
-                    refused[cell.label] = str(error).replace(f"{place}{os.sep}", "")
+            with reporter.bar("import cells", len(archive.manifest.cells)) as bar:
+                for cell in archive.manifest.cells:
+                    try:
+                        fates[cell.label] = _take_in(archive, cell, runs, place, data)
+                    except RecordError as error:
+                        refused[cell.label] = str(error).replace(f"{place}{os.sep}", "")
+                    bar.advance()
         return Arrival(fates, refused)
 
 

@@ -21,9 +21,10 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...files import replacing, sha256_of_file
+from ..engine.progress import Reporter, SilentReporter
 from ..plan.cell import PROTOCOL_VERSION
 from ..records.attempts import ATTEMPTS
-from ..records.origin import origin_of
+from ..records.origin import computed_by
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError, read_as
 from .contents import (
@@ -44,6 +45,7 @@ from .contents import (
 _DATE = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 _CHUNK = 2**20
+_SILENT = SilentReporter()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ def whoever_sends(word: str) -> str:
     return "somebody" if fault_of_words(found, longest=200) else found
 
 
-def pack(records: Sequence[RunRecord], path: Path, who: str, *, with_weights: bool) -> Packed:
+def pack(
+    records: Sequence[RunRecord], path: Path, who: str, *, with_weights: bool, reporter: Reporter = _SILENT
+) -> Packed:
     """Write an archive of finished records.
 
     Args:
@@ -89,6 +93,7 @@ def pack(records: Sequence[RunRecord], path: Path, who: str, *, with_weights: bo
         path: the file; one that is there is replaced once the new one is whole.
         who: whoever sends it, see `whoever_sends`.
         with_weights: send the best weights, too.
+        reporter: where progress goes.
 
     Raises:
         UserError: a record is not whole or lacks its weights, or the file cannot be written.
@@ -98,9 +103,12 @@ def pack(records: Sequence[RunRecord], path: Path, who: str, *, with_weights: bo
     if sum(map(len, files.values())) >= MOST_FILES:
         raise UserError(f"{len(files)} cells have more than {MOST_FILES} files; export fewer at a time")
     with replacing(path) as partial:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            cells = tuple(_pack_cell(archive, label, by_label[label], names, who) for label, names in files.items())
-            manifest = Manifest(format=FORMAT, uadbench=version("uadbench"), sent_by=who, cells=cells)
+        with zipfile.ZipFile(partial, "w") as archive, reporter.bar("export cells", len(files)) as bar:
+            cells = []
+            for label, names in files.items():
+                cells.append(_pack_cell(archive, label, by_label[label], names, who))
+                bar.advance()
+            manifest = Manifest(format=FORMAT, uadbench=version("uadbench"), sent_by=who, cells=tuple(cells))
             text = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
             archive.writestr(_member(MANIFEST, len(text.encode())), text)
         size, digest = partial.stat().st_size, sha256_of_file(partial)
@@ -140,7 +148,7 @@ def _pack_cell(archive: zipfile.ZipFile, label: str, record: RunRecord, names: S
     Raises:
         RecordError: one cannot be read, is too large, or was changed since the cell was finished.
     """
-    config, origin, known = record.config, origin_of(record), _digests(record)
+    config, known = record.config, _digests(record)
     files = {name: _pack_file(archive, label, record.folder / name, name) for name in names}
     for name, file in files.items():
         if known.get(name, file.sha256) != file.sha256:
@@ -152,7 +160,7 @@ def _pack_cell(archive: zipfile.ZipFile, label: str, record: RunRecord, names: S
         cell=config.cell,
         protocol=PROTOCOL_VERSION,
         fingerprint=config.fingerprint,
-        who=who if origin is None else origin.who,
+        who=computed_by(record, who),
         files=files,
     )
 

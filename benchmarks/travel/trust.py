@@ -42,29 +42,30 @@ def check_record(record: RunRecord, listed: ListedCell) -> CellConfig:
             f"{name} was made by version {config.content.get('protocol')!r} of the protocol and this is version "
             f"{PROTOCOL_VERSION}: its numbers do not compare; both sides need the same version of uadbench"
         )
-    problem = record.problem() or _contradiction(config, listed) or _odd_files(record)
+    problem = record.problem() or contradiction(config, listed) or _odd_files(record)
     if problem:
         raise RecordError(f"{name} {problem}")
     _read_all(record)
     return config
 
 
-def _contradiction(config: CellConfig, listed: ListedCell) -> str:
+def contradiction(config: CellConfig, listed: ListedCell) -> str:
     """What a record says of itself in two ways, in words that follow its name."""
     if (config.cell, config.fingerprint) != (listed.cell, listed.fingerprint):
         return "is not the cell that the list says it is (its id or the fingerprint of its data is another)"
-    if not is_name(config.method) or not is_name(config.row) or label_of(config) != listed.label:
+    names = (config.method, *config.row.split("+"))  # of a row by another score, "ae+ssim"
+    if not all(map(is_name, names)) or label_of(config) != listed.label:
         return f"is not the cell of its folder's name, but {ascii(label_of(config))[:100]}"
     if digest(config.content) != config.recipe:
         return "bears the id of another recipe than its own"
-    if content_of_plan(config) != config.content:
+    if _content(config) != config.content:
         return "bears an id that was not made of its own numbers (plan, method, seed and modality)"
     if not 0 <= config.fold < config.folds:
         return f"is fold {config.fold} of {config.folds}"
     return _odd_words(config)
 
 
-def content_of_plan(config: CellConfig) -> Mapping[str, Any] | None:
+def _content(config: CellConfig) -> Mapping[str, Any] | None:
     """What the id should be made of by the plan that is shown; None where the plan is none."""
     try:
         plan, modality = Plan.of_record(config.plan), Modality(config.modality)
@@ -109,9 +110,9 @@ def _read_all(record: RunRecord) -> None:
         RecordError: one is something else.
     """
     try:
-        record.environment, record.state, record.metrics, record.thresholds, record.untrained  # noqa: B018
-        record.score_state  # noqa: B018
+        record.untrained, record.score_state  # noqa: B018
         words = [*record.environment.keys(), *record.environment.values(), *record.metrics, *record.thresholds]
+        words += [record.state.weights_from or ""]
         scores = record.scores()
         record.history()
     except RecordError as error:

@@ -291,7 +291,7 @@ def test_a_byte_that_broke_on_the_way_is_refused_by_name(sent: Path, here: Clone
         (lambda list_: list_ | {"cells": 2 * list_["cells"]}, "names a cell twice"),
         (lambda list_: list_ | {"cells": list_["cells"][1:]}, "manifest.json does not name"),
         (lambda list_: list_ | {"sent_by": "a\x1b[2Jb"}, "which is no name"),
-        (lambda list_: list_ | {"sent_by": "a" * 201}, "which is no name"),
+        (lambda list_: list_ | {"sent_by": "a" * 2001}, "which is no name"),
         (lambda list_: list_ | {"cells": {}}, "manifest.json is damaged: cells"),
         (lambda list_: [list_], "manifest.json is damaged"),
         (lambda list_: {}, "manifest.json is damaged: format"),

@@ -151,6 +151,20 @@ def test_a_cell_that_is_run_again_here_is_no_longer_from_elsewhere(
     assert record.done and origin_of(record) is None
 
 
+def test_a_score_made_here_of_weights_from_elsewhere_says_so(
+    here: Clone, sent_whole: Path, tiny_data: Data, tiny_preset: Preset, tmp_path: Path
+) -> None:
+    take_in(sent_whole, here.runs)
+    (job,) = jobs_for(select_rows(["ae+ssim"]), (0,), tiny_data, tiny_preset, 0)
+    record = run_job(job, here.runs, "cpu", SilentReporter())
+    origin = origin_of(record)
+    assert record.state.weights_from is not None and origin is not None and origin.who == "Lab X (training)"
+    export_cells("ae+ssim", tmp_path / "cells.zip", who="Lab Y", results=here.results)
+    assert take_in(tmp_path / "cells.zip", tmp_path / "third").refused == {}
+    third = origin_of(RunRecord(tmp_path / "third" / job.cell.label))
+    assert third is not None and third.who == "Lab Y; Lab X (training)"
+
+
 def test_an_origin_that_is_damaged_is_still_not_here(here: Clone, sent: Path) -> None:
     take_in(sent, here.runs)
     record = here.record(labels(here)[0])
@@ -184,11 +198,11 @@ def test_an_unfinished_a_damaged_and_another_record_of_a_name_stay_as_they_are(
 
 def test_a_cell_that_is_being_run_here_is_left_alone(here: Clone, sent: Path, there: Clone) -> None:
     label = labels(there)[0]
-    (here.runs / label).mkdir(parents=True)
-    (here.runs / label / ".lock").touch()
-    arrival = take_in(sent, here.runs)
-    assert "is begun here and not finished" in arrival.refused[label]
-    assert [path.name for path in (here.runs / label).iterdir()] == [".lock"]
+    with RunRecord(here.runs / label).claimed({}):
+        before = here.tree()
+        arrival = take_in(sent, here.runs)
+        assert "is begun here and not finished" in arrival.refused[label]
+        assert {name: text for name, text in here.tree().items() if name.startswith(label)} == before
 
 
 def test_cells_on_other_data_are_refused_where_there_are_some_already(

@@ -15,8 +15,9 @@ from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record_files import CellConfig
 from uadbench.benchmarks.travel.arrival import take_in
+from uadbench.benchmarks.travel.contents import ListedCell
 from uadbench.benchmarks.travel.door import export_cells
-from uadbench.benchmarks.travel.trust import content_of_plan
+from uadbench.benchmarks.travel.trust import contradiction
 from uadbench.datasets.cohort import Data
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def test_every_row_says_one_thing_of_itself(preset: str, tiny_data: Data) -> Non
     rows = select_rows(["all", "ae+ssim", "pddpm-s48+mahalanobis"])
     for job in jobs_for(rows, (0,), tiny_data, load_preset(preset), 3):
         config = CellConfig.model_validate_json(job.config().model_dump_json())
-        assert content_of_plan(config) == config.content
+        listed = ListedCell(
+            label=job.cell.label, cell=job.cell.id, protocol=4, fingerprint=job.cell.fingerprint, who="", files={}
+        )
+        assert contradiction(config, listed) == ""
 
 
 def test_a_method_of_ones_own_travels_as_text_and_is_not_imported(

@@ -66,7 +66,7 @@ class Slurm(Executor):
         self._results = results.resolve()
         self._parallel = parallel
         self._scratch = scratch
-        self.workers = parallel
+        self.workers = parallel or sys.maxsize  # all of them, as far as the queue lets them
         self.ask_every = ASK_EVERY
         self.settle = SETTLE
 

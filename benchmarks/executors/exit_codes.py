@@ -3,3 +3,5 @@
 from __future__ import annotations
 
 DONE, USER, DEFECT, AGAIN = 0, 2, 3, 75
+#: After these a cell is not tried again.
+ENDINGS = frozenset({DONE, USER, DEFECT})

@@ -8,7 +8,6 @@ cell goes on from its last checkpoint.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import time
@@ -17,7 +16,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from ...errors import UserError
 from ...files import locked
 from ...workers import signals_held
 from ..engine.progress import Reporter
@@ -79,7 +77,6 @@ class Slurm(Executor):
         """
         wish = read_wish(where.slurm)
         require_slurm()
-        _require_submitit()
         return cls(wish, device, results, where.parallel, where.scratch)
 
     def run(self, specs: Sequence[CellSpec], reporter: Reporter) -> Iterator[Outcome]:
@@ -288,11 +285,6 @@ def script_of(submitter: SlurmExecutor, tasks: int) -> str:
     if tasks > 1:
         submitter.parameters["map_count"] = tasks
     return str(submitter._make_submission_file_text(submitter._submitit_command_str, "dry-run"))
-
-
-def _require_submitit() -> None:
-    if importlib.util.find_spec("submitit") is None:
-        raise UserError("--on slurm needs submitit, which is not installed here; pip install 'uadbench[slurm]'")
 
 
 @contextmanager

@@ -115,12 +115,19 @@ class Cluster:
         self._start(f"slurmd-{node}", "-D", "-N", node, "-f", str(self.folder / "slurm.conf"), program="slurmd")
 
     def lose_node(self, node: str) -> None:
-        """Kill a node: its daemon and every process below it, at once, as a power cut would."""
+        """Kill a node: its daemon, and every process of its jobs, at once, as a power cut would."""
         daemon = self._daemons.pop(f"slurmd-{node}")
-        stepds = _mentioning(f"slurmstepd: [", self.folder, node)
-        for process in (daemon.pid, *_below(daemon.pid), *(inner for pid in stepds for inner in (pid, *_below(pid)))):
-            _kill(process)
+        daemon.kill()
         daemon.wait()
+        for process in self.processes_on(node):
+            _kill(process)
+
+    def processes_on(self, node: str) -> tuple[int, ...]:
+        """The processes of a node's jobs, those that manage them first."""
+        words = (f"SLURMD_NODENAME={node}".encode(), str(self.folder).encode())
+        found = [process for process in _processes() if all(word in _read(process, "environ") for word in words)]
+        managers = {parent for parent in map(_parent, found) if _read(parent, "cmdline").startswith(b"slurmstepd:")}
+        return (*managers, *found)
 
     def wait_for_nodes(self, seconds: float = 60.0) -> None:
         """Wait until every node may be given work."""
@@ -191,7 +198,12 @@ class Cluster:
         with (self.folder / f"{name}.log").open("ab") as log:
             environment = {**os.environ, **self.environment}
             self._daemons[name] = subprocess.Popen(
-                [path, *words], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [path, *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
 
@@ -205,29 +217,27 @@ def _free_port() -> int:
         return int(made.getsockname()[1])
 
 
-def _mentioning(word: str, folder: Path, node: str) -> list[int]:
-    """The job managers of a node, which are no children of its daemon any more."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            environment = path.with_name("environ").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if words.startswith(word) and str(folder) in environment:
-            found.append(int(path.parent.name))
-    return found
+def _processes() -> list[int]:
+    """The number of every process."""
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def _read(process: int, name: str) -> bytes:
+    """What the kernel says of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{process}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(process: int) -> int:
+    words = _read(process, "stat").rpartition(b")")[2].split()
+    return int(words[1]) if words else 0
 
 
 def _below(process: int) -> list[int]:
     """All processes below a process."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    children = [child for child, parent in parents.items() if parent == process]
+    children = [child for child in _processes() if _parent(child) == process]
     return children + [deeper for child in children for deeper in _below(child)]
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ....files import write_text
 from ....methods import Frozen
 from ....stopping import WARNING
-from ..exit_codes import AGAIN, DEFECT, USER
+from ..exit_codes import AGAIN, DEFECT, DONE, ENDINGS, USER
 
 if TYPE_CHECKING:
     from submitit.core.utils import DelayedSubmission
@@ -87,7 +87,7 @@ class CellTask:
         self._process = _start(self.command, log)
         signal.signal(signal.SIGTERM, self._heed_end)
         code = _wait_for(self._child)
-        if code == AGAIN and self._is_told_to_end:
+        if code not in ENDINGS and self._is_told_to_end:
             time.sleep(_SECONDS_TO_BE_ENDED)  # a job that ends by itself is over, one that is preempted comes again
         ended = self._write_end(code)
         if ended:
@@ -105,7 +105,7 @@ class CellTask:
         code = _wait_for(self._child, max(self.patience / 2, self.patience - _FOR_THE_REQUEUE))
         if code is None:
             os.kill(self._child, signal.SIGKILL)
-        elif code >= 0 and code != AGAIN:
+        elif code in ENDINGS:
             self._write_end(code)
             sys.exit(code)
         got_on = progress_marks(Path(self.folder)) != self._marks
@@ -151,15 +151,16 @@ def end_of(code: int, printed: str) -> JobEnd:
         code: of the process; below 0 where a signal ended it.
         printed: by the process.
     """
+    if code == DONE:
+        return JobEnd(code=code)
     if code < 0:
         return JobEnd(code=AGAIN, problem=f"its process was killed ({signal.Signals(-code).name})")
-    if code == 0:
-        return JobEnd(code=code)
     lines = [line for line in printed.splitlines() if line.strip()]
     said = [line for line in lines if line.lower().startswith(_ERROR)]
     problem = (said or lines or [f"its process ended with exit code {code}"])[-1]
     trace = printed[max(0, printed.rfind("Traceback")) :] if code == DEFECT else ""
-    return JobEnd(code=code, problem=problem[len(_ERROR) :] if said else problem, trace=trace)
+    problem = problem[len(_ERROR) :] if said else problem
+    return JobEnd(code=code if code in ENDINGS else AGAIN, problem=problem, trace=trace)
 
 
 def progress_marks(folder: Path) -> dict[str, tuple[int, int]]:

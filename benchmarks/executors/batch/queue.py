@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -71,6 +72,8 @@ def require_slurm() -> None:
         raise UserError(
             f"--on slurm: there is no {missing[0]} on this machine's path; start the run on a login node of the cluster"
         )
+    if importlib.util.find_spec("submitit") is None:
+        raise UserError("--on slurm needs submitit, which is not installed here; pip install 'uadbench[slurm]'")
 
 
 def max_array_size() -> int:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from ...files import locked
 from ...workers import signals_held
@@ -28,7 +28,7 @@ from .base import CellEnd, Executor, Outcome, record_of_spec
 from .batch.arrays import Array, Share, Shelf, shares
 from .batch.job import CellTask
 from .batch.queue import QueueError, last_line, max_array_size, require_slurm
-from .batch.watch import ASK_EVERY, SETTLE, Jobs, Queued, queued_cells
+from .batch.watch import Jobs, Pace, Queued, queued_cells
 from .batch.words import Wish, read_wish
 from .exit_codes import AGAIN, DONE
 from .spec import CellSpec
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from submitit import SlurmExecutor
 
 _LOCK = ".lock"
-_PAUSE = 1.0  # s between two looks at how far cells are
 #: How often submitit may put a job in the queue again; a `CellTask` gives up where it gets no further.
 _ANY_NUMBER = 1_000_000
 
@@ -57,6 +56,9 @@ class Slurm(Executor):
     name = "slurm"
     summary = "jobs of a SLURM cluster, in one array"
     reads = frozenset({"parallel", "slurm", "scratch"})
+    #: Runs a cell on a node, followed by the file of its spec.
+    command: ClassVar[tuple[str, ...]] = (sys.executable, "-m", "uadbench", "cell")
+    pace: ClassVar[Pace] = Pace()
 
     def __init__(self, wish: Wish, device: str, results: Path, parallel: int = 0, scratch: Path | None = None) -> None:
         self._wish = wish
@@ -65,8 +67,6 @@ class Slurm(Executor):
         self._parallel = parallel
         self._scratch = scratch
         self.workers = parallel or sys.maxsize  # all of them, as far as the queue lets them
-        self.ask_every = ASK_EVERY
-        self.settle = SETTLE
 
     @classmethod
     def make(cls, where: Where, device: str, results: Path) -> Self:
@@ -165,7 +165,7 @@ class Slurm(Executor):
         path = spec.model_copy(update={"device": self._device}).write(self._results / SPECS)
         scratch = () if self._scratch is None else ("--scratch", str(self._scratch))
         return CellTask(
-            command=(sys.executable, "-m", "uadbench", "cell", str(path), *scratch),
+            command=(*self.command, str(path), *scratch),
             folder=str(record_of_spec(spec).folder),
             end=str(self.shelf.end_file(array, spec.label)),
             log=str(self.shelf.log_file(array, spec.label)),
@@ -187,8 +187,9 @@ class _Campaign:
         self._reporter = reporter
         self._backlog = Backlog(specs)
         self._watcher = Watcher(reporter)
-        self._jobs = Jobs(slurm.shelf, reporter, slurm.ask_every, slurm.settle)
+        self._jobs = Jobs(slurm.shelf, reporter, slurm.pace)
         self._is_first = True
+        self._not_before = 0.0
 
     def run(self) -> Iterator[Outcome]:
         """Hand in, watch, and hand in again, until every cell has ended."""
@@ -198,7 +199,7 @@ class _Campaign:
                 yield from self._settle(verdict.spec, verdict.end)
             self._watcher.look(record_of_spec(spec).folder for spec in self._jobs.running())
             if self._jobs.entries or self._backlog:
-                time.sleep(_PAUSE)
+                time.sleep(self._slurm.pace.look)
         self._watcher.look(())
 
     def say_goodbye(self) -> None:
@@ -213,7 +214,7 @@ class _Campaign:
     def _hand_in(self) -> Iterator[Outcome]:
         """Tell of the cells that are done, and hand in those that nobody sees to."""
         waiting = []
-        while (spec := self._backlog.take()) is not None:
+        while time.monotonic() >= self._not_before and (spec := self._backlog.take()) is not None:
             if record_of_spec(spec).done:
                 yield self._outcome(spec, CellEnd(DONE))
             else:
@@ -231,29 +232,43 @@ class _Campaign:
         shelf = self._slurm.shelf
         shelf.folder.mkdir(parents=True, exist_ok=True)
         with locked(shelf.folder / _LOCK):
-            queued = {entry.label: entry for entry in queued_cells(shelf)}
+            queued = {one.label: one for one in queued_cells(shelf)} if specs else {}
             self._is_first = False
             for spec in specs:
                 if spec.label in queued:
                     self._jobs.add(spec, queued[spec.label])
             others = [spec for spec in specs if spec.label not in queued]
+            if len(others) < len(specs):
+                self._reporter.say(f"SLURM: {len(specs) - len(others)} cells have jobs that go on; they are waited for")
             held = [spec for spec in others if _is_held(spec)]
             self._submit([spec for spec in others if spec not in held])
-        if len(others) < len(specs):
-            self._reporter.say(f"SLURM: {len(specs) - len(others)} cells have jobs that go on; they are waited for")
         return held
 
     def _submit(self, specs: Sequence[CellSpec]) -> None:
+        """Hand in cells; where SLURM has jobs of ours and takes no more of them, the others are handed in later."""
         numbers: list[str] = []
-        for share in self._slurm.shares_of(specs) if specs else ():
-            after = "" if share.after is None else numbers[share.after]
-            array, number = self._slurm.hand_in(share.cells, share.at_a_time, after)
-            numbers.append(number)
-            for index, spec in enumerate(share.cells):
-                self._jobs.add(spec, Queued(spec.label, array, index, number))
+        handed_in: list[CellSpec] = []
+        try:
+            for share in self._slurm.shares_of(specs) if specs else ():
+                after = "" if share.after is None else numbers[share.after]
+                array, number = self._slurm.hand_in(share.cells, share.at_a_time, after)
+                numbers.append(number)
+                handed_in += share.cells
+                for index, spec in enumerate(share.cells):
+                    self._jobs.add(spec, Queued(spec.label, array, index, number))
+        except QueueError as error:
+            if not self._jobs.entries:
+                raise
+            self._put_back([spec for spec in specs if spec not in handed_in], error)
         if numbers:
-            arrays = "job" if len(specs) == 1 else "array" if len(numbers) == 1 else "arrays"
-            self._reporter.say(f"SLURM: {len(specs)} cells are handed in, {arrays} {', '.join(numbers)}")
+            arrays = "job" if len(handed_in) == 1 else "array" if len(numbers) == 1 else "arrays"
+            self._reporter.say(f"SLURM: {len(handed_in)} cells are handed in, {arrays} {', '.join(numbers)}")
+
+    def _put_back(self, specs: Sequence[CellSpec], error: QueueError) -> None:
+        self._reporter.say(f"warning: {error}; {len(specs)} cells are handed in later")
+        self._not_before = time.monotonic() + self._slurm.pace.say
+        for spec in specs:
+            self._backlog.postpone(spec)
 
     def _settle(self, spec: CellSpec, end: CellEnd) -> Iterator[Outcome]:
         """What becomes of a cell whose job has ended: it is told of, waited for or handed in once more."""

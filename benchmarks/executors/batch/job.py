@@ -82,6 +82,7 @@ class CellTask:
         """Run the cell; returns 0 where it is done, and ends the process with the cell's exit code where it is not."""
         log = Path(self.log)
         log.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.end).unlink(missing_ok=True)  # of a job that was put in the queue again by hand
         self._begun = log.stat().st_size if log.exists() else 0
         self._marks = progress_marks(Path(self.folder))
         self._process = _start(self.command, log)

@@ -13,12 +13,6 @@ from ..spec import CellSpec
 from .arrays import Array, Shelf
 from .queue import Place, QueueError, Task, tasks
 
-#: Seconds between two questions to the queue, which belongs to everybody.
-ASK_EVERY = 15.0
-#: Seconds between two sentences on how many jobs wait.
-_SAY_EVERY = 60.0
-#: Seconds until a network file system shows what a job has written, and until the queue shows a job.
-SETTLE = 60.0
 _KEPT = "what was finished is kept: the same command goes on"
 #: What one must know of a job that was ended and is not to be tried again as it is.
 _REMEDIES = {
@@ -27,6 +21,23 @@ _REMEDIES = {
     "OUT_OF_MEMORY": "took more memory than it has; ask for more, as --slurm mem=32G",
     "TIMEOUT": "ran out of its time before the cell was written down; warn it earlier, as --slurm signal=600",
 }
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often the driver does what, in seconds.
+
+    Attributes:
+        look: between two looks at how far cells are.
+        ask: between two questions to the queue, which belongs to everybody.
+        say: between two sentences on how many jobs wait, at the least.
+        settle: until a network file system shows what a job has written, and the queue a job that was handed in.
+    """
+
+    look: float = 1.0
+    ask: float = 15.0
+    say: float = 60.0
+    settle: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -94,14 +105,13 @@ class Jobs:
     Attributes:
         shelf: where their arrays lie.
         reporter: where sentences go.
-        ask_every: s between two questions to the queue.
-        settle: s until what a job has written is seen here.
+        pace: how often what is done.
+        entries: the cells that are watched, by label.
     """
 
     shelf: Shelf
     reporter: Reporter
-    ask_every: float = ASK_EVERY
-    settle: float = SETTLE
+    pace: Pace
     entries: dict[str, _Entry] = field(default_factory=dict, init=False)
     _asked: float = field(default=-1e9, init=False)
     _said: tuple[float, str] = field(default=(-1e9, ""), init=False)
@@ -115,7 +125,7 @@ class Jobs:
         """Ask the queue, where that is due, and let go of the cells whose jobs have ended."""
         if not self.entries:
             return
-        if time.monotonic() - self._asked >= self.ask_every:
+        if time.monotonic() - self._asked >= self.pace.ask:
             self._ask()
         ended = self.shelf.ended({entry.queued.array.name for entry in self.entries.values()})
         for label, entry in tuple(self.entries.items()):
@@ -158,7 +168,7 @@ class Jobs:
         why = f" ({', '.join(reasons)})" if reasons else ""
         words = f"SLURM: {len(self.running())} running, {len(waiting)} waiting{why}"
         when, before = self._said
-        if words != before and time.monotonic() - when >= min(_SAY_EVERY, self.ask_every * 4):
+        if words != before and time.monotonic() - when >= self.pace.say:
             self.reporter.say(f"  {words}")
             self._said = (time.monotonic(), words)
 
@@ -168,7 +178,7 @@ class Jobs:
             return end
         if (end is not None or self._is_over(entry)) and record_of_spec(entry.spec).done:
             return CellEnd(DONE)
-        if entry.gone is None or not self._is_answered or time.monotonic() - entry.gone < self.settle:
+        if entry.gone is None or not self._is_answered or time.monotonic() - entry.gone < self.pace.settle:
             return None
         return self._end_of_lost(entry)
 

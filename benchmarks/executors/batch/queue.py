@@ -28,10 +28,10 @@ class QueueError(UserError):
 
 
 class Place(NamedTuple):
-    """One task of an array: the name of the array's jobs, and the index."""
+    """One task of an array: the name of the array's jobs, and the task's number."""
 
     array: str
-    index: int
+    number: int
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """A SLURM of files, for tests: sbatch, squeue, scontrol, scancel and srun, by the first word.
 
-Its state lies in a folder: `limits` (MaxArraySize), `refuses` (what sbatch says no with, where it is there), `down` (the
-controller does not answer, where it is there), `held` (jobs wait, as long as it is there), a script per job, and per
-task its name, its process, its exit code once it has ended, and the word that stands for another end.
+Its state lies in a folder: `limits` (MaxArraySize), `refuses` (what sbatch says no with, where it is there), `down`
+(the controller does not answer, where it is there), `held` (jobs wait, as long as it is there), a script per job, and
+per task its name, its process, its exit code once it has ended, and the word that stands for another end.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def srun(*words: str) -> None:
     command = words[words.index("--output") + 2 :]
     while command[0].startswith("--"):
         command = command[1:]
-    with open(output, "ab") as log:
+    with Path(output).open("ab") as log:
         sys.exit(subprocess.run(command, stdout=log, stderr=log, check=False).returncode)
 
 

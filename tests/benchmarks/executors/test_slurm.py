@@ -152,7 +152,7 @@ def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.02)
 
 
-# ------------------------------------------------------------------------------------------------ arrays and their cells
+# ----------------------------------------------------------------------------------------------- arrays and their cells
 
 
 @pytest.mark.slow
@@ -189,7 +189,10 @@ def test_a_lost_job_is_handed_in_once_more_and_a_second_loss_is_the_last(cluster
     outcomes = cluster.run(ear)
     assert not outcomes[once.label].problem and outcomes[once.label].record.done
     assert not outcomes[killed.label].problem and outcomes[killed.label].record.done
-    assert "ended as NODE_FAIL" in outcomes[twice.label].problem and "results/slurm/uadbench-" in outcomes[twice.label].problem
+    assert (
+        "ended as NODE_FAIL" in outcomes[twice.label].problem
+        and "results/slurm/uadbench-" in outcomes[twice.label].problem
+    )
     assert f"{killed.short}: its process was killed (SIGKILL); it is handed in once more" in ear.text
     assert not outcomes[cluster.specs[3].label].problem
 

@@ -249,7 +249,9 @@ def _kill(process: int) -> None:
 
 
 def main() -> int:
-    """Keep a cluster until Ctrl-C."""
+    """Keep a cluster until Ctrl-C or SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="slurm_cluster_"))
     with Cluster(folder) as cluster:
         print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']}", flush=True)

@@ -28,7 +28,7 @@ from .base import CellEnd, Executor, Outcome, record_of_spec
 from .batch.arrays import Array, Share, Shelf, shares
 from .batch.job import CellTask
 from .batch.queue import QueueError, last_line, max_array_size, require_slurm
-from .batch.watch import Jobs, Pace, Queued, queued_cells
+from .batch.watch import Jobs, Pace, Queued, Verdict, queued_cells
 from .batch.words import Wish, read_wish
 from .exit_codes import AGAIN, DONE
 from .spec import CellSpec
@@ -196,7 +196,7 @@ class _Campaign:
         while self._backlog or self._jobs.entries:
             yield from self._hand_in()
             for verdict in self._jobs.look():
-                yield from self._settle(verdict.spec, verdict.end)
+                yield from self._settle(verdict)
             self._watcher.look(record_of_spec(spec).folder for spec in self._jobs.running())
             if self._jobs.entries or self._backlog:
                 time.sleep(self._slurm.pace.look)
@@ -270,10 +270,14 @@ class _Campaign:
         for spec in specs:
             self._backlog.postpone(spec)
 
-    def _settle(self, spec: CellSpec, end: CellEnd) -> Iterator[Outcome]:
-        """What becomes of a cell whose job has ended: it is told of, waited for or handed in once more."""
+    def _settle(self, verdict: Verdict) -> Iterator[Outcome]:
+        """What becomes of a cell whose job has ended: it is told of, waited for or handed in again."""
+        spec, end = verdict.spec, verdict.end
         if end.code == AGAIN and _is_held(spec):
             self._postpone(spec)
+        elif end.code == AGAIN and verdict.has_got_on:
+            self._backlog.postpone(spec)
+            self._reporter.say(f"  {spec.short}: {end.problem}; it has got further, and is handed in again")
         elif end.code == AGAIN and self._backlog.try_again(spec):
             self._reporter.say(f"  {spec.short}: {end.problem}; it is handed in once more")
         else:

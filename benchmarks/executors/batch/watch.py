@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from ...engine.progress import Reporter
 from ..base import CellEnd, record_of_spec
 from ..exit_codes import AGAIN, DONE, USER
 from ..spec import CellSpec
 from .arrays import Array, Shelf
+from .job import progress_marks
 from .queue import Place, QueueError, Task, tasks
 
 _KEPT = "what was finished is kept: the same command goes on"
@@ -21,6 +24,10 @@ _REMEDIES = {
     "OUT_OF_MEMORY": "took more memory than it has; ask for more, as --slurm mem=32G",
     "TIMEOUT": "ran out of its time before the cell was written down; warn it earlier, as --slurm signal=600",
 }
+
+
+#: Of these, what is worth another job where the cell has got on in the one before.
+_GOES_ON = frozenset({"DEADLINE", "TIMEOUT"})
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,24 @@ class _Entry:
         task: what the queue last said of it; None before it said anything.
         gone: since when the queue knows no such task, or one that is over, by the monotonic clock; None while it runs
             or waits.
+        marks: how far the cell was when it was handed in.
     """
 
     spec: CellSpec
     queued: Queued
     gone: float | None
+    marks: Mapping[str, Any]
     task: Task | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the cell's record."""
+        return record_of_spec(self.spec).folder
+
+    @property
+    def has_got_on(self) -> bool:
+        """Whether more of the cell is written down than when it was handed in."""
+        return progress_marks(self.folder) != self.marks
 
     @property
     def is_running(self) -> bool:
@@ -92,10 +111,12 @@ class Verdict:
     Attributes:
         spec: the cell.
         end: how it ended.
+        has_got_on: whether more of it is written down than when it was handed in.
     """
 
     spec: CellSpec
     end: CellEnd
+    has_got_on: bool
 
 
 @dataclass
@@ -119,7 +140,8 @@ class Jobs:
 
     def add(self, spec: CellSpec, queued: Queued) -> None:
         """Watch the job of a cell, from now on."""
-        self.entries[spec.label] = _Entry(spec, queued, time.monotonic())
+        marks = progress_marks(record_of_spec(spec).folder)
+        self.entries[spec.label] = _Entry(spec, queued, time.monotonic(), marks)
 
     def look(self) -> Iterator[Verdict]:
         """Ask the queue, where that is due, and let go of the cells whose jobs have ended."""
@@ -133,7 +155,7 @@ class Jobs:
             end = self._judge(entry, self.shelf.end(array, label) if (array.name, label) in ended else None)
             if end is not None:
                 del self.entries[label]
-                yield Verdict(entry.spec, end)
+                yield Verdict(entry.spec, end, entry.has_got_on)
 
     def running(self) -> tuple[CellSpec, ...]:
         """The cells whose jobs hold a node."""
@@ -189,7 +211,7 @@ class Jobs:
         """How a cell ended whose job could not say so any more."""
         state = "" if entry.task is None else entry.task.state
         number = "its job" if entry.task is None else f"its job {entry.task.job}"
-        if state in _REMEDIES:
+        if state in _REMEDIES and not (state in _GOES_ON and entry.has_got_on):
             return CellEnd(USER, f"{number} {_REMEDIES[state]}; {_KEPT}")
         how = f"ended as {state}" if entry.task is not None and entry.task.is_over else "is not in the queue any more"
         return CellEnd(AGAIN, f"{number} {how}; what it printed is in {self.shelf.folder_of(entry.queued.array)}")
@@ -198,12 +220,16 @@ class Jobs:
 def queued_cells(shelf: Shelf) -> Iterator[Queued]:
     """Every cell of a results folder that has a job in the queue, whichever driver has handed it in.
 
+    A job that has said how it ended is as good as gone, though the queue may take a while to find out.
+
     Raises:
         QueueError: the queue does not answer.
     """
     alive = {place: task for place, task in tasks().items() if not task.is_over}
-    for array in shelf.arrays() if alive else ():
+    names = {place.array for place in alive}
+    ended = shelf.ended(names)
+    for array in (array for array in shelf.arrays() if array.name in names):
         for index, label in enumerate(array.labels):
             task = alive.get(Place(array.name, index))
-            if task is not None:
+            if task is not None and (array.name, label) not in ended:
                 yield Queued(label, array, index, task.job.partition("_")[0])

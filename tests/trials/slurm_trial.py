@@ -7,7 +7,7 @@ A cluster of two nodes with a core each is started on this machine (`slurm_clust
 most. Scenes:
 
     array      six cells, so two arrays; equal to cells run here
-    failure    trainings that diverge beside other cells: they fail alone
+    failure    a method that fails beside others that do not: it fails alone
     cancelled  scancel of one job: told of, not handed in again; the same command does so
     driver     the driver is killed outright; its jobs go on, and the same command doubles none
     timeout    a cell that needs more time than a job has: warned, written down, put in the queue again
@@ -37,11 +37,12 @@ from slurm_cluster import Cluster
 
 SHORT = ("--method", "thresh", "--method", "ae", "--method", "vae", "--folds", "0,1")
 LONG = ("--method", "ae", "--folds", "0", "--set", "train.epochs=2500")
-#: A training whose loss is soon no number any more, beside cells that need none.
-DIVERGING = (
-    "--method", "thresh", "--method", "pddpm-s48", "--folds", "0,1",
-    "--set", "optimizer.learning_rate=1e30", "--set", "optimizer.gradient_clip=0.0",
-)  # fmt: skip
+#: What a method of one's own does on a node, and not where the driver tries it.
+FAULT = """
+        import os
+        if "SLURM_JOB_ID" in os.environ:
+            raise ValueError("there is a fault in me")
+"""
 
 
 @dataclass
@@ -164,10 +165,18 @@ def array(stage: Stage, scene: Scene) -> None:
 
 
 def failure(stage: Stage, scene: Scene) -> None:
-    """Two trainings diverge beside two cells that need none."""
-    code, said = stage.run("failure", DIVERGING, *stage.on_slurm("time=10"))
-    assert code == 2 and "2 of 4 cells failed, the others are done" in said, said
-    scene.said += kept(said, "/4]", "error:")
+    """A method of one's own fails on the nodes, beside two that do not."""
+    subprocess.run([str(BENCH), "new-method", "broken"], cwd=stage.place, check=True, capture_output=True)
+    file = stage.place / "broken.py"
+    step = '"""Return the training loss'
+    assert step in file.read_text()
+    before, after = file.read_text().split(step)
+    line, rest = after.split("\n", 1)
+    file.write_text(f"{before}{step}{line}\n{FAULT}{rest}")
+    cells = ("--method", "thresh", "--method", "broken.py", "--method", "ae", "--folds", "0,1")
+    code, said = stage.run("failure", cells, *stage.on_slurm("time=10"))
+    assert code == 2 and "2 of 6 cells failed, the others are done" in said, said
+    scene.said += kept(said, "/6]")
     scene.notes.append(f"exit code {code}")
 
 

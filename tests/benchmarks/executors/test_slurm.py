@@ -29,8 +29,9 @@ from uadbench.benchmarks.executors.data_file import write_data
 from uadbench.benchmarks.executors.registry import executor_for
 from uadbench.benchmarks.executors.slurm import Slurm
 from uadbench.benchmarks.executors.spec import CellSpec
+from uadbench.benchmarks.opening import open_request
 from uadbench.benchmarks.plan.preset import Preset
-from uadbench.benchmarks.plan.request import Where
+from uadbench.benchmarks.plan.request import Request, Where
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
@@ -293,6 +294,19 @@ def test_a_machine_without_slurm_is_told_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="no sbatch on this machine's path; start the run on a login node"):
         executor_for(Where(on="slurm", slurm="time=60"), "cpu", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), [("partion=gpu,time=60", "did you mean partition"), ("time=60", "there is no sbatch")]
+)
+def test_what_cannot_be_is_said_before_the_data_are_prepared(
+    words: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    request = Request(methods=("thresh",), results=tmp_path / "results", where=Where(on="slurm", slurm=words))
+    with pytest.raises(UserError, match=sentence):
+        open_request(request, SilentReporter())
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_job_with_a_gpu_computes_on_it_wherever_the_driver_runs(cluster: Cluster) -> None:

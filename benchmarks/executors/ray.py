@@ -1,0 +1,254 @@
+"""Cells on Ray, over the machines and cards of a cluster (`--on ray`).
+
+Ray finds a place for each cell, starts its process and says when that, or its machine, is lost. What a cell computes
+goes into its record on the results folder, which every machine must see; nothing but a code and a sentence comes back.
+A cell that was lost goes on from its checkpoint elsewhere, and its claim sees to it that it never runs twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+from ...allocator import keep_freed_memory
+from ...cores import usable_cores
+from ...errors import UserError
+from ..engine.progress import Reporter, SilentReporter
+from ..plan.request import Where
+from .attempt import KEPT, run_spec
+from .backlog import Backlog
+from .base import AGAIN, DONE, USER, CellEnd, Executor, Outcome, record_of_spec
+from .here import say_postponed
+from .ray_cluster import RayCluster, Share, address_of, share_for
+from .spec import CellSpec
+from .watcher import Watcher
+
+_LOOK = 0.5  # s between two looks at how far cells are
+#: Cells handed to Ray beyond those that have a place: no place waits, and a cluster that can grow hears why it should.
+_AHEAD = 100
+#: How often a cell is tried again: what a process dies of may be the cell's own need, a machine dies for itself.
+_TRIES = {"process": 1, "machine": 3}
+_TIMES = {2: "second", 4: "fourth"}
+
+
+class OnRay(Executor):
+    """A Ray cluster.
+
+    Args:
+        cluster: the cluster; one of our own is started by `run`.
+        where: what the user says.
+        device: "cpu" or "cuda".
+    """
+
+    name = "ray"
+    summary = "a Ray cluster: one on this machine that ends with the run, ray://HOST:10001, or what RAY_ADDRESS says"
+    reads = frozenset({"cpus_per_cell", "gpus_per_cell", "scratch"})
+
+    def __init__(self, cluster: RayCluster, where: Where, device: str) -> None:
+        self._cluster = cluster
+        self._where = where
+        self._device = device
+        self.workers = cluster.cores if cluster.is_own else self._places(self._share())
+
+    @classmethod
+    def make(cls, where: Where, device: str, results: Path) -> Self:
+        """An executor on a cluster that runs, or that is started when the first cell is.
+
+        Raises:
+            UserError: Ray is not installed, nobody answers, or no machine has what a cell needs.
+        """
+        cluster = RayCluster(address_of(where.on), usable_cores(), device)
+        if not cluster.is_own:
+            cluster.open()
+        return cls(cluster, where, device)
+
+    def run(self, specs: Sequence[CellSpec], reporter: Reporter) -> Iterator[Outcome]:
+        """Run cells and yield each as it ends, see `Executor.run`.
+
+        Raises:
+            UserError: no machine has what a cell needs, or the cluster was lost.
+        """
+        try:
+            self._cluster.open()
+            share = self._share()
+            hands = _Hands(self._cluster.ray, share, self._places(share) + _AHEAD, self._where.scratch)
+            yield from _Team(specs, hands, reporter).run()
+        except ConnectionError as error:
+            raise UserError(f"the Ray cluster was lost ({error}); {KEPT}") from error
+        finally:
+            self._cluster.close()
+
+    def _share(self) -> Share:
+        where = self._where
+        return share_for(self._cluster.nodes(), self._device, where.cpus_per_cell, where.gpus_per_cell)
+
+    def _places(self, share: Share) -> int:
+        return sum(share.places(node) for node in self._cluster.nodes())
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What took a cell's process away.
+
+    Attributes:
+        what: "process" or "machine".
+        words: half a sentence for the user.
+    """
+
+    what: str
+    words: str
+
+
+class _Hands:
+    """Hands cells to Ray and hears how they end.
+
+    Args:
+        ray: the module.
+        share: what a cell gets.
+        room: cells that Ray may have at a time.
+        scratch: see `Where`.
+    """
+
+    def __init__(self, ray: Any, share: Share, room: int, scratch: Path | None) -> None:
+        self._ray = ray
+        self.room = room
+        self._words = (share.threads, scratch)
+        # Whether a cell is tried again is said by the backlog; Ray would not ask whose fault it was.
+        self._task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0)(run_in_worker)
+
+    def give(self, spec: CellSpec) -> Any:
+        """Hand over a cell; what stands for its end comes back."""
+        return self._task.options(name=spec.label).remote(spec.model_dump_json(), *self._words)
+
+    def ended(self, given: Sequence[Any]) -> list[Any]:
+        """Those of what `give` returned that have ended, waiting a moment for the first."""
+        if not self._ray.wait(given, num_returns=1, timeout=_LOOK)[0]:
+            return []
+        return list(self._ray.wait(given, num_returns=len(given), timeout=0)[0])
+
+    def hear(self, given: Any) -> CellEnd | _Loss:
+        """How a cell ended.
+
+        Raises:
+            UserError: the machines cannot run cells of this package.
+        """
+        known = self._ray.exceptions
+        try:
+            return CellEnd(*self._ray.get(given))
+        except known.RayTaskError as error:
+            raise UserError(
+                f"a machine of the Ray cluster cannot run cells: {_last_line(error)}; install the same uadbench there"
+            ) from error
+        except (known.NodeDiedError, known.LocalRayletDiedError):
+            return _Loss("machine", "its machine was lost")
+        except known.OutOfMemoryError:
+            return _Loss("process", "Ray ended its process, as its machine ran short of memory")
+        except known.RayError as error:
+            return _Loss("process", f"its process was lost ({type(error).__name__})")
+
+
+class _Team:
+    """The cells that wait, and those that Ray has.
+
+    Args:
+        specs: the cells.
+        hands: hands them to Ray.
+        reporter: where progress goes.
+    """
+
+    def __init__(self, specs: Sequence[CellSpec], hands: _Hands, reporter: Reporter) -> None:
+        self._backlog = Backlog(specs)
+        self._hands = hands
+        self._reporter = reporter
+        self._watcher = Watcher(reporter)
+        self._given: dict[Any, CellSpec] = {}
+
+    def run(self) -> Iterator[Outcome]:
+        """Run every cell, and yield each as it ends."""
+        while self._backlog or self._given:
+            yield from self._hand_out()
+            ended = self._hands.ended(list(self._given)) if self._given else self._pause()
+            for given in ended:
+                outcome = self._take_back(given)
+                if outcome is not None:
+                    yield outcome
+            self._watcher.look([record_of_spec(spec).folder for spec in self._given.values()])
+
+    def _pause(self) -> list[Any]:
+        """Wait where somebody else runs all that is left."""
+        time.sleep(_LOOK)
+        return []
+
+    def _hand_out(self) -> Iterator[Outcome]:
+        """Give Ray what it has room for; a cell that somebody else has finished meanwhile is an outcome at once."""
+        while len(self._given) < self._hands.room and (spec := self._backlog.take()) is not None:
+            if record_of_spec(spec).done:
+                yield Outcome.of(spec, CellEnd(DONE))
+            else:
+                self._given[self._hands.give(spec)] = spec
+
+    def _take_back(self, given: Any) -> Outcome | None:
+        """Take in how a cell ended; an outcome where it is not run again."""
+        spec = self._given.pop(given)
+        end = self._hands.hear(given)
+        if isinstance(end, _Loss):
+            return self._lose(spec, end)
+        if end.code == AGAIN:
+            say_postponed(self._backlog, spec, end, self._reporter)
+            return None
+        return Outcome.of(spec, end)
+
+    def _lose(self, spec: CellSpec, loss: _Loss) -> Outcome | None:
+        """A cell without its process is tried again from its checkpoint, until it has been lost too often."""
+        most = _TRIES[loss.what]
+        if not self._backlog.try_again(spec, loss.what, most):
+            problem = f"{spec.label}: {loss.words}, for the {_TIMES[most + 1]} time; {KEPT}"
+            return Outcome.of(spec, CellEnd(USER, problem))
+        self._reporter.say(f"  {spec.label}: {loss.words}; it is tried again from its checkpoint")
+        return None
+
+
+def run_in_worker(text: str, threads: int, scratch: Path | None) -> tuple[int, str, str]:
+    """What a worker process of Ray does: one cell.
+
+    Args:
+        text: its spec, as JSON.
+        threads: of PyTorch.
+        scratch: see `Where`.
+
+    Returns:
+        Code, problem and traceback, see `CellEnd`.
+    """
+    spec = CellSpec.model_validate_json(text)
+    if not Path(spec.runs).parent.is_dir():
+        where = f"{socket.gethostname()} does not see {Path(spec.runs).parent}"
+        return USER, f"{spec.label}: {where}; choose --results on a disk that all machines share", ""
+    _settle(threads)
+    end = run_spec(spec, SilentReporter(), scratch)
+    return end.code, end.problem, end.trace
+
+
+def _settle(threads: int) -> None:
+    """Let this process be as one of our own workers is; that it ends with its cluster is Ray's part."""
+    import torch
+
+    signal.signal(signal.SIGTERM, _end_at_once)
+    torch.set_num_threads(min(threads, torch.get_num_threads()))
+    keep_freed_memory()
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End by a signal as if nobody had a handler for it: Lightning has one that waits for the end of a step."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

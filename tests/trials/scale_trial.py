@@ -102,7 +102,7 @@ class Measured:
 
 HEADER = (
     "| executor | cells | seconds | cells per second | first cell after (s) | a cell itself (s) "
-    "| overhead per cell (s) | spec written in (ms) | driver (MB) | of these by cells (MB) | Ray's own processes (MB) |\n"
+    "| overhead per cell (s) | spec written in (ms) | driver (MB) | of it by cells (MB) | Ray's own processes (MB) |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 

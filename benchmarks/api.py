@@ -10,9 +10,9 @@ import inspect
 import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UserError
 
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
     from ..methods import Detector
     from .engine.progress import Reporter
     from .opening import Opened
-    from .plan.request import Request
+    from .plan.request import Request, Where
 
     Method = str | type[Detector]
     Scan = str | Path | NDArray[Any]
-
-Where = Literal["processes", "here"]
 
 
 def run(
@@ -44,7 +42,7 @@ def run(
     seed: int = 0,
     device: str = "auto",
     splits: str | None = None,
-    on: Where = "processes",
+    on: str | Where = "processes",
     jobs: int = 0,
     results: str | Path = "results",
     with_checkpoint: bool = False,
@@ -63,7 +61,8 @@ def run(
         seed: of initialisation, slice choice and noise.
         device: "auto", "cpu" or "cuda".
         splits: "published", "deleaked" or "own"; None takes the published ones if they are there, and refuses leaks.
-        on: "processes" runs `jobs` cells at a time, each in a process of its own; "here" does all in this process.
+        on: "processes" runs `jobs` cells at a time, each in a process of its own; "here" does all in this process;
+            "ray" and "slurm" hand them to these, and a `uadbench.Where` says more.
         jobs: cells at a time; 0 for one per core on the CPU and one on a GPU.
         results: folder of runs, volume stores and the MLflow file.
         with_checkpoint: log the weights to MLflow, too.
@@ -76,8 +75,8 @@ def run(
         UserError: something to mend, or cells that failed; all others were run, and nothing computed is lost.
         KeyboardInterrupt: Ctrl-C, or a notebook's stop button; the same call goes on.
     """
-    request = _request(method, on, folds=folds, data=data, data_sets=data_sets, modality=modality, preset=preset,
-                       changes=changes, seed=seed, device=device, splits=splits, jobs=jobs, results=results,
+    request = _request(method, on, jobs, folds=folds, data=data, data_sets=data_sets, modality=modality, preset=preset,
+                       changes=changes, seed=seed, device=device, splits=splits, results=results,
                        with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
@@ -95,7 +94,7 @@ def score(
     seed: int = 0,
     device: str = "auto",
     splits: str | None = None,
-    on: Where = "processes",
+    on: str | Where = "processes",
     jobs: int = 0,
     results: str | Path = "results",
     with_checkpoint: bool = False,
@@ -128,9 +127,9 @@ def score(
         UserError: as `run`, or a cell was never trained.
     """
     scores = (by,) if isinstance(by, str) else tuple(by)
-    request = _request(method, on, scores=scores, train=False, folds=folds, data=data, data_sets=data_sets,
+    request = _request(method, on, jobs, scores=scores, train=False, folds=folds, data=data, data_sets=data_sets,
                        modality=modality, preset=preset, changes=changes, seed=seed, device=device, splits=splits,
-                       jobs=jobs, results=results, with_checkpoint=with_checkpoint)  # fmt: skip
+                       results=results, with_checkpoint=with_checkpoint)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
 
@@ -268,13 +267,11 @@ def _read_prediction(folder: Path, name: str, *, keeps_files: bool) -> Predictio
 # ------------------------------------------------------------------------------------------------------------- requests
 
 
-def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Request:
+def _request(method: Method | Sequence[Method], on: str | Where, jobs: int, **words: Any) -> Request:
     """The arguments of a call in the words of the command line."""
     from ..datasets.modality import modality_named
-    from .plan.request import Request
+    from .plan.request import Request, Where
 
-    if on not in ("processes", "here"):
-        raise UserError(f'on={on!r}: choose "processes" or "here"')
     return Request(
         methods=tuple(_method_words(method)),
         folds=_folds_word(words.pop("folds")),
@@ -284,7 +281,7 @@ def _request(method: Method | Sequence[Method], on: Where, **words: Any) -> Requ
         preset=str(words.pop("preset")),
         changes=_change_words(words.pop("changes")),
         results=Path(words.pop("results")),
-        here=on == "here",
+        where=replace(on, jobs=jobs or on.jobs) if isinstance(on, Where) else Where(on=on, jobs=jobs),
         **words,
     )
 
@@ -295,7 +292,7 @@ def _carry_out(request: Request, *, quiet: bool) -> DataFrame:
     from .opening import open_request
     from .plan.request import requested_rows
 
-    if not request.here:
+    if request.where.on == "processes":
         require_main_guard()
     for row in requested_rows(request.methods):
         _refuse_main(row.card.place)

@@ -16,16 +16,20 @@ from types import MappingProxyType
 
 from ..datasets.cohort import Data
 from ..errors import UserError
-from .engine.environment import choose_device, default_workers, settle_process
+from .engine.environment import choose_device, settle_process
 from .engine.job import Job, check_lesions, jobs_for
 from .engine.progress import Reporter
+from .executors.base import DEFECT, Executor, Outcome
+from .executors.data_file import write_data
 from .executors.order import longest_first
-from .executors.processes import Outcome, run_jobs
+from .executors.registry import executor_for
+from .executors.spec import CellSpec
 from .opening import Opened
 from .plan.own import word_of
 from .plan.preset import Preset
 from .plan.request import Request
 from .preflight import preflight
+from .records.handed_out import SPECS
 from .records.record import record_of
 from .records.reuse import require_weights
 from .reports.results_line import results_line
@@ -43,7 +47,7 @@ class Experiment:
         data: its data.
         jobs: its cells, each once.
         device: "cpu" or "cuda".
-        workers: cells at a time.
+        executor: where they run.
     """
 
     request: Request
@@ -51,7 +55,12 @@ class Experiment:
     data: Data
     jobs: tuple[Job, ...]
     device: str
-    workers: int
+    executor: Executor
+
+    @property
+    def workers(self) -> int:
+        """Cells at a time, as far as that is known before they run."""
+        return max(1, min(self.executor.workers, len(self.jobs)))
 
     @property
     def runs(self) -> Path:
@@ -97,15 +106,21 @@ class Experiment:
         teller = _Teller(self.request, reporter)
         found = {}
         jobs = longest_first(self.jobs, expected) if expected and self.workers > 1 else self.jobs
-        outcomes = run_jobs(jobs, self.runs, self.device, self.workers, reporter)
-        for number, outcome in enumerate(outcomes, start=1):
-            job = outcome.job
+        for number, outcome in enumerate(self.executor.run(self._hand_out(jobs), reporter), start=1):
             words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
-            reporter.say(f"[{number}/{len(self.jobs)}] {job.entry.row.title}, fold {job.fold}: {words}")
+            reporter.say(f"[{number}/{len(self.jobs)}] {outcome.spec.short}: {words}")
             if not outcome.problem:
                 teller.tell(outcome)
-            found[job.cell.id] = outcome
+            found[outcome.spec.cell] = outcome
         return tuple(found[job.cell.id] for job in self.jobs)
+
+    def _hand_out(self, jobs: Sequence[Job]) -> tuple[CellSpec, ...]:
+        """The cells as plain data, written where `bench status` finds them."""
+        place = write_data(self.data, self.request.results / SPECS)
+        specs = tuple(CellSpec.of(job, place, self.runs, self.device) for job in jobs)
+        for spec in specs:
+            spec.write(self.request.results / SPECS)
+        return specs
 
 
 class _Teller:
@@ -141,8 +156,8 @@ def prepare(opened: Opened) -> Experiment:
     device = choose_device(request.device)
     settle_process()
     jobs = tuple(jobs_for(opened.rows, opened.folds, data, preset, request.seed))
-    workers = 1 if request.here else min(request.jobs or default_workers(device), len(jobs))
-    experiment = Experiment(request, preset, data, jobs, device, workers)
+    executor = executor_for(request.where, device, request.results)
+    experiment = Experiment(request, preset, data, jobs, device, executor)
     if not request.train:
         words = [word_of(job.entry.method, job.entry.row.name.partition("+")[0]) for job in jobs]
         require_weights(list(zip(words, [job.cell for job in jobs], strict=True)), experiment.runs)
@@ -154,7 +169,12 @@ def raise_failures(outcomes: Sequence[Outcome]) -> None:
 
     Raises:
         UserError: at least one failed.
+        RuntimeError: at least one met a defect of this package; its traceback is in the message.
     """
+    defects = [outcome.end.trace or outcome.problem for outcome in outcomes if outcome.end.code == DEFECT]
+    if defects:
+        count = f"{len(defects)} of {len(outcomes)} cells"
+        raise RuntimeError(f"{count} met a defect of uadbench, the others are done; the first:\n{defects[0]}")
     problems = [outcome.problem for outcome in outcomes if outcome.problem]
     if problems:
         raise UserError(

@@ -46,6 +46,7 @@ def open_request(request: Request, reporter: Reporter) -> Opened:
         DataError: the data cannot be used as they are.
     """
     folds = fold_numbers(request.folds)
+    request.where.require_known()
     rows = requested_rows(request.methods, request.scores)
     preset = requested_preset(request.preset, request.changes, rows)
     known_data_sets(request.data_sets)
@@ -61,6 +62,6 @@ def open_request(request: Request, reporter: Reporter) -> Opened:
         request.splits,
         reporter,
         request.modality,
-        jobs=1 if request.here else None,
+        jobs=1 if request.where.is_here else None,
     )
     return Opened(request, rows, preset, chosen_folds(folds, data), data)

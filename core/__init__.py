@@ -20,6 +20,7 @@ from .errors import DataError, UserError
 if TYPE_CHECKING:
     from .benchmarks.api import Prediction, predict, run, score
     from .benchmarks.contract.checks import check_detector
+    from .benchmarks.plan.request import Where
     from .benchmarks.reports.results import CellView, Results, load_results, read_cell
     from .methods import Detector, register
 
@@ -32,6 +33,7 @@ __all__ = [
     "Prediction",
     "Results",
     "UserError",
+    "Where",
     "__version__",
     "check_detector",
     "load_results",
@@ -48,6 +50,7 @@ _HOMES = {
     "Detector": "methods",
     "Prediction": "benchmarks.api",
     "Results": "benchmarks.reports.results",
+    "Where": "benchmarks.plan.request",
     "check_detector": "benchmarks.contract.checks",
     "load_results": "benchmarks.reports.results",
     "predict": "benchmarks.api",

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..announcement import Forecast
 from ..engine.job import Job
-from ..executors.processes import Outcome
+from ..executors.base import Outcome
 from ..experiment import Experiment
 from ..records.record import RunRecord, record_of
 
@@ -73,7 +73,7 @@ class Answer:
 
 def answer_to(experiment: Experiment, forecast: Forecast, outcomes: Sequence[Outcome] = ()) -> Answer:
     """What to answer after a run; after a dry one there are no outcomes."""
-    problems = {outcome.job.cell.id: outcome.problem for outcome in outcomes}
+    problems = {outcome.spec.cell: outcome.problem for outcome in outcomes}
     return Answer(
         data=experiment.data.title,
         preset=experiment.preset.name,

@@ -13,6 +13,7 @@ import typer
 
 from ...stopping import signals_stop
 from . import figure, prepare, splits
+from .cell import cell
 from .check import check
 from .list import list_
 from .new_method import new_method
@@ -45,6 +46,7 @@ app.command("sync")(sync)
 app.command("ui")(ui)
 app.command("predict")(predict)
 app.command("check")(check)
+app.command("cell")(cell)
 app.add_typer(figure.app, name="figure")
 app.add_typer(prepare.app, name="prepare")
 app.add_typer(splits.app, name="splits")

@@ -55,6 +55,23 @@ WithCheckpointOption = Annotated[bool, typer.Option(help="Log the checkpoint to 
 JobsOption = Annotated[
     int, typer.Option("--jobs", min=0, max=1024, help="Cells at a time; 0: one per core on the CPU, one on a GPU.")
 ]
+OnOption = Annotated[str, typer.Option("--on", help="Where cells run: processes, here, ray, ray://HEAD:PORT, slurm.")]
+CellsPerGpuOption = Annotated[
+    int, typer.Option("--cells-per-gpu", min=0, max=1024, help="With --on processes: cells that share a card.")
+]
+GpusPerCellOption = Annotated[
+    float | None,
+    typer.Option("--gpus-per-cell", min=0, max=64, help="With --on ray: cards of a cell; 0.25 lets four share one."),
+]
+CpusPerCellOption = Annotated[int, typer.Option("--cpus-per-cell", min=0, help="With --on ray: cores of a cell.")]
+ParallelOption = Annotated[int, typer.Option("--parallel", min=0, help="With --on slurm: cells at a time.")]
+SlurmOption = Annotated[
+    str, typer.Option("--slurm", help="With --on slurm: options of its jobs, partition=gpu,time=12:00:00,gpus=1.")
+]
+ScratchOption = Annotated[
+    Path | None,
+    typer.Option("--scratch", file_okay=False, help="A folder on each machine's own disk for copies of the volumes."),
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be run and how long it should take, and run nothing."),

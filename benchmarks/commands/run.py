@@ -8,19 +8,26 @@ from ...datasets.modality import Modality
 from ..reports.console import make_console
 from .options import (
     RESULTS,
+    CellsPerGpuOption,
+    CpusPerCellOption,
     DataOption,
     DataSetOption,
     DeviceOption,
     DryRunOption,
     FoldsOption,
+    GpusPerCellOption,
     JobsOption,
     JsonOption,
     MethodOption,
     ModalityOption,
+    OnOption,
+    ParallelOption,
     PresetOption,
     ResultsOption,
+    ScratchOption,
     SeedOption,
     SetOption,
+    SlurmOption,
     SplitsOption,
     WithCheckpointOption,
 )
@@ -44,12 +51,19 @@ def run(
     splits: SplitsOption = None,
     results: ResultsOption = RESULTS,
     with_checkpoint: WithCheckpointOption = False,
-    workers: JobsOption = 0,
+    on: OnOption = "processes",
+    jobs: JobsOption = 0,
+    cells_per_gpu: CellsPerGpuOption = 0,
+    gpus_per_cell: GpusPerCellOption = None,
+    cpus_per_cell: CpusPerCellOption = 0,
+    parallel: ParallelOption = 0,
+    slurm: SlurmOption = "",
+    scratch: ScratchOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train and score methods; finished cells are not run again, interrupted ones go on."""
-    from ..plan.request import Request
+    from ..plan.request import Request, Where
 
     request = Request(
         methods=tuple(method),
@@ -63,7 +77,7 @@ def run(
         device=device,
         splits=splits,
         results=results,
-        jobs=workers,
+        where=Where(on, jobs, cells_per_gpu, gpus_per_cell, cpus_per_cell, parallel, slurm, scratch),
         with_checkpoint=with_checkpoint,
     )
     carry_out(request, dry_run=dry_run, as_json=as_json)
@@ -97,6 +111,9 @@ def _carry_out(opened: Opened, reporter: Reporter, *, dry_run: bool, as_json: bo
     experiment.check(reporter)
     forecast = announce(experiment, reporter)
     outcomes = () if dry_run else experiment.run(reporter, forecast.by_recipe)
+    submission = experiment.executor.submission([job.cell.label for job in experiment.open_jobs()]) if dry_run else ""
+    if submission:
+        reporter.say(submission)
     if as_json:
         print(answer_to(experiment, forecast, outcomes).as_json())
     raise_failures(outcomes)

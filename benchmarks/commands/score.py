@@ -9,19 +9,26 @@ import typer
 from ...datasets.modality import Modality
 from .options import (
     RESULTS,
+    CellsPerGpuOption,
+    CpusPerCellOption,
     DataOption,
     DataSetOption,
     DeviceOption,
     DryRunOption,
     FoldsOption,
+    GpusPerCellOption,
     JobsOption,
     JsonOption,
     MethodOption,
     ModalityOption,
+    OnOption,
+    ParallelOption,
     PresetOption,
     ResultsOption,
+    ScratchOption,
     SeedOption,
     SetOption,
+    SlurmOption,
     SplitsOption,
     WithCheckpointOption,
 )
@@ -44,12 +51,19 @@ def score(
     splits: SplitsOption = None,
     results: ResultsOption = RESULTS,
     with_checkpoint: WithCheckpointOption = False,
-    workers: JobsOption = 0,
+    on: OnOption = "processes",
+    jobs: JobsOption = 0,
+    cells_per_gpu: CellsPerGpuOption = 0,
+    gpus_per_cell: GpusPerCellOption = None,
+    cpus_per_cell: CpusPerCellOption = 0,
+    parallel: ParallelOption = 0,
+    slurm: SlurmOption = "",
+    scratch: ScratchOption = None,
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score trained cells again: by another score, or with other post-processing (--set score.median=3)."""
-    from ..plan.request import Request
+    from ..plan.request import Request, Where
 
     request = Request(
         methods=tuple(method),
@@ -65,7 +79,7 @@ def score(
         device=device,
         splits=splits,
         results=results,
-        jobs=workers,
+        where=Where(on, jobs, cells_per_gpu, gpus_per_cell, cpus_per_cell, parallel, slurm, scratch),
         with_checkpoint=with_checkpoint,
     )
     carry_out(request, dry_run=dry_run, as_json=as_json)

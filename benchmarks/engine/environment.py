@@ -37,11 +37,6 @@ def choose_device(word: str) -> str:
     raise UserError(f"--device {word}: choose auto, cpu or cuda")
 
 
-def default_workers(device: str) -> int:
-    """Cells at a time: one per core on the CPU, where small networks leave cores idle; one on a GPU."""
-    return usable_cores() if device == "cpu" else 1
-
-
 def keep_to_own_cores() -> None:
     """Keep torch, which counts by affinity alone, to the cores that are ours; OMP_NUM_THREADS is the user's word."""
     if "OMP_NUM_THREADS" not in os.environ:

@@ -12,7 +12,7 @@ from ...errors import UserError, shorten
 from ...methods import Detector
 from ..plan.cell import Cell, Recipe
 from ..plan.plan import Plan, build_detector, plan_for
-from ..plan.preset import Preset
+from ..plan.preset import Preset, PresetLabel
 from ..plan.request import chosen_folds
 from ..plan.suite import SuiteRow
 from ..records.record_files import CellConfig, CohortConfig, PreparedConfig
@@ -26,7 +26,7 @@ class Job:
 
     Attributes:
         entry: the table row and its class.
-        preset: where the numbers come from.
+        preset: what is said of where the numbers come from.
         plan: the numbers.
         data: the data source.
         fold: index of the fold.
@@ -34,7 +34,7 @@ class Job:
     """
 
     entry: SuiteRow
-    preset: Preset
+    preset: PresetLabel
     plan: Plan
     data: Data
     fold: int
@@ -116,7 +116,7 @@ def jobs_for(entries: tuple[SuiteRow, ...], folds: tuple[int, ...], data: Data, 
     for entry in entries:
         plan = plan_for(preset, entry.card, entry.row, entry.score)
         for fold in chosen_folds(folds, data):
-            job = Job(entry, preset, plan, data, fold, seed)
+            job = Job(entry, preset.label, plan, data, fold, seed)
             jobs.setdefault(job.cell.id, job)
     return list(jobs.values())
 

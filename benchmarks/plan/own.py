@@ -19,7 +19,8 @@ from ...own_files import FileKind, OwnFile, own_file_of, shown
 if TYPE_CHECKING:
     from ...methods import Detector
 
-_FILE = FileKind("--method", "method", "so that its cell's id covers all of it", ENTRY_POINTS)
+#: What a file of the user's own is, in sentences.
+METHOD_FILE = FileKind("--method", "method", "so that its cell's id covers all of it", ENTRY_POINTS)
 #: How the source of a method from a file begins in a recipe; its SHA-256 follows.
 FILE_SOURCE = "sha256:"
 
@@ -30,7 +31,7 @@ def read_file(path: Path) -> OwnFile:
     Raises:
         UserError: there is no such file, or it cannot be read.
     """
-    return OwnFile.read(path, _FILE)
+    return OwnFile.read(path, METHOD_FILE)
 
 
 def is_file(word: str) -> bool:

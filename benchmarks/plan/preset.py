@@ -29,6 +29,20 @@ _HEADER = ("name", "summary", "departures")
 _BASE = "base"
 
 
+class PresetLabel(Frozen):
+    """What a run says about its preset.
+
+    Attributes:
+        name: what `--preset` takes.
+        changed: the `key=value` words that were applied on top, in order.
+        departures: where its numbers leave the paper's, each with its reason.
+    """
+
+    name: str
+    changed: tuple[str, ...]
+    departures: tuple[str, ...]
+
+
 class Preset(Frozen):
     """A named set of numbers.
 
@@ -47,6 +61,11 @@ class Preset(Frozen):
     sections: dict[str, dict[str, Any]]
     override: dict[str, dict[str, dict[str, Any]]]
     changed: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> PresetLabel:
+        """What a run says about it."""
+        return PresetLabel(name=self.name, changed=self.changed, departures=self.departures)
 
     @property
     def preparation(self) -> PreparationSettings:

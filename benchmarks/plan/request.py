@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from ...datasets.cohort import Data
@@ -12,6 +13,54 @@ from ...errors import UserError
 from .plan import brought_sections, check_changes, plan_for
 from .preset import Preset, load_preset
 from .suite import SuiteRow, select_rows, with_score
+
+#: The executors of this package, one module each, and the group by which installed packages bring others.
+EXECUTORS = ("here", "processes", "ray", "slurm")
+EXECUTOR_ENTRY_POINTS = "uadbench.executors"
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where cells run, in the words of the command line; 0, None and "" leave it to the executor.
+
+    Attributes:
+        on: an executor's name, or an address that begins with it and "://".
+        jobs: cells at a time on this machine.
+        cells_per_gpu: cells that share a card of this machine.
+        gpus_per_cell: cards of a cell; a fraction lets several share one.
+        cpus_per_cell: cores of a cell.
+        parallel: cells of a queue at a time.
+        slurm: options of SLURM jobs, "partition=gpu,time=12:00:00".
+        scratch: a folder on a disk of each machine, to which volume stores are copied.
+    """
+
+    on: str = "processes"
+    jobs: int = 0
+    cells_per_gpu: int = 0
+    gpus_per_cell: float | None = None
+    cpus_per_cell: int = 0
+    parallel: int = 0
+    slurm: str = ""
+    scratch: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """The executor's name."""
+        return self.on.partition("://")[0]
+
+    def require_known(self) -> None:
+        """See that there may be such an executor, without importing any.
+
+        Raises:
+            UserError: there is none.
+        """
+        if self.name not in EXECUTORS and not entry_points(group=EXECUTOR_ENTRY_POINTS):
+            raise UserError(f"--on {self.on}: choose {', '.join(EXECUTORS)}")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether everything is done in this process, the preparation of volumes too."""
+        return self.on == "here"
 
 
 @dataclass(frozen=True)
@@ -31,8 +80,7 @@ class Request:
         device: "auto", "cpu" or "cuda".
         splits: "published", "deleaked" or "own"; None for the data's own choice.
         results: folder of runs, volume stores and the MLflow file.
-        jobs: cells at a time; 0 for one per core on the CPU and one on a GPU.
-        here: whether everything is done in this process, the preparation of volumes too.
+        where: where cells run, see `Where`.
         train: False only scores again what is trained, and refuses what is not.
         with_checkpoint: whether MLflow gets the weights too.
     """
@@ -49,8 +97,7 @@ class Request:
     device: str = "auto"
     splits: str | None = None
     results: Path = Path("results")
-    jobs: int = 0
-    here: bool = False
+    where: Where = Where()
     train: bool = True
     with_checkpoint: bool = False
 

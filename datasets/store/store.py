@@ -167,6 +167,16 @@ class VolumeStore:
         """
         return self._labelled(subject, IS_IGNORED)
 
+    def check(self) -> None:
+        """Compare every array of every subject with the manifest.
+
+        Raises:
+            DataError: one was damaged.
+        """
+        for subject in self.ids:
+            for name in self._arrays:
+                self._read(name, subject)
+
     def _labelled(self, subject: str, value: int) -> NDArray[np.bool_]:
         if not self.has_lesions:
             raise DataError(f"{self.folder} holds healthy scans and therefore no lesion masks")

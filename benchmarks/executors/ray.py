@@ -21,7 +21,7 @@ from ...cores import usable_cores
 from ...errors import UserError
 from ..engine.progress import Reporter, SilentReporter
 from ..plan.request import Where
-from .attempt import KEPT, run_spec
+from .attempt import KEPT, run_spec, stage_of
 from .backlog import Backlog
 from .base import AGAIN, DONE, USER, CellEnd, Executor, Outcome, record_of_spec
 from .here import say_postponed
@@ -29,7 +29,7 @@ from .ray_cluster import RayCluster, Share, address_of, share_for
 from .spec import CellSpec
 from .watcher import Watcher
 
-_LOOK = 0.5  # s between two looks at how far cells are
+_LOOK = 1.0  # s between two looks at how far cells are
 #: Cells handed to Ray beyond those that have a place: no place waits, and a cluster that can grow hears why it should.
 _AHEAD = 100
 #: How often a cell is tried again: what a process dies of may be the cell's own need, a machine dies for itself.
@@ -206,11 +206,12 @@ class _Team:
 
     def _lose(self, spec: CellSpec, loss: _Loss) -> Outcome | None:
         """A cell without its process is tried again from its checkpoint, until it has been lost too often."""
-        most = _TRIES[loss.what]
+        most, stage = _TRIES[loss.what], stage_of(spec.job(), record_of_spec(spec))
+        words = f"{spec.label}: {loss.words} at {stage.what}{f' with {stage.batch}' if stage.batch else ''}"
         if not self._backlog.try_again(spec, loss.what, most):
-            problem = f"{spec.label}: {loss.words}, for the {_TIMES[most + 1]} time; {KEPT}"
-            return Outcome.of(spec, CellEnd(USER, problem))
-        self._reporter.say(f"  {spec.label}: {loss.words}; it is tried again from its checkpoint")
+            advice = f"less memory is needed with {stage.advice}; " if loss.what == "process" else ""
+            return Outcome.of(spec, CellEnd(USER, f"{words}, for the {_TIMES[most + 1]} time; {advice}{KEPT}"))
+        self._reporter.say(f"  {words}; it is tried again from its checkpoint")
         return None
 
 

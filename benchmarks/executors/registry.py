@@ -39,7 +39,7 @@ def _gather(module: ModuleType) -> None:
 
 
 _PASSED_OVER = frozenset(
-    {"attempt", "backlog", "base", "data_file", "main_guard", "order", "registry", "spec", "watcher"}
+    {"attempt", "backlog", "base", "data_file", "main_guard", "order", "ray_cluster", "registry", "spec", "watcher"}
 )
 
 

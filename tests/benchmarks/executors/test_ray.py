@@ -31,9 +31,11 @@ from uadbench.benchmarks.plan.request import Where
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
+from uadbench.out_of_memory import Stage
 
 Words = tuple[int, str, str]
 WELL: Words = (DONE, "", "")
+STAGE = Stage("a", "the training", "batches of 8", ("smaller batches",))
 
 
 class RayError(Exception):
@@ -147,6 +149,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[O
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr("uadbench.benchmarks.executors.backlog._LATER", 0.0)
     monkeypatch.setattr(executor, "_LOOK", 0.0)
+    monkeypatch.setattr(executor, "stage_of", lambda *_: STAGE)
+    monkeypatch.setattr(CellSpec, "job", lambda _: None)
 
     def run(ray: FakeRay, *labels: str, heard: Heard | None = None, where: Where = Where("ray")) -> list[Outcome]:  # noqa: B008
         monkeypatch.setitem(sys.modules, "ray", ray)
@@ -175,7 +179,10 @@ def test_a_lost_process_costs_one_retry_and_no_other_cell(run: Callable[..., lis
     )
     found = {outcome.spec.label: outcome.end for outcome in run(ray, "a", "b", "c", heard=heard)}
     assert found["a"].code == found["c"].code == DONE
-    assert found["b"].code == USER and "short of memory, for the second time" in found["b"].problem
+    assert (
+        found["b"].code == USER
+        and "for the second time; less memory is needed with smaller batches" in found["b"].problem
+    )
     assert ray.calls.count("a") == ray.calls.count("b") == 2 and ray.calls.count("c") == 1
     assert sum("tried again" in text for text in heard.said) == 2
 
@@ -185,7 +192,7 @@ def test_a_lost_machine_is_not_the_cells_fault_but_there_is_an_end(run: Callable
                    "b": [NodeDiedError()] * 4 + [WELL]})  # fmt: skip
     found = {outcome.spec.label: outcome.end for outcome in run(ray, "a", "b")}
     assert found["a"].code == DONE
-    assert "its machine was lost, for the fourth time" in found["b"].problem
+    assert "its machine was lost at the training with batches of 8, for the fourth time; what" in found["b"].problem
 
 
 def test_what_the_user_must_mend_is_not_tried_again(run: Callable[..., list[Outcome]]) -> None:

@@ -36,11 +36,15 @@ class LockTimeoutError(OSError):
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, check: Callable[[], None] | None = None) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it takes the place of `path` in one step.
 
     The temporary file is flushed to the disk before the rename, so that neither a kill nor a power cut leaves half a
     file under the final name; on failure it is removed and the old file stays.
+
+    Args:
+        path: the file.
+        check: called just before the rename; raises where it must not happen any more.
 
     Raises:
         WriteError: the disk is full or the folder cannot be written; any OSError of the block is taken for that.
@@ -52,6 +56,8 @@ def replacing(path: Path) -> Iterator[Path]:
             yield partial
             with partial.open("rb") as written:
                 os.fsync(written.fileno())
+            if check is not None:
+                check()
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -73,14 +79,14 @@ def _new_file(path: Path) -> Path:
 
 
 def remove_partials(folder: Path, name: str = "*") -> None:
-    """Remove what `replacing` left in a folder when its process was killed; nobody may be writing there.
+    """Remove what `replacing` left in a folder when its process was killed; whoever still writes there finds out.
 
     Args:
         folder: need not exist.
         name: of the file that was to be written; "*" is any.
     """
     for path in folder.glob(f".{name}.*.partial"):
-        path.unlink(missing_ok=True)
+        remove(path)
 
 
 def remove(path: Path) -> None:
@@ -162,13 +168,18 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_with(path: Path, save: Callable[[Path], None]) -> None:
+def write_with(path: Path, save: Callable[[Path], object], check: Callable[[], None] | None = None) -> None:
     """Let `save` write a file of its own format to a temporary path that then takes the place of `path`.
+
+    Args:
+        path: the file.
+        save: writes; what it returns is passed over.
+        check: see `replacing`.
 
     Raises:
         WriteError: the disk is full or the folder cannot be written.
     """
-    with replacing(path) as partial:
+    with replacing(path, check) as partial:
         save(partial)
 
 

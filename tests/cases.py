@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from uadbench.benchmarks.engine.job import Job
+    from uadbench.benchmarks.engine.progress import Reporter
+    from uadbench.benchmarks.executors.base import Outcome
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -25,3 +31,16 @@ def awake(net: _NetT) -> _NetT:
             if not parameter.any():
                 parameter.normal_(std=0.1)
     return net
+
+
+def run_jobs(jobs: Sequence[Job], runs: Path, device: str, workers: int, reporter: Reporter) -> Iterator[Outcome]:
+    """Run cells as `bench run` does, one after the other in this process or in worker processes."""
+    from uadbench.benchmarks.executors.data_file import write_data
+    from uadbench.benchmarks.executors.here import Here
+    from uadbench.benchmarks.executors.processes import Processes
+    from uadbench.benchmarks.executors.spec import CellSpec
+
+    place = write_data(jobs[0].data, runs.parent / "specs")
+    specs = [CellSpec.of(job, place, runs, device) for job in jobs]
+    executor = Here() if workers == 1 else Processes([""] * workers)
+    return executor.run(specs, reporter)

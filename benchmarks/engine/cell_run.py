@@ -8,11 +8,17 @@ Each stage looks at the run record first and does only what is missing. The stag
 from __future__ import annotations
 
 import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ...files import replacing
+from ...errors import UserError
+from ...out_of_memory import is_out_of_memory
 from ...own_files import own_file_of
-from ..records.record import RunRecord, record_of
+from ...stopping import exit_code
+from ..records.attempts import LEASE
+from ..records.record import ERROR_LOG, METHOD, RunRecord, record_of
 from ..records.reuse import find_donor, take_over
 from .arithmetic import arithmetic
 from .bill import Count, billed
@@ -27,9 +33,17 @@ from .training import restore_history
 
 
 def run_job(
-    job: Job, runs: Path, device: str, reporter: Reporter, draw: Draw | None = None, count: Count | None = None
+    job: Job,
+    runs: Path,
+    device: str,
+    reporter: Reporter,
+    draw: Draw | None = None,
+    count: Count | None = None,
+    lease: float = LEASE,
 ) -> RunRecord:
     """Run one cell to its end; a finished cell is left alone.
+
+    Where something unforeseen ends it, the traceback is kept in the record's `error.log`.
 
     Args:
         job: what to run.
@@ -38,23 +52,41 @@ def run_job(
         reporter: where progress goes.
         draw: draws the cell's figure; None draws none.
         count: counts the arithmetic for the cell's bill, where no sister fold has done so; None leaves it out.
+        lease: seconds without a sign of life after which another process may take the cell over.
 
     Raises:
+        HeldError: another process runs the cell.
+        LostClaimError: another process took it over, as this one gave no sign of life; nothing was changed since.
         UserError: something the user can mend; what was computed is kept.
         KeyboardInterrupt: Ctrl-C; the same command goes on.
     """
     record = record_of(runs, job.cell)
-    with record.lock(), arithmetic(job.plan.train, device):
+    if record.done:
         record.remove_leftovers()
-        if not record.done:
-            _run(CellRun.of(job, record, device, reporter), draw, count)
+        return record
+    environment = describe_environment(device)
+    with record.claimed(environment, lease) as held, arithmetic(job.plan.train, device), _traceback_kept(held):
+        if not held.done:  # somebody may have finished it meanwhile
+            _run(CellRun.of(job, held, device, reporter), environment, draw, count)
     return record
 
 
-def _run(run: CellRun, draw: Draw | None, count: Count | None) -> None:
+@contextmanager
+def _traceback_kept(record: RunRecord) -> Iterator[None]:
+    """Keep the traceback of what nobody has foreseen beside the cell's numbers."""
+    try:
+        yield
+    except BaseException as error:
+        if exit_code(error) is None and not isinstance(error, UserError) and not is_out_of_memory(error):
+            with suppress(UserError):  # the error itself is told
+                record.fenced.write_text(ERROR_LOG, traceback.format_exc())
+        raise
+
+
+def _run(run: CellRun, environment: dict[str, str], draw: Draw | None, count: Count | None) -> None:
     """Do what is missing, stage by stage."""
     started = time.monotonic()
-    _begin(run)
+    _begin(run, environment)
     with billed(run.job, run.record, run.device, started) as bill:
         detector = run.job.detector()
         learn(run, detector)
@@ -64,13 +96,13 @@ def _run(run: CellRun, draw: Draw | None, count: Count | None) -> None:
     run.record.finish(run.record.state.seconds + time.monotonic() - started)
 
 
-def _begin(run: CellRun) -> None:
+def _begin(run: CellRun, environment: dict[str, str]) -> None:
     """Put aside what is broken, write what is run and where, and take over weights that fit."""
     for sentence in run.record.put_aside_broken(run.job.cell):
         run.reporter.say(f"  warning: {sentence}")
     if run.record.state.trained and not run.record.history():
         restore_history(run.record)
-    run.record.begin(run.job.config(), describe_environment(run.device))
+    run.record.begin(run.job.config(), environment)
     _keep_source(run)
     _reuse_weights(run)
 
@@ -79,8 +111,7 @@ def _keep_source(run: CellRun) -> None:
     """Keep the text of a method from the user's own file beside its numbers."""
     file = own_file_of(run.job.entry.method)
     if file is not None:
-        with replacing(run.record.method_file) as path:
-            path.write_bytes(file.text)
+        run.record.fenced.write_with(METHOD, lambda path: path.write_bytes(file.text))
 
 
 def _reuse_weights(run: CellRun) -> None:

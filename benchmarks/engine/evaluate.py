@@ -6,12 +6,10 @@ read lesion masks; the method's own thread may not (see `contract.labels`).
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +18,8 @@ from ...in_order import in_order
 from ...methods import Detector
 from ...stopwatch import spent
 from ..records.checkpoint import load_weights
-from ..records.kept import FOLDER, keep
+from ..records.kept import keep
+from ..records.record import FIGURE
 from ..records.record_files import RecordError, ThresholdPair, VolumeScore, file_digest, read_arrays, write_arrays
 from ..records.reuse import kept_reconstructions
 from .cell_metrics import cell_metrics, tested_volumes
@@ -38,6 +37,7 @@ from .scoring import (
 
 #: Threads that measure while the network reconstructs, and volumes that may wait for them: some megabytes each.
 _THREADS, _AHEAD = 2, 4
+_MAPS = "maps"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Stream:
             run,
             reader,
             file_digest(run.record.best_checkpoint) if keeps else "",
-            KeptReadings(run.record.figure.parent, figure_volumes(run.job) if drawn else ()),
+            KeptReadings(run.record.fenced, figure_volumes(run.job) if drawn else ()),
         )
 
     @property
@@ -114,14 +114,13 @@ class _Stream:
     def keep(self, seen: _Seen) -> None:
         """Keep the reconstructions, where `score.keep` says so and nobody has them."""
         if self.weights and not seen.inferred.was_kept:
-            folder = self.run.record.folder / FOLDER
-            keep(folder, self.weights, seen.cohort, seen.subject, seen.inferred.reconstructions)
+            keep(self.run.record.fenced, self.weights, seen.cohort, seen.subject, seen.inferred.reconstructions)
 
     def write_map(self, seen: _Seen) -> None:
         """Keep the score map of a validation volume until the threshold is known."""
         self.keep(seen)
         score_map = self.reader.finish(seen.inferred).score_map
-        write_arrays(_map_path(self.run, seen.cohort, seen.subject), {"score_map": score_map})
+        write_arrays(self.run.record.fenced, _map_name(seen.cohort, seen.subject), {"score_map": score_map})
 
     def measure(self, seen: _Seen, thresholds: Mapping[str, ThresholdPair]) -> VolumeScore:
         """The scores of a test volume."""
@@ -168,7 +167,7 @@ def _thresholds(run: CellRun, stream: _Stream) -> dict[str, ThresholdPair]:
                 job.plan.score.threshold_steps,
             )
         run.record.save_thresholds(found)
-    shutil.rmtree(run.record.folder / "maps", ignore_errors=True)
+    run.record.fenced.remove(_MAPS)
     return found
 
 
@@ -188,12 +187,12 @@ def _write_maps(run: CellRun, stream: _Stream, cohort: Cohort, subjects: tuple[s
             bar.advance()
 
 
-def _map_path(run: CellRun, cohort: Cohort, subject: str) -> Path:
-    return run.record.folder / "maps" / f"{cohort.name}-{subject}.npz"
+def _map_name(cohort: Cohort, subject: str) -> str:
+    return f"{_MAPS}/{cohort.name}-{subject}.npz"
 
 
 def _read_map(run: CellRun, cohort: Cohort, subject: str) -> np.ndarray:
-    return read_arrays(_map_path(run, cohort, subject))["score_map"]
+    return read_arrays(run.record.folder / _map_name(cohort, subject))["score_map"]
 
 
 def _has_map(run: CellRun, cohort: Cohort, subject: str) -> bool:
@@ -230,5 +229,5 @@ def _draw(
     """Draw the figure of reconstructions, where somebody can, from what was reconstructed for the scores."""
     if draw is not None and not run.record.figure.exists():
         samples = figure_samples(run.job, reader, thresholds, kept)
-        draw(samples, run.record.figure, run.job.plan.score.min_voxels)
+        run.record.fenced.write_with(FIGURE, lambda path: draw(samples, path, run.job.plan.score.min_voxels))
     kept.remove()

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import HEALTHY, Cohort
 from ...metrics import dice, l1_error
+from ..records.fence import FencedFolder
+from ..records.record import FIGURES
 from ..records.record_files import RecordError, ThresholdPair, read_arrays, write_arrays
 from .job import Job
 from .reading import Reader
@@ -58,11 +60,11 @@ class KeptReadings:
     """What the figure will show, kept on disk from when it is scored until it is drawn.
 
     Attributes:
-        folder: where to.
+        folder: the cell's.
         volumes: whose readings are kept, (name of the cohort, subject).
     """
 
-    folder: Path
+    folder: FencedFolder
     volumes: Sequence[tuple[str, str]]
 
     def wants(self, cohort: Cohort, subject: str) -> bool:
@@ -76,12 +78,12 @@ class KeptReadings:
             UserError: the disk is full or the folder cannot be written.
         """
         arrays = {field.name: np.asarray(getattr(reading, field.name)) for field in fields(reading)}
-        write_arrays(self._path(cohort, subject), arrays)
+        write_arrays(self.folder, _name(cohort, subject), arrays)
 
     def read(self, cohort: Cohort, subject: str) -> Reading | None:
         """A reading; None where it is not kept, or damaged."""
         try:
-            found = read_arrays(self._path(cohort, subject))
+            found = read_arrays(self.folder.path / _name(cohort, subject))
             seconds = float(found.pop("seconds"))
             return Reading(**found, seconds=seconds)
         except (RecordError, KeyError, TypeError):
@@ -89,11 +91,12 @@ class KeptReadings:
 
     def remove(self) -> None:
         """Remove whatever was kept."""
-        for path in self.folder.glob("*.npz"):
-            path.unlink(missing_ok=True)
+        for path in (self.folder.path / FIGURES).glob("*.npz"):
+            self.folder.remove(f"{FIGURES}/{path.name}")
 
-    def _path(self, cohort: Cohort, subject: str) -> Path:
-        return self.folder / f"{cohort.name}-{subject}.npz"
+
+def _name(cohort: Cohort, subject: str) -> str:
+    return f"{FIGURES}/{cohort.name}-{subject}.npz"
 
 
 def figure_volumes(job: Job) -> tuple[tuple[str, str], ...]:

@@ -110,6 +110,7 @@ class TrainingCallback(L.Callback):
         self._train.add(loss * self._settings.accumulate, 1)  # Lightning has divided it by that
         raise_stop()  # a method may have caught it
         self._writer.check()
+        self._record.raise_if_lost()
         if self._bar is not None:
             self._bar.advance()
 

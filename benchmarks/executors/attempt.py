@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ...errors import DataError, UserError
-from ...files import write_text
 from ...out_of_memory import MemoryShortageError, Stage, free_memory, is_out_of_memory
 from ...own_files import explain, file_of
 from ...stopping import raise_stop
@@ -19,9 +18,10 @@ from ..engine.memory import Halving, scoring_stage, training_stage
 from ..engine.progress import Bar, Reporter
 from ..engine.samples import Draw
 from ..plan.own import source_of
-from ..records.claims import HeldError, LostClaimError
+from ..records.attempts import HeldError
+from ..records.claims import LostClaimError
 from ..records.progress import RecordReporter, read_progress
-from ..records.record import RunRecord, record_of
+from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
 from ..speed.memory import count_job
 from .base import AGAIN, DEFECT, DONE, USER, CellEnd
@@ -88,10 +88,7 @@ def _end_of(error: BaseException, job: Job, runs: Path) -> CellEnd:
     if is_out_of_memory(error):
         return CellEnd(USER, f"{stage_of(job, record).sentence(error)}; {KEPT}")
     method, trace = job.entry.method, traceback.format_exc()
-    log = record.folder / "error.log"
-    with suppress(OSError):
-        write_text(log, trace)
-    words = f"{explain(error, file_of(method))}; the traceback is in {log}"
+    words = f"{explain(error, file_of(method))}; the traceback is in {record.folder / ERROR_LOG}"
     if isinstance(error, Exception) and not isinstance(error, EOFError) and not source_of(method):
         return CellEnd(DEFECT, f"a defect of uadbench: {words}", trace)
     return CellEnd(USER, f"{method.__name__} failed: {words}")

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...files import replacing
 from ...methods import Detector
 from ...out_of_memory import is_out_of_memory
-from .record import RunRecord
+from .fence import FencedFolder
+from .record import BEST, LAST, RunRecord
 from .record_files import RecordError, archive_problem
 
 _DAMAGED_PICKLE = (EOFError, pickle.UnpicklingError, ValueError, LookupError, TypeError, AttributeError)
@@ -56,7 +56,7 @@ def save_weights(record: RunRecord, weights: Mapping[str, Tensor], epoch: int, v
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    _save(record.best_checkpoint, {"state_dict": weights, "epoch": epoch, "val_loss": val_loss})
+    _save(record.fenced, BEST, {"state_dict": weights, "epoch": epoch, "val_loss": val_loss})
 
 
 def save_training(record: RunRecord, content: Mapping[str, Any]) -> None:
@@ -65,14 +65,13 @@ def save_training(record: RunRecord, content: Mapping[str, Any]) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    _save(record.last_checkpoint, content)
+    _save(record.fenced, LAST, content)
 
 
-def _save(path: Path, content: Mapping[str, Any]) -> None:
+def _save(folder: FencedFolder, name: str, content: Mapping[str, Any]) -> None:
     archive = io.BytesIO()  # on a full disk torch itself raises no OSError, which would say what happened
     torch.save(content, archive)
-    with replacing(path) as partial:
-        partial.write_bytes(archive.getbuffer())
+    folder.write_with(name, lambda partial: partial.write_bytes(archive.getbuffer()))
 
 
 def load_weights(record: RunRecord, detector: Detector) -> float:

@@ -14,7 +14,8 @@ from typing import Literal
 from pydantic import Field
 
 from ...errors import WriteError
-from ...files import write_json
+from .attempts import HeldError
+from .claims import LostClaimError
 from .record import RunRecord
 from .record_files import Recorded, RecordError, read_as
 
@@ -116,8 +117,8 @@ def cost_of(record: RunRecord) -> CellCost | None:
 
 def save_cost(record: RunRecord, cost: CellCost) -> None:
     """Write a cell's bill, where it can be written."""
-    with suppress(WriteError):
-        write_json(record.folder / COST, cost.model_dump(mode="json", exclude_none=True))
+    with suppress(WriteError, HeldError, LostClaimError):
+        record.fenced.write_json(COST, cost.model_dump(mode="json", exclude_none=True))
 
 
 def counted_before(runs: Path, recipe: str) -> Arithmetic | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ...datasets.cohort import Cohort
+from .fence import FencedFolder
 from .record_files import RecordError, read_arrays, write_arrays
 
 FOLDER = "reconstructions"
@@ -43,18 +44,18 @@ class KeptReconstructions:
         """
         for folder in self.folders:
             with suppress(RecordError, KeyError):
-                found = read_arrays(_path(folder, cohort, subject))
+                found = read_arrays(folder / _name(cohort, subject))
                 kept = found["reconstructions"]
                 if str(found["weights"]) == self.weights and kept.shape[1:] == shape[1:] and len(kept) >= shape[0]:
                     return kept[: shape[0]]
         return None
 
 
-def keep(folder: Path, weights: str, cohort: Cohort, subject: str, reconstructions: np.ndarray) -> None:
+def keep(folder: FencedFolder, weights: str, cohort: Cohort, subject: str, reconstructions: np.ndarray) -> None:
     """Keep the reconstructions of a volume, written whole or not at all.
 
     Args:
-        folder: where to.
+        folder: the cell's.
         weights: SHA-256 of the weights that made them.
         cohort: of the volume.
         subject: whose volume it is.
@@ -63,9 +64,9 @@ def keep(folder: Path, weights: str, cohort: Cohort, subject: str, reconstructio
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    path = _path(folder, cohort, subject)
-    write_arrays(path, {"reconstructions": reconstructions, "weights": np.array(weights)})
+    arrays = {"reconstructions": reconstructions, "weights": np.array(weights)}
+    write_arrays(folder, f"{FOLDER}/{_name(cohort, subject)}", arrays)
 
 
-def _path(folder: Path, cohort: Cohort, subject: str) -> Path:
-    return folder / f"{cohort.name}-{subject}.npz"
+def _name(cohort: Cohort, subject: str) -> str:
+    return f"{cohort.name}-{subject}.npz"

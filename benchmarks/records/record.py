@@ -16,6 +16,8 @@
       metrics.json       the cell's numbers: means over test volumes
       figures/           reconstruction.png; until it is drawn, what it shows
       digests.json       written last: the cell's id, and the SHA-256 of every file that its numbers stand in
+      error.log          the traceback of what nobody had foreseen, where there was such an end
+      attempts/          a file per attempt: where, when, how it ended; the last one's holder alone may write here
 
 Every file is written whole or not at all, and the scores a line at a time, so that a run killed at any moment goes on
 from what is there. A cell is finished when its digests are there and fit: a number that was changed by hand, a file
@@ -26,17 +28,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field
 
-from ...errors import UserError
-from ...files import lock_holder, locked, remove, remove_partials, write_json
+from ...files import remove
 from ..plan.cell_id import cell_id
+from .attempts import ATTEMPTS, LEASE, HeldError, check_free
+from .claims import Claim, claimed
+from .fence import FencedFolder
 from .record_files import (
     CellConfig,
     CellState,
@@ -62,9 +67,11 @@ if TYPE_CHECKING:
 #: Name of the number of scans among the arrays of a score; no attribute of a class is called so.
 _SCANS = "number of scans"
 CONFIG, ENVIRONMENT, STATE, DIGESTS = "config.json", "environment.json", "state.json", "digests.json"
-_LOCK = ".lock"
+ERROR_LOG = "error.log"
 METRICS, THRESHOLDS, UNTRAINED = "metrics.json", "thresholds.json", "untrained.json"
-SCORES, HISTORY, SCORE_STATE, BEST = "scores.csv", "history.csv", "score.npz", "checkpoints/best.ckpt"
+SCORES, HISTORY, SCORE_STATE = "scores.csv", "history.csv", "score.npz"
+BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
+METHOD, FIGURES, FIGURE = "method.py", "figures", "figures/reconstruction.png"
 #: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
 _COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
 #: Weights take long to read and may be removed to make room: they are compared when they are used.
@@ -81,14 +88,19 @@ class RecordWarning(UserWarning):
 class RunRecord:
     """Read and write side of a cell's folder.
 
-    Whatever is read raises a `RecordError` where the file is damaged.
+    Whatever is read raises a `RecordError` where the file is damaged. Whatever is written goes through `fenced`: where
+    another process runs the cell it raises a `HeldError` or, had this process held it before, a `LostClaimError`, and
+    nothing is changed.
 
     Args:
         folder: the cell's folder; need not exist yet.
+        claim: by which this process holds the cell, see `claimed`; without one, nobody may hold it while it is written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, claim: Claim | None = None) -> None:
         self.folder = folder
+        self.fenced = FencedFolder(folder, partial(check_free, folder) if claim is None else claim.check)
+        self._claim = claim
 
     @property
     def config(self) -> CellConfig:
@@ -151,17 +163,17 @@ class RunRecord:
     @property
     def last_checkpoint(self) -> Path:
         """Everything needed to resume the training."""
-        return self.folder / "checkpoints" / "last.ckpt"
+        return self.folder / LAST
 
     @property
     def method_file(self) -> Path:
         """The text of a method from the user's own file."""
-        return self.folder / "method.py"
+        return self.folder / METHOD
 
     @property
     def figure(self) -> Path:
         """The reconstruction figure."""
-        return self.folder / "figures" / "reconstruction.png"
+        return self.folder / FIGURE
 
     def scores(self) -> tuple[VolumeScore, ...]:
         """Every test volume scored so far; a line that a kill has cut does not count."""
@@ -173,42 +185,42 @@ class RunRecord:
 
     def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
         """Write what is run and where; a record begun before keeps its state."""
-        remove(self.folder / DIGESTS)
-        write_json(self.folder / CONFIG, config.model_dump(mode="json"))
-        write_json(self.folder / ENVIRONMENT, environment)
+        self.fenced.remove(DIGESTS)
+        self.fenced.write_json(CONFIG, config.model_dump(mode="json"))
+        self.fenced.write_json(ENVIRONMENT, environment)
 
     def set_state(self, status: Status, **values: Any) -> None:
         """Change the status; other values are merged into the state."""
         state = self.state.model_copy(update={**values, "status": status})
-        write_json(self.folder / STATE, state.model_dump(mode="json", exclude_none=True))
+        self.fenced.write_json(STATE, state.model_dump(mode="json", exclude_none=True))
 
     def save_scores(self, scores: tuple[VolumeScore, ...]) -> None:
         """Replace the table of scores."""
-        write_lines(self.folder / SCORES, scores, VolumeScore)
+        write_lines(self.fenced, SCORES, scores, VolumeScore)
 
     def add_score(self, score: VolumeScore) -> None:
         """Add a line to the table of scores."""
-        append_line(self.folder / SCORES, score, VolumeScore)
+        append_line(self.fenced, SCORES, score, VolumeScore)
 
     def save_history(self, history: tuple[Epoch, ...]) -> None:
         """Replace the training history."""
-        write_lines(self.folder / HISTORY, history, Epoch)
+        write_lines(self.fenced, HISTORY, history, Epoch)
 
     def save_thresholds(self, thresholds: dict[str, ThresholdPair]) -> None:
         """Write the thresholds of the lesion sets."""
-        write_json(self.folder / THRESHOLDS, {role: asdict(pair) for role, pair in thresholds.items()})
+        self.fenced.write_json(THRESHOLDS, {role: asdict(pair) for role, pair in thresholds.items()})
 
     def save_untrained(self, values: dict[str, float]) -> None:
         """Write the untrained network's healthy l1."""
-        write_json(self.folder / UNTRAINED, values)
+        self.fenced.write_json(UNTRAINED, values)
 
     def save_score_state(self, scans: int, state: Mapping[str, np.ndarray]) -> None:
         """Write what the score learnt from so many scans."""
-        write_arrays(self.folder / SCORE_STATE, {**state, _SCANS: np.array(scans)})
+        write_arrays(self.fenced, SCORE_STATE, {**state, _SCANS: np.array(scans)})
 
     def save_metrics(self, metrics: dict[str, float]) -> None:
         """Write the cell's numbers."""
-        write_json(self.folder / METRICS, metrics)
+        self.fenced.write_json(METRICS, metrics)
 
     def finish(self, seconds: float) -> None:
         """Mark the cell as finished: every number is there, and nothing is written after the digests.
@@ -218,7 +230,7 @@ class RunRecord:
         """
         self.set_state("done", seconds=seconds)
         files = {name: file_digest(path) for name in _COVERED if (path := self.folder / name).is_file()}
-        write_json(self.folder / DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
+        self.fenced.write_json(DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
 
     def problem(self) -> str:
         """Why a finished cell does not count any more, in words that follow its name; "" where it counts."""
@@ -264,9 +276,9 @@ class RunRecord:
             )
 
     def remove_leftovers(self) -> None:
-        """Remove the half-written files of a process that was killed; the cell must be held (see `lock`)."""
-        for folder in (self.folder, *(path for path in self.folder.iterdir() if path.is_dir())):
-            remove_partials(folder)
+        """Remove what killed processes left half-written; where somebody runs the cell, it is theirs to do."""
+        with suppress(HeldError):
+            self.fenced.shut_out()
 
     def put_aside_broken(self, cell: Cell) -> tuple[str, ...]:
         """Before a cell goes on: rename what cannot be used to NAME.broken, so that it is computed again.
@@ -313,7 +325,7 @@ class RunRecord:
         said = [self.put_aside(BEST, f"{self.best_checkpoint} {why}")] if why else []
         if self.state.trained and not self.best_checkpoint.exists():
             said.append(f"{self.folder.name} has no weights any more; it is trained again")
-            remove(self.last_checkpoint)
+            self.fenced.remove(LAST)
             self.set_state("training", trained=False, weights_from=None)
         return tuple(said)
 
@@ -321,8 +333,7 @@ class RunRecord:
         """Rename a file, or whatever stands in its place, to NAME.broken; returns the sentence that says so."""
         path = self.folder / name
         aside = path.with_name(f"{path.name}.broken")
-        remove(aside)
-        path.rename(aside)
+        self.fenced.rename(name, aside)
         return f"{why}; it is put aside as {aside.name} and made again"
 
     def _changed(self) -> dict[str, str]:
@@ -346,37 +357,43 @@ class RunRecord:
         return found is not None and (found.cell != cell.id or found.fingerprint != cell.fingerprint)
 
     def _put_aside_all(self) -> None:
-        """Move everything but the lock, which we hold, into a folder beside this one."""
+        """Move everything but the attempts, of which one is ours, into a folder beside this one."""
         aside = self.folder.with_name(f"{self.folder.name}.broken")
+        self.fenced.check()
         remove(aside)
         aside.mkdir()
         for path in self.folder.iterdir():
-            if path.name != _LOCK:
-                path.rename(aside / path.name)
+            if path.name != ATTEMPTS:
+                self.fenced.rename(path.name, aside / path.name)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the cell for this process.
+    def claimed(self, environment: dict[str, str], lease: float = LEASE) -> Iterator[Self]:
+        """Hold the cell for this process: the record that is given can write, whatever another process does meanwhile.
+
+        What an earlier holder, killed or frozen, was writing is ended first.
+
+        Args:
+            environment: where it is run, see `describe_environment`; kept with the attempt.
+            lease: seconds without a sign of life after which another process may take the cell over.
 
         Raises:
-            UserError: another process runs the cell, or its folder cannot be written or locked.
+            HeldError: another process runs the cell.
+            LostClaimError: another process took it over meanwhile.
+            UserError: its folder cannot be written.
         """
-        path = self.folder / _LOCK
-        with ExitStack() as held:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(locked(path, wait=False))
-            except BlockingIOError as error:
-                raise UserError(
-                    f"another process is running the cell {self.folder}, {lock_holder(path)}; wait for it or stop it, "
-                    "then try again"
-                ) from error
-            except OSError as error:
-                reason = error.strerror or str(error)
-                raise UserError(
-                    f"cannot write and lock {self.folder}: {reason}; choose another --results, on a local disk"
-                ) from error
-            yield
+        with claimed(self.folder, environment, lease) as claim:
+            held = type(self)(self.folder, claim)
+            held.fenced.shut_out(SCORES)
+            yield held
+
+    def raise_if_lost(self) -> None:
+        """Raise where this process has lost the cell, as far as it is known; quick enough for every step.
+
+        Raises:
+            LostClaimError: another process took it over.
+        """
+        if self._claim is not None:
+            self._claim.raise_if_lost()
 
 
 def record_of(runs: Path, cell: Cell) -> RunRecord:

@@ -20,8 +20,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ...datasets.cohort import is_phantom_name
-from ...errors import UserError, WriteError
-from ...files import sha256_of_file, write_text, write_with
+from ...errors import UserError
+from ...files import sha256_of_file
+from .fence import FencedFolder
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
@@ -262,16 +263,16 @@ def read_lines(path: Path, kind: type[LineT], *, appended: bool = False) -> tupl
         raise RecordError(f"{path} is damaged at line {rows.line_num}: {error}") from error
 
 
-def write_lines(path: Path, lines: Iterable[LineT], kind: type[LineT]) -> None:
+def write_lines(folder: FencedFolder, name: str, lines: Iterable[LineT], kind: type[LineT]) -> None:
     """Write a CSV file atomically; numbers keep every digit.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    write_text(path, _header(kind) + "".join(map(_line, lines)))
+    folder.write_text(name, _header(kind) + "".join(map(_line, lines)))
 
 
-def append_line(path: Path, line: LineT, kind: type[LineT]) -> None:
+def append_line(folder: FencedFolder, name: str, line: LineT, kind: type[LineT]) -> None:
     """Add a line to a CSV file, which then holds what `write_lines` would have written.
 
     A line that a kill had cut is removed first; one that this very call cuts is what `read_lines` passes over.
@@ -279,20 +280,17 @@ def append_line(path: Path, line: LineT, kind: type[LineT]) -> None:
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    if not path.exists():
-        write_lines(path, (line,), kind)
+    if not (folder.path / name).exists():
+        write_lines(folder, name, (line,), kind)
         return
-    try:
-        with path.open("r+b", buffering=0) as file:
-            whole = _whole_lines(file)
-            file.seek(whole)
-            file.truncate()
-            content = (_line(line) if whole else _header(kind) + _line(line)).encode()
-            if file.write(content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+    with folder.opened(name) as file:
+        whole = _whole_lines(file)
+        file.seek(whole)
+        file.truncate()
+        content = (_line(line) if whole else _header(kind) + _line(line)).encode()
+        if file.write(content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
 
 
 def _whole_lines(file: io.FileIO) -> int:
@@ -346,7 +344,7 @@ def archive_problem(path: Path) -> str:
     return "" if bad is None else f"is no whole checkpoint (checksum of {bad})"
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+def write_arrays(folder: FencedFolder, name: str, arrays: Mapping[str, Any]) -> None:
     """Write named arrays atomically, each with a checksum.
 
     Raises:
@@ -357,7 +355,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         with partial.open("wb") as handle:
             np.savez(handle, **arrays)
 
-    write_with(path, save)
+    folder.write_with(name, save)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

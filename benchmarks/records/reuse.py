@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
-from ...files import write_with
 from ..plan.cell import Cell, training_content
 from .kept import FOLDER as RECONSTRUCTIONS
 from .kept import KeptReconstructions
-from .record import CONFIG, RunRecord, record_of
+from .record import BEST, CONFIG, RunRecord, record_of
 from .record_files import CellConfig, RecordError, archive_problem, file_digest
 
 
@@ -94,7 +93,7 @@ def require_weights(cells: Sequence[tuple[str, Cell]], runs: Path) -> None:
 
 def take_over(record: RunRecord, donor: RunRecord) -> None:
     """Give a record the weights, history and untrained control of another; repeating it after a kill is harmless."""
-    write_with(record.best_checkpoint, lambda partial: _link_or_copy(donor.best_checkpoint, partial))
+    record.fenced.write_with(BEST, lambda partial: _link_or_copy(donor.best_checkpoint, partial))
     record.save_history(donor.history())
     if donor.untrained and _same_test_volumes(donor, record):
         record.save_untrained(donor.untrained)

@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 from uadbench.benchmarks.announcement import announce, duration
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.executors.processes import Processes
 from uadbench.benchmarks.experiment import Experiment, prepare, raise_failures
 from uadbench.benchmarks.opening import open_request
 from uadbench.benchmarks.plan.departures import departures_of
 from uadbench.benchmarks.plan.preset import load_preset
-from uadbench.benchmarks.plan.request import Request, fold_numbers
+from uadbench.benchmarks.plan.request import Request, Where, fold_numbers
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import record_of
 from uadbench.benchmarks.reports.results_line import results_line
@@ -51,7 +52,8 @@ def _tiny(tiny_data: Data, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def request_for(tmp_path: Path) -> Callable[..., Request]:
     def make(*methods: str, **more: Any) -> Request:
-        return Request(methods=methods, preset=TINY, results=tmp_path / "results", jobs=1, device="cpu", **more)
+        given = {"where": Where(jobs=1), **more}
+        return Request(methods=methods, preset=TINY, results=tmp_path / "results", device="cpu", **given)
 
     return make
 
@@ -64,7 +66,7 @@ def test_a_request_becomes_cells_each_once(request_for: Callable[..., Request]) 
     experiment = prepared(request_for("thresh", "thresh", "ae", folds="1"))
     assert [(job.entry.row.name, job.fold) for job in experiment.jobs] == [("thresh", 1), ("ae", 1)]
     assert [job.fold for job in prepared(request_for("thresh")).jobs] == [0, 1]
-    assert prepared(request_for("thresh", here=True)).workers == 1
+    assert prepared(request_for("thresh", where=Where(on="here"))).workers == 1
 
 
 def test_data_are_opened_as_they_are_asked_for(
@@ -77,7 +79,7 @@ def test_data_are_opened_as_they_are_asked_for(
         return tiny_data
 
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", opened)
-    prepared(request_for("thresh", data="clinic", modality=Modality.T1, here=True))
+    prepared(request_for("thresh", data="clinic", modality=Modality.T1, where=Where(on="here")))
     words, more = asked
     assert words[0] == "clinic" and words[-1] is Modality.T1 and more == {"jobs": 1}
     with pytest.raises(UserError, match="--data-set .*nothing.py: .*No such file"):
@@ -86,9 +88,9 @@ def test_data_are_opened_as_they_are_asked_for(
 
 def test_outcomes_come_in_the_order_of_the_cells(request_for: Callable[..., Request]) -> None:
     experiment = prepared(request_for("ae", "thresh", folds="0"))
-    experiment = Experiment(**{**vars(experiment), "workers": 2})
+    experiment = Experiment(**{**vars(experiment), "executor": Processes(["", ""])})
     outcomes = experiment.run(SilentReporter())  # thresh is done long before
-    assert [outcome.job.entry.row.name for outcome in outcomes] == ["ae", "thresh"]
+    assert [outcome.spec.row for outcome in outcomes] == ["ae", "thresh"]
     assert all(outcome.record.done for outcome in outcomes)
     raise_failures(outcomes)
 

@@ -14,7 +14,6 @@ from uadbench.benchmarks.contract import checks as contract
 from uadbench.benchmarks.contract.labels import LabelError, labels_hidden
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.plan.own import load_detector
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
@@ -23,7 +22,7 @@ from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
 from uadbench.stopping import Stop, exit_code, raise_stop, signals_stop
 
-from cases import TINY
+from cases import TINY, run_jobs
 
 LEAVER = """
     import asyncio, os, signal, sys, time

@@ -14,7 +14,6 @@ from uadbench.benchmarks.engine.bill import reconstructions
 from uadbench.benchmarks.engine.cell_run import run_job
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.cost import Arithmetic, CellCost, add_seconds, cost_of
@@ -23,6 +22,8 @@ from uadbench.benchmarks.speed.memory import count_job
 from uadbench.benchmarks.speed.timing import time_steps
 from uadbench.datasets.cohort import Data
 from uadbench.stopwatch import spent
+
+from cases import run_jobs
 
 QUIET = SilentReporter()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import signal
 import subprocess
@@ -24,6 +22,7 @@ from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.engine.scoring import binarise, lesion_mask
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.attempts import HeldError
 from uadbench.benchmarks.records.checkpoint import save_weights
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
@@ -106,17 +105,20 @@ def test_kill_9_and_the_same_command_give_the_same_numbers(moment: str, finished
 
 
 def test_a_finished_cell_is_not_run_again(finished: RunRecord, tiny_data: Data, tiny_preset: Preset) -> None:
-    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.suffix != ".lock"}
+    before = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")}
     run_job(job_of("maediff", tiny_data, tiny_preset), finished.folder.parent, "cpu", SilentReporter())
-    after = {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*") if path.suffix != ".lock"}
-    assert {p: t for p, t in after.items() if p.name != ".lock"} == {
-        p: t for p, t in before.items() if p.name != ".lock"
-    }
+    assert {path: path.stat().st_mtime_ns for path in finished.folder.rglob("*")} == before
 
 
-def test_two_processes_do_not_run_one_cell(finished: RunRecord, tiny_data: Data, tiny_preset: Preset) -> None:
-    with finished.lock(), pytest.raises(UserError, match="another process"):
-        run_job(job_of("maediff", tiny_data, tiny_preset), finished.folder.parent, "cpu", SilentReporter())
+def test_two_processes_do_not_run_one_cell(tiny_data: Data, tiny_preset: Preset, tmp_path: Path) -> None:
+    job = job_of("thresh", tiny_data, tiny_preset)
+    with record_of(tmp_path, job.cell).claimed({}) as held:
+        with pytest.raises(HeldError, match=f"another process is running the cell .*: process {os.getpid()} on "):
+            run_job(job, tmp_path, "cpu", SilentReporter())
+        with pytest.raises(HeldError):  # nor can anybody write there who does not hold it
+            record_of(tmp_path, job.cell).save_metrics({})
+        held.save_metrics({})
+    assert run_job(job, tmp_path, "cpu", SilentReporter()).done
 
 
 def test_scores_are_those_of_the_reference_libraries(finished: RunRecord, tiny_data: Data, tiny_preset: Preset) -> None:
@@ -231,12 +233,3 @@ def test_weights_that_do_not_fit_on_the_disk_leave_nothing_there(small_disk: Pat
     with pytest.raises(UserError, match=r"cannot write .*best.ckpt: No space left on device; make room"):
         save_weights(record, torch.nn.Linear(300, 300).state_dict(), 0, 1.0)
     assert [path for path in small_disk.rglob("*") if path.is_file()] == []
-
-
-def test_a_disk_without_locks_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_locks(descriptor: object, operation: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(fcntl, "flock", no_locks)
-    with pytest.raises(UserError, match=r"cannot write and lock .*: No locks available; choose another --results"):
-        RunRecord(tmp_path / "cell").lock().__enter__()

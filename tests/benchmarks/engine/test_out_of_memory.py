@@ -22,7 +22,6 @@ from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors import processes as parallel
-from uadbench.benchmarks.executors.processes import run_jobs
 from uadbench.benchmarks.figures import reconstructions
 from uadbench.benchmarks.figures.drawing import axes_grid
 from uadbench.benchmarks.plan.plan import Plan
@@ -36,7 +35,7 @@ from uadbench.methods.ae import AE
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 from uadbench.out_of_memory import MemoryShortageError
 
-from cases import TINY
+from cases import TINY, run_jobs
 
 #: As PyTorch 2.13 words it on a GPU.
 GPU = torch.OutOfMemoryError(

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from uadbench.benchmarks.engine.job import Job, jobs_for
-from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.engine.progress import Reporter, SilentReporter
+from uadbench.benchmarks.executors.base import USER, CellEnd, Outcome
+from uadbench.benchmarks.executors.here import Here
 from uadbench.benchmarks.executors.order import longest_first
-from uadbench.benchmarks.executors.processes import Outcome
+from uadbench.benchmarks.executors.spec import CellSpec
 from uadbench.benchmarks.experiment import Experiment
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.request import Request
 from uadbench.benchmarks.plan.suite import select_rows
-from uadbench.benchmarks.records.record import record_of
 from uadbench.datasets.cohort import Data
 
 FOLDS = (0, 1)
@@ -71,18 +71,20 @@ def test_two_workers_are_done_sooner_in_this_order_than_in_most(jobs: list[Job])
 
 
 def test_outcomes_come_back_in_the_order_of_the_request(
-    jobs: list[Job], tiny_data: Data, tiny_preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    jobs: list[Job], tiny_data: Data, tiny_preset: Preset, tmp_path: Path
 ) -> None:
-    begun: list[Job] = []
+    begun: list[str] = []
 
-    def run_nothing(jobs: Sequence[Job], runs: Path, *others: Any) -> list[Outcome]:
-        begun.extend(jobs)
-        return [Outcome(job, record_of(runs, job.cell), "not run") for job in jobs]
+    class Nowhere(Here):
+        def run(self, specs: Sequence[CellSpec], reporter: Reporter) -> Iterator[Outcome]:
+            begun.extend(spec.cell for spec in specs)
+            return iter([Outcome.of(spec, CellEnd(USER, "not run")) for spec in specs])
 
-    monkeypatch.setattr("uadbench.benchmarks.experiment.run_jobs", run_nothing)
     for workers, expected in ((2, longest_first(jobs, seconds(jobs, MINUTES))), (1, tuple(jobs))):
         begun.clear()
-        experiment = Experiment(Request((), results=tmp_path), tiny_preset, tiny_data, tuple(jobs), "cpu", workers)
+        nowhere = Nowhere()
+        nowhere.workers = workers
+        experiment = Experiment(Request((), results=tmp_path), tiny_preset, tiny_data, tuple(jobs), "cpu", nowhere)
         outcomes = experiment.run(SilentReporter(), seconds(jobs, MINUTES))
-        assert tuple(begun) == expected
-        assert [outcome.job for outcome in outcomes] == jobs
+        assert begun == [job.cell.id for job in expected]
+        assert [outcome.spec.cell for outcome in outcomes] == [job.cell.id for job in jobs]

@@ -13,7 +13,8 @@ import torch
 
 from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.executors.processes import run_jobs
+from uadbench.benchmarks.executors.base import DEFECT
+from uadbench.benchmarks.experiment import raise_failures
 from uadbench.benchmarks.plan.cell import Recipe
 from uadbench.benchmarks.plan.own import load_detector
 from uadbench.benchmarks.plan.plan import brought_sections, plan_for
@@ -22,7 +23,7 @@ from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
-from cases import TINY
+from cases import TINY, run_jobs
 
 HEAD = """
     import os, signal, torch
@@ -263,11 +264,11 @@ def test_workers_run_the_text_that_was_read_and_outlive_a_killed_one(
     path.unlink()
     jobs = jobs_for(entries, (0,), tiny_data, tiny_preset, 0)
     reporter = Heard()
-    outcomes = {o.job.entry.row.name: o for o in run_jobs(jobs, tmp_path / "runs", "cpu", 2, reporter)}
+    outcomes = {o.spec.row: o for o in run_jobs(jobs, tmp_path / "runs", "cpu", 2, reporter)}
     assert set(outcomes) == {"killed", "once", "leaving", "failing", "flat"}
     killed = outcomes["killed"].problem
     assert "killed (SIGKILL)" in killed and "for the second time" in killed and "--jobs 1" in killed
-    assert killed.startswith(outcomes["killed"].job.cell.label) and "at the training with" in killed, killed
+    assert killed.startswith(outcomes["killed"].spec.label) and "at the training with" in killed, killed
     assert all(word in killed for word in ("train.batch_size=", "train.accumulate=", "train.precision=bf16-mixed"))
     assert "KeyError: 'no such key'" in outcomes["failing"].problem
     assert "Leaving failed: KeyboardInterrupt" in outcomes["leaving"].problem
@@ -283,8 +284,9 @@ def test_workers_run_the_text_that_was_read_and_outlive_a_killed_one(
     steps = [int(step) for step in (tmp_path / "steps").read_text().split()]
     # It goes on from the checkpoint of step 8, or of step 4 where the kill came before that was written.
     assert steps[:10] == [*range(10)] and steps[10:] in ([*range(8, 12)], [*range(4, 12)])
+    (once,) = (job for job in jobs if job.entry.row.name == "once")
     torch.set_num_threads(1)  # as each of two workers has; another number changes the digits
-    (alone,) = run_jobs([outcomes["once"].job], tmp_path / "alone", "cpu", 1, SilentReporter())
+    (alone,) = run_jobs([once], tmp_path / "alone", "cpu", 1, SilentReporter())
     found, wanted = outcomes["once"].record.metrics, alone.record.metrics
     for name, value in wanted.items():
         if not name.startswith("seconds"):
@@ -301,5 +303,8 @@ def test_an_error_in_a_method_of_ours_is_a_defect_of_ours(
 
     monkeypatch.setattr(Thresh, "reconstruct", fail)
     jobs = jobs_for(select_rows(["thresh"]), (0,), tiny_data, tiny_preset, 0)
-    with pytest.raises(KeyError, match="ours"):
-        list(run_jobs(jobs, tmp_path, "cpu", 1, SilentReporter()))
+    (outcome,) = run_jobs(jobs, tmp_path, "cpu", 1, SilentReporter())
+    assert outcome.end.code == DEFECT and outcome.problem.startswith("a defect of uadbench: KeyError: 'ours'")
+    assert "Traceback" in outcome.end.trace and "Traceback" in (outcome.record.folder / "error.log").read_text()
+    with pytest.raises(RuntimeError, match=r"1 of 1 cells met a defect.*\n(?s:.*)KeyError: 'ours'"):
+        raise_failures([outcome])

@@ -24,6 +24,7 @@ from uadbench.benchmarks.engine.progress import Bar, SilentReporter
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.prediction.trained import find_run
+from uadbench.benchmarks.records.attempts import attempts_of
 from uadbench.benchmarks.records.checkpoint import load_weights
 from uadbench.benchmarks.records.record import RecordWarning, RunRecord, all_records, finished, record_of
 from uadbench.benchmarks.records.record_files import RecordError, read_arrays
@@ -205,6 +206,7 @@ def test_a_record_under_another_cells_name_does_not_count(copy_of, tiny_data: Da
     assert again.done and again.config.fold == 1
     assert any("files of another cell" in line for line in heard.said)
     assert (record.folder.parent / f"{other.folder.name}.broken" / "metrics.json").exists()
+    assert [attempt.how for attempt in attempts_of(other.folder)] == ["done", "done"]  # ours was not moved away
     assert len(all_records(record.folder.parent)) == 2
 
 
@@ -347,14 +349,32 @@ def test_a_method_file_is_run_only_if_the_record_says_so_and_it_is_the_file(
     assert not trace.exists()
 
 
-def test_a_lock_that_is_a_link_is_not_followed(copy_of, tmp_path: Path) -> None:
+def test_attempts_that_are_a_link_are_not_followed(copy_of, tmp_path: Path) -> None:
     record = copy_of("thresh")
-    (tmp_path / "precious").write_text("keep me")
-    (record.folder / ".lock").unlink(missing_ok=True)
-    (record.folder / ".lock").symlink_to(tmp_path / "precious")
-    with pytest.raises(UserError, match="cannot write and lock"), record.lock():
-        pass
-    assert (tmp_path / "precious").read_text() == "keep me"
+    shutil.rmtree(record.folder / "attempts")
+    (tmp_path / "precious").mkdir()
+    (record.folder / "attempts").symlink_to(tmp_path / "precious")
+    with pytest.raises(UserError, match="attempts is a link, perhaps to files of somebody else"):
+        record.claimed({}).__enter__()
+    assert list((tmp_path / "precious").iterdir()) == []
+
+
+def test_a_record_from_before_there_were_attempts_goes_on(copy_of, tiny_data: Data, tiny_preset: Preset) -> None:
+    record, heard = copy_of("ae"), Listener()
+    shutil.rmtree(record.folder / "attempts")
+    (record.folder / ".lock").write_text("process 1 (bench run)")
+    assert record.done
+    (record.folder / "digests.json").unlink()
+    assert run_job(job_of("ae", tiny_data, tiny_preset), record.folder.parent, "cpu", heard).done
+    assert heard.worked == []
+    assert len(attempts_of(record.folder)) == 1
+
+
+def test_attempts_are_no_part_of_the_numbers(copy_of) -> None:
+    record = copy_of("thresh")
+    (attempt,) = (record.folder / "attempts").iterdir()
+    attempt.write_text("{}")
+    assert record.done
 
 
 def test_a_training_that_is_copied_into_another_cell_is_not_gone_on_with(

@@ -152,7 +152,7 @@ class RayCluster:
             raise UserError(f"{what}: {_first_line(error)}") from error
 
     def _own(self) -> dict[str, Any]:
-        """A cluster of this machine alone, which nobody else can talk to."""
+        """A cluster of this machine alone; Ray lets nobody in who has not the token in ~/.ray."""
         self._folder = tempfile.mkdtemp(prefix="uadbench-ray-")
         return {
             "address": "local",
@@ -160,7 +160,6 @@ class RayCluster:
             "num_gpus": 0 if self._device == "cpu" else None,
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
             "_temp_dir": self._folder,
         }
 

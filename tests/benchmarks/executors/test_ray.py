@@ -168,7 +168,7 @@ def test_each_cell_ends_once_and_the_cluster_with_the_last(run: Callable[..., li
     assert not any(outcome.problem for outcome in outcomes)
     assert not ray.is_open
     assert ray.asked == {"num_cpus": 1.0, "num_gpus": 0.0, "max_retries": 0}  # whose fault it was is asked by us
-    assert ray.started["address"] == "local" and ray.started["_node_ip_address"] == "127.0.0.1"
+    assert ray.started["address"] == "local"
     assert not Path(ray.started["_temp_dir"]).exists()
 
 

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kill_trial import BENCH, below, compare, make_place, records, tracked
+from kill_trial import BENCH, below, differing, make_place, records, size_of, tracked
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -144,6 +144,29 @@ def left_behind(results: Path, others: list[int] = [], seconds: float = 60) -> l
     while (left := [one for one in known if alive(one)]) and time.monotonic() < deadline:
         time.sleep(0.1)
     return left
+
+
+def whole(results: Path) -> dict[str, Any]:
+    """All that a run leaves behind, seconds aside: records, and what MLflow holds.
+
+    The mean over a row's folds is told anew with each fold, so its history follows the order in which they end; what it
+    ends with does not.
+    """
+    told = tracked(results)
+    for name, runs in told.items():
+        for run in runs if " · " in name else ():
+            run["metrics"] = {key: points[-1] for key, points in run["metrics"].items()}
+    return {**records(results), **told}
+
+
+def compare(wanted: dict[str, Any], results: Path) -> tuple[int, int]:
+    """Numbers and words compared with the serial run, and those that differ; says which."""
+    found = whole(results)
+    for key in sorted(wanted.keys() | found.keys()):
+        count = differing(wanted.get(key), found.get(key))
+        if count:
+            print(f"  DIFFERS: {results.name}: {key}: {count} of {size_of(wanted.get(key))}", flush=True)
+    return size_of(wanted), differing(wanted, found)
 
 
 # ------------------------------------------------------------------------------------------------------- the cluster
@@ -433,7 +456,7 @@ def main() -> int:
     make_place(place)
     began = time.monotonic()
     finish(start(place, "serial", "--on", "here"))
-    wanted = {**records(place / "serial"), **tracked(place / "serial")}
+    wanted = whole(place / "serial")
     print(f"one after the other in one process: {len(cells(place / 'serial'))} cells, {time.monotonic() - began:.0f} s")
     nodes = Nodes.start(3)
     print(f"a head and three nodes: started in {nodes.seconds:.1f} s, {nodes.megabytes():.0f} MB", flush=True)

@@ -143,13 +143,18 @@ class RayCluster:
             self._connect()
         self._is_open = True
 
-    def _connect(self) -> None:
-        words: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    def _connect(self, attempts: int = 2) -> None:
+        """Start or connect; once more where that fails, as a head under load does not always manage at once."""
+        where = self._own() if self.is_own else {"address": self._address}
         try:
-            self.ray.init(**words, **(self._own() if self.is_own else {"address": self._address}))
+            self.ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         except Exception as error:
+            self._remove_folder()
+            if attempts > 1:
+                self._connect(attempts - 1)
+                return
             what = "no Ray cluster could be started here" if self.is_own else f"no Ray cluster at {self._address}"
-            raise UserError(f"{what}: {_first_line(error)}") from error
+            raise UserError(f"{what}: {_gist(error)}") from error
 
     def _own(self) -> dict[str, Any]:
         """A cluster of this machine alone; Ray lets nobody in who has not the token in ~/.ray."""
@@ -178,6 +183,9 @@ class RayCluster:
         with signals_held():
             self.ray.shutdown()
         self._is_open = False
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -216,11 +224,12 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError, OverflowError) as error:
         raise UserError(
-            f"no Ray cluster answers at {address}: {_first_line(error)}; start one there with `ray start --head`, "
+            f"no Ray cluster answers at {address}: {_gist(error)}; start one there with `ray start --head`, "
             "whose client server listens at port 10001"
         ) from error
 
 
-def _first_line(error: BaseException) -> str:
+def _gist(error: BaseException) -> str:
+    """The first and the last line of what an error says; between them stands a traceback of Ray's."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return " … ".join(dict.fromkeys((lines[0], lines[-1]))) if lines else type(error).__name__

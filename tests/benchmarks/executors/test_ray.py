@@ -84,6 +84,7 @@ class FakeRay:
         self.asked: dict[str, Any] = {}
         self.started: dict[str, Any] = {}
         self.is_open = False
+        self.failures = 0
         self._ends: dict[int, Words | Exception] = {}
 
     def is_initialized(self) -> bool:
@@ -91,6 +92,9 @@ class FakeRay:
 
     def init(self, **words: Any) -> None:
         self.started = words
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionError("Initialization failure\nTraceback\n  line\nRuntimeError: the reason")
         self.is_open = True
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as the real one does
 
@@ -250,6 +254,16 @@ def test_a_connection_of_the_callers_own_is_used_and_left(run: Callable[..., lis
     ray.is_open = True
     assert run(ray, "a")[0].end.code == DONE
     assert ray.is_open and not ray.started
+
+
+def test_a_start_that_fails_is_tried_once_more(run: Callable[..., list[Outcome]]) -> None:
+    ray = FakeRay({"a": [WELL]})
+    ray.failures = 1
+    assert run(ray, "a")[0].end.code == DONE
+    ray.failures = 2
+    with pytest.raises(UserError, match="no Ray cluster .* here: Initialization failure … RuntimeError: the reason"):
+        run(ray, "a")
+    assert not Path(ray.started["_temp_dir"]).exists()
 
 
 def test_a_cluster_that_is_lost_is_told(run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ class OnRay(Executor):
         self._cluster = cluster
         self._where = where
         self._device = device
-        self.workers = cluster.cores if cluster.is_own else self._places(self._share())
+        self.workers = self._places(self._share())
 
     @classmethod
     def make(cls, where: Where, device: str, results: Path) -> Self:

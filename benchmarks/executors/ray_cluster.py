@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from ...errors import UserError
 from ...workers import signals_held
 
@@ -121,7 +123,7 @@ class RayCluster:
     def __init__(self, address: str, cores: int, device: str) -> None:
         self.is_own = not address
         self._address = address
-        self.cores = cores
+        self._cores = cores
         self._device = device
         self._folder = ""
         self._is_open = False
@@ -161,7 +163,7 @@ class RayCluster:
         self._folder = tempfile.mkdtemp(prefix="uadbench-ray-")
         return {
             "address": "local",
-            "num_cpus": self.cores,
+            "num_cpus": self._cores,
             "num_gpus": 0 if self._device == "cpu" else None,
             "include_dashboard": False,
             "object_store_memory": _STORE_BYTES,
@@ -169,7 +171,10 @@ class RayCluster:
         }
 
     def nodes(self) -> tuple[Node, ...]:
-        """The machines that are there now."""
+        """The machines that are there now; where a cluster of our own is still to be started, this one."""
+        if self.is_own and not self.ray.is_initialized():
+            cards = torch.cuda.device_count() if self._device == "cuda" else 0
+            return (Node("this machine", self._cores, cards),)
         found = [node for node in self.ray.nodes() if node["Alive"]]
         return tuple(
             Node(node["NodeManagerAddress"], node["Resources"].get("CPU", 0.0), node["Resources"].get("GPU", 0.0))

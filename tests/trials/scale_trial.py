@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def measure(on: str, count: int, results: str) -> Measured:
     from uadbench.benchmarks.opening import open_request
     from uadbench.benchmarks.plan.request import Request, Where
 
+    warnings.simplefilter("ignore")  # of volume stores that are made
     request = Request(
         methods=("one_weight.py",),
         folds="0",

@@ -20,6 +20,7 @@ import pytest
 from uadbench.benchmarks.engine.job import jobs_for
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors import ray as executor
+from uadbench.benchmarks.executors import ray_cluster
 from uadbench.benchmarks.executors.base import AGAIN, DEFECT, DONE, USER, Outcome
 from uadbench.benchmarks.executors.data_file import write_data
 from uadbench.benchmarks.executors.here import Here
@@ -281,6 +282,19 @@ def test_machines_without_this_package_are_told(run: Callable[..., list[Outcome]
     ray = FakeRay({"a": [RayTaskError("Traceback\n  line\nModuleNotFoundError: No module named 'uadbench'\n")]})
     with pytest.raises(UserError, match="No module named 'uadbench'; install the same uadbench there"):
         run(ray, "a")
+
+
+def test_what_this_machine_has_not_is_told_before_a_cluster_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ray = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_cluster.torch.cuda, "device_count", lambda: 2)
+    assert OnRay.make(Where("ray", gpus_per_cell=0.5), "cuda", tmp_path).workers == 4
+    with pytest.raises(UserError, match="has 5000 cores for a cell"):
+        OnRay.make(Where("ray", cpus_per_cell=5000), "cpu", tmp_path)
+    assert not ray.started
 
 
 def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

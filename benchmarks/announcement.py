@@ -9,6 +9,7 @@ from .engine.environment import describe_environment
 from .engine.progress import Reporter
 from .experiment import Experiment
 from .plan.departures import departures_of
+from .reports.duration import duration
 from .speed.estimate import Estimate, estimates
 
 
@@ -85,12 +86,3 @@ def _how_long(forecast: Forecast, workers: int) -> str:
     pace = f"{workers} cells at a time" if workers > 1 else "one cell at a time"
     rest = " without what could not be measured" if forecast.problems else ""
     return f"This should take about {duration(forecast.seconds)}{rest}, {pace}. Ctrl-C stops; the same command goes on."
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads best."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -22,6 +22,7 @@ from .run import run
 from .score import score
 from .sentences import Sentences
 from .speed import speed
+from .status import status
 from .sync import sync
 from .table import table
 from .ui import ui
@@ -40,6 +41,7 @@ app.command("run")(run)
 app.command("score")(score)
 app.command("table")(table)
 app.command("list")(list_)
+app.command("status")(status)
 app.command("speed")(speed)
 app.command("new-method")(new_method)
 app.command("sync")(sync)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from uadbench.benchmarks.announcement import announce, duration
+from uadbench.benchmarks.announcement import announce
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.executors.processes import Processes
@@ -22,6 +22,7 @@ from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.request import Request, Where, fold_numbers
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import record_of
+from uadbench.benchmarks.reports.duration import duration
 from uadbench.benchmarks.reports.results_line import results_line
 from uadbench.datasets.cohort import Data
 from uadbench.datasets.modality import Modality

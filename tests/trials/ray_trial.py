@@ -355,6 +355,20 @@ def node_frozen(ground: Ground) -> str:
     return f"its cell was taken over after {took:.0f} s, the process that woke up ended after {gone:.1f} s"
 
 
+def driver_stopped(ground: Ground) -> str:
+    process = ground.start()
+    _, worker = ground.at_work("training", process)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, output = process.communicate(timeout=60)
+    took = time.monotonic() - began
+    assert process.returncode == 130 and "Traceback" not in output, f"exit code {process.returncode}\n{output}"
+    until(lambda: not alive(worker), "end of the worker")
+    gone = time.monotonic() - began
+    finish(ground.start())
+    return f"the command ended after {took:.1f} s, its worker after {gone:.1f} s"
+
+
 def own_cluster(ground: Ground) -> str:
     process = ground.start_own()
     ground.at_work("training", process)
@@ -408,6 +422,7 @@ INCIDENTS: dict[str, Callable[[Ground], str]] = {
     "a worker is killed -9": worker_killed,
     "the driver is killed -9 and started again": driver_killed,
     "a node is frozen past its lease and wakes": node_frozen,
+    "Ctrl-C, and started again": driver_stopped,
     "own cluster": own_cluster,
     "own cluster, the driver is killed -9 and started again": own_driver_killed,
     "own cluster, Ctrl-C and started again": own_stopped,

@@ -10,8 +10,10 @@ from __future__ import annotations
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -21,6 +23,7 @@ from ...cores import usable_cores
 from ...errors import UserError
 from ..engine.progress import Reporter, SilentReporter
 from ..plan.request import Where
+from ..records.attempts import ATTEMPTS, highest, last_holder, server_time
 from .attempt import KEPT, run_spec, stage_of
 from .backlog import Backlog
 from .base import AGAIN, DONE, USER, CellEnd, Executor, Outcome, record_of_spec
@@ -30,8 +33,7 @@ from .spec import CellSpec
 from .watcher import Watcher
 
 _LOOK = 1.0  # s between two looks at how far cells are
-#: Cells handed to Ray beyond those that have a place: no place waits, and a cluster that can grow hears why it should.
-_AHEAD = 100
+_SURVEY = 10.0  # s between two looks at the machines, and at signs of life
 #: How often a cell is tried again: what a process dies of may be the cell's own need, a machine dies for itself.
 _TRIES = {"process": 1, "machine": 3}
 _TIMES = {2: "second", 4: "fourth"}
@@ -77,8 +79,8 @@ class OnRay(Executor):
         try:
             self._cluster.open()
             share = self._share()
-            hands = _Hands(self._cluster.ray, share, self._places(share) + _AHEAD, self._where.scratch)
-            yield from _Team(specs, hands, reporter).run()
+            hands = _Hands(self._cluster.ray, share, self._where.scratch)
+            yield from _Team(specs, hands, lambda: self._places(share), reporter).run()
         except ConnectionError as error:
             raise UserError(f"the Ray cluster was lost ({error}); {KEPT}") from error
         finally:
@@ -111,13 +113,11 @@ class _Hands:
     Args:
         ray: the module.
         share: what a cell gets.
-        room: cells that Ray may have at a time.
         scratch: see `Where`.
     """
 
-    def __init__(self, ray: Any, share: Share, room: int, scratch: Path | None) -> None:
+    def __init__(self, ray: Any, share: Share, scratch: Path | None) -> None:
         self._ray = ray
-        self.room = room
         self._words = (share.threads, scratch)
         # Whether a cell is tried again is said by the backlog; Ray would not ask whose fault it was.
         self._task = ray.remote(num_cpus=share.cpus, num_gpus=share.gpus, max_retries=0)(run_in_worker)
@@ -125,6 +125,10 @@ class _Hands:
     def give(self, spec: CellSpec) -> Any:
         """Hand over a cell; what stands for its end comes back."""
         return self._task.options(name=spec.label).remote(spec.model_dump_json(), *self._words)
+
+    def drop(self, given: Any) -> None:
+        """Want no more of a cell; its process is killed, if it can be reached."""
+        self._ray.cancel(given, force=True)
 
     def ended(self, given: Sequence[Any]) -> list[Any]:
         """Those of what `give` returned that have ended, waiting a moment for the first."""
@@ -153,49 +157,109 @@ class _Hands:
             return _Loss("process", f"its process was lost ({type(error).__name__})")
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """A cell that Ray has.
+
+    Attributes:
+        spec: the cell.
+        attempts: the number of attempts that were made at it before.
+    """
+
+    spec: CellSpec
+    attempts: int
+
+    @property
+    def folder(self) -> Path:
+        """The cell's folder."""
+        return record_of_spec(self.spec).folder
+
+    def is_silent(self, now: float) -> bool:
+        """Whether this attempt has begun and given no sign of life for its lease.
+
+        Args:
+            now: the file server's time.
+        """
+        holder = None
+        with suppress(OSError):  # a file server that is away for a while
+            holder = last_holder(self.folder, now)
+        if holder is None or holder.attempt is None or holder.number <= self.attempts:
+            return False
+        return holder.attempt.ended is None and holder.age > holder.attempt.lease
+
+
 class _Team:
     """The cells that wait, and those that Ray has.
+
+    Ray gets no more cells than there are places: one more would queue at some machine, and where that freezes Ray waits
+    for it for minutes, the other machines with it.
 
     Args:
         specs: the cells.
         hands: hands them to Ray.
+        count_places: how many cells the machines hold that are there now.
         reporter: where progress goes.
     """
 
-    def __init__(self, specs: Sequence[CellSpec], hands: _Hands, reporter: Reporter) -> None:
+    def __init__(
+        self, specs: Sequence[CellSpec], hands: _Hands, count_places: Callable[[], int], reporter: Reporter
+    ) -> None:
         self._backlog = Backlog(specs)
         self._hands = hands
+        self._count_places = count_places
         self._reporter = reporter
         self._watcher = Watcher(reporter)
-        self._given: dict[Any, CellSpec] = {}
+        self._given: dict[Any, _Cell] = {}
+        self._places = 0
+        self._surveyed = -inf
 
     def run(self) -> Iterator[Outcome]:
         """Run every cell, and yield each as it ends."""
         while self._backlog or self._given:
+            yield from self._survey()
             yield from self._hand_out()
             ended = self._hands.ended(list(self._given)) if self._given else self._pause()
             for given in ended:
                 outcome = self._take_back(given)
                 if outcome is not None:
                     yield outcome
-            self._watcher.look([record_of_spec(spec).folder for spec in self._given.values()])
+            self._watcher.look([cell.folder for cell in self._given.values()])
+
+    def _survey(self) -> Iterator[Outcome]:
+        """Count the places anew from time to time, and take back cells whose machine is frozen or cut off.
+
+        Ray hears of a machine that is gone by its closed connections, of one that is merely silent after minutes.
+        """
+        if time.monotonic() < self._surveyed + _SURVEY:
+            return
+        self._surveyed = time.monotonic()
+        self._places = self._count_places()
+        now = server_time(next(iter(self._given.values())).folder.parent) if self._given else 0.0
+        for given in [given for given, cell in self._given.items() if cell.is_silent(now)]:
+            self._hands.drop(given)
+            loss = _Loss("machine", "its machine gave no sign of life any more")
+            outcome = self._lose(self._given.pop(given).spec, loss)
+            if outcome is not None:
+                yield outcome
 
     def _pause(self) -> list[Any]:
-        """Wait where somebody else runs all that is left."""
+        """Wait where somebody else runs all that is left, or no machine is there."""
         time.sleep(_LOOK)
         return []
 
     def _hand_out(self) -> Iterator[Outcome]:
         """Give Ray what it has room for; a cell that somebody else has finished meanwhile is an outcome at once."""
-        while len(self._given) < self._hands.room and (spec := self._backlog.take()) is not None:
-            if record_of_spec(spec).done:
+        while len(self._given) < self._places and (spec := self._backlog.take()) is not None:
+            record = record_of_spec(spec)
+            if record.done:
                 yield Outcome.of(spec, CellEnd(DONE))
             else:
-                self._given[self._hands.give(spec)] = spec
+                cell = _Cell(spec, highest(record.folder / ATTEMPTS))
+                self._given[self._hands.give(spec)] = cell
 
     def _take_back(self, given: Any) -> Outcome | None:
         """Take in how a cell ended; an outcome where it is not run again."""
-        spec = self._given.pop(given)
+        spec = self._given.pop(given).spec
         end = self._hands.hear(given)
         if isinstance(end, _Loss):
             return self._lose(spec, end)

@@ -271,21 +271,25 @@ class Ground:
         place: the working directory.
         nodes: the cluster.
         results: of this incident, a name in `place`.
+        started: the commands so far.
     """
 
     place: Path
     nodes: Nodes
     results: str
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
         return self.place / self.results
 
     def start(self) -> subprocess.Popen[str]:
-        return start(self.place, self.results, "--on", self.nodes.address)
+        self.started.append(start(self.place, self.results, "--on", self.nodes.address))
+        return self.started[-1]
 
     def start_own(self) -> subprocess.Popen[str]:
-        return start(self.place, self.results, "--on", "ray", "--cpus-per-cell", "1")
+        self.started.append(start(self.place, self.results, "--on", "ray", "--cpus-per-cell", "1"))
+        return self.started[-1]
 
     def at_work(self, status: str, process: subprocess.Popen[str]) -> tuple[Path, int]:
         found: tuple[Path, int] = until(lambda: working(self.folder, status), f"a cell in {status}", process)
@@ -455,6 +459,8 @@ def all_incidents(place: Path, nodes: Nodes, wanted: dict[str, Any], only: str) 
             said = incident(ground)
         except AssertionError as error:
             print(f"{name}: FAILED: {error}", flush=True)
+            for process in ground.started:
+                process.kill()
             yield False
             continue
         took = f"{time.monotonic() - began:.0f} s in all"

@@ -7,6 +7,7 @@ tried by tests/trials/ray_trial.py.
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import socket
 import sys
@@ -30,8 +31,10 @@ from uadbench.benchmarks.executors.spec import CellSpec
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.request import Where
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.attempts import Attempt, path_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
+from uadbench.files import write_text
 from uadbench.out_of_memory import Stage
 
 Words = tuple[int, str, str]
@@ -218,7 +221,6 @@ def test_a_cell_that_somebody_else_holds_is_looked_at_again(run: Callable[..., l
 def test_ray_gets_no_more_cells_than_it_has_room_for(
     run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "_AHEAD", 3)
     ray = FakeRay({str(number): [WELL] for number in range(50)})
     most = 0
 
@@ -229,7 +231,33 @@ def test_ray_gets_no_more_cells_than_it_has_room_for(
 
     monkeypatch.setattr(ray, "wait", wait)
     assert len(run(ray, *map(str, range(50)))) == 50
-    assert most == 4 + 3  # four cores, and three ahead
+    assert most == 4  # cores
+
+
+def test_a_cell_whose_machine_is_frozen_goes_on_elsewhere(
+    run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ray, heard = FakeRay({"a": [WELL, WELL], "b": [WELL]}), Heard()
+    monkeypatch.setattr(executor, "_SURVEY", 0.0)
+    attempts = tmp_path / "runs" / "a" / "attempts"
+    write_text(path_of(attempts, 1), Attempt.here({}, 60.0).text())  # of an earlier run: its silence means nothing
+    os.utime(path_of(attempts, 1), (0, 0))
+    silent: list[int] = []
+
+    def wait(given: Sequence[int], num_returns: int, timeout: float) -> tuple[list[int], list[int]]:
+        if 1 in given and not silent:  # the first process of `a` begins, and freezes
+            silent.append(1)
+            write_text(path_of(attempts, 2), Attempt.here({}, 60.0).text())
+            os.utime(path_of(attempts, 2), (0, 0))
+        awake = [one for one in given if one != 1]
+        return awake[:num_returns], awake[num_returns:]
+
+    cancelled: list[int] = []
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "cancel", lambda given, force: cancelled.append(given), raising=False)
+    assert {outcome.spec.label for outcome in run(ray, "a", "b", heard=heard)} == {"a", "b"}
+    assert cancelled == [1] and ray.calls == ["a", "b", "a"]
+    assert any("gave no sign of life" in text for text in heard.said)
 
 
 def test_ctrl_c_ends_the_cluster(run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,14 @@ A cell that was lost goes on from its checkpoint elsewhere, and its claim sees t
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from pathlib import Path
 from types import FrameType
@@ -299,10 +301,15 @@ def run_in_worker(text: str, threads: int, scratch: Path | None) -> tuple[int, s
     return end.code, end.problem, end.trace
 
 
+@cache
 def _settle(threads: int) -> None:
-    """Let this process be as one of our own workers is; that it ends with its cluster is Ray's part."""
+    """Let this process be as one of our own workers is; that it ends with its cluster is Ray's part.
+
+    What was imported stays, so the search for garbage that follows each cell need not look at it.
+    """
     import torch
 
+    gc.freeze()
     signal.signal(signal.SIGTERM, _end_at_once)
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     keep_freed_memory()

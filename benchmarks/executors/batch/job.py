@@ -102,18 +102,23 @@ class CellTask:
         """
         from submitit.core.utils import DelayedSubmission
 
-        self._warn()
-        if not _ends_within(self._child, max(self.patience / 2, self.patience - _FOR_THE_REQUEUE)):
-            os.kill(self._child, signal.SIGKILL)
-        code = _wait_for(self._child)
-        if code in ENDINGS:
-            self._write_end(code)
-            sys.exit(code)
+        if self._process is not None:  # else the warning came before the cell was started
+            code = self._stop_cell()
+            if code in ENDINGS:
+                self._write_end(code)
+                sys.exit(code)
         got_on = progress_marks(Path(self.folder)) != self._marks
         fruitless = 0 if got_on else self.fruitless + 1
         if fruitless >= _MOST_FRUITLESS:
             self._give_up(fruitless)
         return DelayedSubmission(CellTask(self.command, self.folder, self.end, self.log, self.patience, fruitless))
+
+    def _stop_cell(self) -> int:
+        """Have the cell written down and stopped, within the time that there is; its exit code."""
+        self._warn()
+        if not _ends_within(self._child, max(self.patience / 2, self.patience - _FOR_THE_REQUEUE)):
+            os.kill(self._child, signal.SIGKILL)
+        return _wait_for(self._child)
 
     def _heed_end(self, number: int, frame: object) -> None:
         """The queue ends the job soon, whether it is cancelled or preempted."""

@@ -260,10 +260,13 @@ SCENES: tuple[Callable[[Stage, Scene], None], ...] = (array, failure, cancelled,
 def main() -> int:
     """Play the scenes, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", nargs="*", choices=[[], *(scene.__name__ for scene in SCENES)], help="default: all")
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="default: all")
     parser.add_argument("--epochs", type=int, default=2500, help="of a cell that is disturbed; a minute and a half")
     options = parser.parse_args()
-    wanted = options.scenes or [scene.__name__ for scene in SCENES]
+    names = [scene.__name__ for scene in SCENES]
+    wanted = options.scenes or names
+    if not set(wanted) <= set(names):
+        parser.error(f"choose among {', '.join(names)}")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would `bench`
     place = Path(tempfile.mkdtemp(prefix="slurm_trial_"))
     make_place(place)

@@ -36,7 +36,6 @@ from kill_trial import BENCH, TINY, differing, make_place, records, size_of, tra
 from slurm_cluster import Cluster
 
 SHORT = ("--method", "thresh", "--method", "ae", "--method", "vae", "--folds", "0,1")
-LONG = ("--method", "ae", "--folds", "0", "--set", "train.epochs=2500")
 #: What a method of one's own does on a node, and not where the driver tries it.
 FAULT = """
         import os
@@ -72,11 +71,13 @@ class Stage:
     Args:
         place: the working directory.
         cluster: the cluster.
+        epochs: of a cell that is disturbed.
     """
 
-    def __init__(self, place: Path, cluster: Cluster) -> None:
+    def __init__(self, place: Path, cluster: Cluster, epochs: int) -> None:
         self.place = place
         self.cluster = cluster
+        self.long = ("--method", "ae", "--set", f"train.epochs={epochs}", "--folds", "0")
         self._wanted: dict[Sequence[str], Path] = {}
 
     def start(self, results: str, cells: Sequence[str], *on: str) -> subprocess.Popen[str]:
@@ -182,7 +183,7 @@ def failure(stage: Stage, scene: Scene) -> None:
 
 def cancelled(stage: Stage, scene: Scene) -> None:
     """One of two jobs is cancelled."""
-    cells = (*LONG[:3], "0,1", *LONG[4:])
+    cells = (*stage.long[:-1], "0,1")
     process = stage.start("cancelled", cells, *stage.on_slurm("time=20"))
     stage.until_trained("cancelled", process, checkpoints=2)
     job, _ = stage.running()[0]
@@ -198,50 +199,50 @@ def cancelled(stage: Stage, scene: Scene) -> None:
 
 def driver(stage: Stage, scene: Scene) -> None:
     """The driver is killed outright, and started again while its jobs run; then Ctrl-C, and again."""
-    process = stage.start("driver", LONG, *stage.on_slurm("time=20"))
+    process = stage.start("driver", stage.long, *stage.on_slurm("time=20"))
     stage.until_trained("driver", process)
     process.kill()
     process.communicate()
     scene.notes.append(f"running without a driver: {len(stage.running())}")
-    process = stage.start("driver", LONG, *stage.on_slurm("time=20"))
+    process = stage.start("driver", stage.long, *stage.on_slurm("time=20"))
     time.sleep(25)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate()
     scene.said += kept(said, "go on")
-    code, said = stage.run("driver", LONG, *stage.on_slurm("time=20"))
+    code, said = stage.run("driver", stage.long, *stage.on_slurm("time=20"))
     assert code == 0, said
     scene.said += kept(said, "go on;")
     scene.notes.append(f"arrays handed in: {len(list((stage.place / 'driver/slurm').glob('uadbench-*')))}")
-    stage.compare(scene, "driver", LONG)
+    stage.compare(scene, "driver", stage.long)
 
 
 def timeout(stage: Stage, scene: Scene) -> None:
     """A cell needs more than the two minutes of its job."""
-    process = stage.start("timeout", LONG, *stage.on_slurm("time=2,signal=30"))
+    process = stage.start("timeout", stage.long, *stage.on_slurm("time=2,signal=30"))
     said = stage.hurry(process, scene)
     scene.said += kept(said, "[1/1]")
     (log,) = (stage.place / "timeout/slurm").glob("uadbench-*/*_log.out")
     scene.notes += [f"submitit: {line.partition(') - ')[2]}" for line in kept(log.read_text(), "Caught", "Requeued")][
         :4
     ]
-    stage.compare(scene, "timeout", LONG)
+    stage.compare(scene, "timeout", stage.long)
 
 
 def preempted(stage: Stage, scene: Scene) -> None:
     """A job of a better partition wants both nodes for some seconds."""
-    process = stage.start("preempted", LONG, *stage.on_slurm("time=20,partition=low"))
+    process = stage.start("preempted", stage.long, *stage.on_slurm("time=20,partition=low"))
     stage.until_trained("preempted", process)
     stage.cluster.ask(
         "sbatch", "--partition=high", "--nodes=2", "--time=2", "--output=/dev/null", "--wrap=srun sleep 5"
     )
     said = stage.hurry(process, scene)
     scene.said += kept(said, "[1/1]")
-    stage.compare(scene, "preempted", LONG)
+    stage.compare(scene, "preempted", stage.long)
 
 
 def node(stage: Stage, scene: Scene) -> None:
     """The node of a job is lost, with every process on it, and comes back later."""
-    process = stage.start("node", LONG, *stage.on_slurm("time=20"))
+    process = stage.start("node", stage.long, *stage.on_slurm("time=20"))
     stage.until_trained("node", process)
     (_, name), *_ = stage.running()
     stage.cluster.lose_node(name)
@@ -250,7 +251,7 @@ def node(stage: Stage, scene: Scene) -> None:
     scene.said += kept(said, "[1/1]")
     stage.cluster.start_node(name)
     stage.cluster.wait_for_nodes()
-    stage.compare(scene, "node", LONG)
+    stage.compare(scene, "node", stage.long)
 
 
 SCENES: tuple[Callable[[Stage, Scene], None], ...] = (array, failure, cancelled, driver, timeout, preempted, node)
@@ -259,15 +260,20 @@ SCENES: tuple[Callable[[Stage, Scene], None], ...] = (array, failure, cancelled,
 def main() -> int:
     """Play the scenes, and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", nargs="*", choices=[[], *(scene.__name__ for scene in SCENES)], help="default: all")
-    wanted = parser.parse_args().scenes or [scene.__name__ for scene in SCENES]
+    parser.add_argument("scenes", nargs="*", metavar="SCENE", help="default: all")
+    parser.add_argument("--epochs", type=int, default=2500, help="of a cell that is disturbed; a minute and a half")
+    options = parser.parse_args()
+    names = [scene.__name__ for scene in SCENES]
+    wanted = options.scenes or names
+    if not set(wanted) <= set(names):
+        parser.error(f"choose among {', '.join(names)}")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would `bench`
     place = Path(tempfile.mkdtemp(prefix="slurm_trial_"))
     make_place(place)
     (place / "tiny.toml").write_text(TINY.read_text().replace("depth = 100", "depth = 12"))
     found = []
     with Cluster(place / "cluster", max_array_size=4) as cluster:
-        stage = Stage(place, cluster)
+        stage = Stage(place, cluster, options.epochs)
         for play in SCENES:
             if play.__name__ not in wanted:
                 continue

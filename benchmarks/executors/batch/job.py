@@ -102,18 +102,23 @@ class CellTask:
         """
         from submitit.core.utils import DelayedSubmission
 
-        self._warn()
-        code = _wait_for(self._child, max(self.patience / 2, self.patience - _FOR_THE_REQUEUE))
-        if code is None:
-            os.kill(self._child, signal.SIGKILL)
-        elif code in ENDINGS:
-            self._write_end(code)
-            sys.exit(code)
+        if self._process is not None:  # else the warning came before the cell was started
+            code = self._stop_cell()
+            if code in ENDINGS:
+                self._write_end(code)
+                sys.exit(code)
         got_on = progress_marks(Path(self.folder)) != self._marks
         fruitless = 0 if got_on else self.fruitless + 1
         if fruitless >= _MOST_FRUITLESS:
             self._give_up(fruitless)
         return DelayedSubmission(CellTask(self.command, self.folder, self.end, self.log, self.patience, fruitless))
+
+    def _stop_cell(self) -> int:
+        """Have the cell written down and stopped, within the time that there is; its exit code."""
+        self._warn()
+        if not _ends_within(self._child, max(self.patience / 2, self.patience - _FOR_THE_REQUEUE)):
+            os.kill(self._child, signal.SIGKILL)
+        return _wait_for(self._child)
 
     def _heed_end(self, number: int, frame: object) -> None:
         """The queue ends the job soon, whether it is cancelled or preempted."""
@@ -201,16 +206,22 @@ def _held_back(number: signal.Signals) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _wait_for(child: int, seconds: float | None = None) -> int | None:
-    """The exit code of a child, below 0 where a signal ended it; None where it goes on after some seconds.
+def _wait_for(child: int) -> int:
+    """The exit code of a child once it has ended, below 0 where a signal ended it.
 
-    A signal's handler may wait for a child while the code that it interrupts does: nothing is locked, and the child is
-    left where it is.
+    A signal's handler may wait for the child while the code that it interrupts does: nothing is locked, and the child
+    is left where it is.
     """
-    options = os.WEXITED | os.WNOWAIT | (0 if seconds is None else os.WNOHANG)
-    deadline = time.monotonic() + (seconds or 0)
-    while (found := os.waitid(os.P_PID, child, options)) is None:
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(_POLL)
+    found = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    assert found is not None
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _ends_within(child: int, seconds: float) -> bool:
+    """Whether a child has ended after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True

@@ -1,8 +1,9 @@
 """A SLURM of files, for tests: sbatch, squeue, scontrol, scancel and srun, by the first word.
 
-Its state lies in a folder: `limits` (MaxArraySize), `refuses` (what sbatch says no with, where it is there), `down`
-(the controller does not answer, where it is there), `held` (jobs wait, as long as it is there), a script per job, and
-per task its name, its process, its exit code once it has ended, and the word that stands for another end.
+Its state lies in a folder: `limits` (MaxArraySize), `most` (jobs of a user), `refuses` (what sbatch says no with, where
+it is there), `down` (the controller does not answer, where it is there), `held` (jobs wait, as long as it is there), a
+script per job, and per task its name, its process, its exit code once it has ended, and the word that stands for
+another end.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def read(name: str) -> str:
 def sbatch(script: str) -> None:
     if read("refuses"):
         sys.exit(f"sbatch: error: {read('refuses')}\nsbatch: error: Batch job submission failed: {read('refuses')}")
+    if read("most") and len(unfinished()) >= int(read("most")):
+        sys.exit("sbatch: error: Batch job submission failed: Job violates accounting/QOS policy (job submit limit)")
     text = Path(script).read_text()
     number = len(list(HOME.glob("*.script"))) + 1
     (HOME / f"{number}.script").write_text(text)
@@ -44,6 +47,12 @@ def sbatch(script: str) -> None:
             start_new_session=True,
         )
     print(f"Submitted batch job {number}")
+
+
+def unfinished() -> set[str]:
+    """The numbers of the jobs of which a task has not ended."""
+    tasks = {path.stem for path in HOME.glob("*.name")} - {path.stem for path in HOME.glob("*.code")}
+    return {task.partition("_")[0] for task in tasks}
 
 
 def run(task: str) -> None:

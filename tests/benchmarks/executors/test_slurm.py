@@ -27,7 +27,7 @@ from uadbench.benchmarks.executors.batch.watch import Pace
 from uadbench.benchmarks.executors.batch.words import read_wish
 from uadbench.benchmarks.executors.data_file import write_data
 from uadbench.benchmarks.executors.registry import executor_for
-from uadbench.benchmarks.executors.slurm import Slurm
+from uadbench.benchmarks.executors.slurm import Slurm, _outside_jobs
 from uadbench.benchmarks.executors.spec import CellSpec
 from uadbench.benchmarks.opening import open_request
 from uadbench.benchmarks.plan.preset import Preset
@@ -263,6 +263,25 @@ def test_a_controller_that_is_down_for_a_while_costs_a_sentence(cluster: Cluster
     (cluster.state / "down").unlink()
     assert not started().problem
     assert ear.text.count("gives no answer") == 1
+
+
+@pytest.mark.slow
+def test_where_slurm_takes_no_more_jobs_the_others_are_handed_in_later(cluster: Cluster) -> None:
+    cluster.tell("limits", "2")
+    cluster.tell("most", "1")
+    outcomes = cluster.run(ear := Ear())
+    assert all(not outcome.problem for outcome in outcomes.values()) and len(outcomes) == 4
+    assert len(cluster.scripts) == 2
+    assert "(job submit limit)" in ear.text and "; 2 cells are handed in later" in ear.text
+
+
+def test_a_driver_in_a_job_hands_its_own_job_on_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("SLURM_JOB_ID", "77"), ("SLURM_MEM_PER_CPU", "1"), ("SLURM_CONF", "/etc/slurm.conf")):
+        monkeypatch.setenv(name, value)
+    with _outside_jobs():
+        assert "SLURM_JOB_ID" not in os.environ and "SLURM_MEM_PER_CPU" not in os.environ
+        assert os.environ["SLURM_CONF"] == "/etc/slurm.conf"
+    assert os.environ["SLURM_JOB_ID"] == "77"
 
 
 def test_what_slurm_refuses_is_one_sentence(cluster: Cluster) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .benchmarks.contract.checks import check_detector
     from .benchmarks.plan.request import Where
     from .benchmarks.reports.results import CellView, Results, load_results, read_cell
+    from .benchmarks.travel.door import export_cells, import_cells
     from .methods import Detector, register
 
     __version__: str
@@ -36,6 +37,8 @@ __all__ = [
     "Where",
     "__version__",
     "check_detector",
+    "export_cells",
+    "import_cells",
     "load_results",
     "predict",
     "read_cell",
@@ -52,6 +55,8 @@ _HOMES = {
     "Results": "benchmarks.reports.results",
     "Where": "benchmarks.plan.request",
     "check_detector": "benchmarks.contract.checks",
+    "export_cells": "benchmarks.travel.door",
+    "import_cells": "benchmarks.travel.door",
     "load_results": "benchmarks.reports.results",
     "predict": "benchmarks.api",
     "read_cell": "benchmarks.reports.results",

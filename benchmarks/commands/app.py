@@ -15,6 +15,8 @@ from ...stopping import signals_stop
 from . import figure, prepare, splits
 from .cell import cell
 from .check import check
+from .export import export
+from .import_ import import_
 from .list import list_
 from .new_method import new_method
 from .predict import predict
@@ -48,6 +50,8 @@ app.command("sync")(sync)
 app.command("ui")(ui)
 app.command("predict")(predict)
 app.command("check")(check)
+app.command("export")(export)
+app.command("import")(import_)
 app.command("cell")(cell)
 app.add_typer(figure.app, name="figure")
 app.add_typer(prepare.app, name="prepare")

@@ -24,6 +24,9 @@ def table(
         bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
     ] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Add parameters, GFLOP, time and memory.")] = False,
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Of several versions of the data: the one whose fingerprint begins so.")
+    ] = "",
     method: Annotated[
         list[str], typer.Option("--method", help="Add a row, e.g. your FILE.py:CLASS; may be repeated.")
     ] = [],  # noqa: B006
@@ -58,6 +61,7 @@ def table(
             all_rows=all_rows,
             variants=variants,
             cost=cost,
+            fingerprint=fingerprint,
         ),
         more=more,
     )

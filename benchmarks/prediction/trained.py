@@ -24,10 +24,10 @@ from ..engine.slices import Slab
 from ..plan import own
 from ..plan.plan import Plan
 from ..records.checkpoint import load_weights
+from ..records.origin import without_weights
 from ..records.record import CONFIG, RunRecord, all_records, finished
 from ..records.record_files import CellConfig, CohortConfig, RecordError, ThresholdPair
-
-_MLFLOW_ID_LENGTH = 32
+from ..tracking.named import records_named
 
 
 class CodeWarning(UserWarning):
@@ -142,41 +142,15 @@ def find_run(word: str, runs: Path, mlflow_uri: str, modality: Modality | None =
     Raises:
         UserError: nothing, or more than one experiment, has that name, or nothing of it is finished.
     """
-    path = Path(word)
-    if (path / CONFIG).exists():
-        return _finished(word, [RunRecord(path)])
     records = all_records(runs)
-    wanted = _ids(word, mlflow_uri)
-    for matches in (_is_cell, _is_family, _is_row):
-        named = [record for record in records if any(matches(record, one) for one in wanted)]
-        if named:
-            return _finished(word, [one for one in named if one.config.modality == modality] or named)
+    named = records_named(word, records, mlflow_uri)
+    if named:
+        return _finished(word, [one for one in named if one.config.modality == modality] or named)
     known = ", ".join(sorted({record.config.row for record in finished(records)})) or "none"
     raise UserError(
         f"--run {word}: no cell or parent of that name under {runs}; `bench list runs` lists them, "
         f"finished rows: {known}"
     )
-
-
-def _is_cell(record: RunRecord, word: str) -> bool:
-    return word in (record.folder.name, record.config.cell)
-
-
-def _is_family(record: RunRecord, word: str) -> bool:
-    return word in (record.config.recipe, "/".join(record.config.family))
-
-
-def _is_row(record: RunRecord, word: str) -> bool:
-    return word == record.config.row
-
-
-def _ids(word: str, mlflow_uri: str) -> tuple[str, ...]:
-    """The word, or the cell or family that MLflow's run of that id stands for."""
-    if len(word) != _MLFLOW_ID_LENGTH or not set(word) <= set("0123456789abcdef"):
-        return (word,)
-    from ..tracking.sync import named_by_run
-
-    return (named_by_run(mlflow_uri, word) or word,)
 
 
 def _finished(word: str, records: Sequence[RunRecord]) -> TrainedRun:
@@ -200,8 +174,9 @@ def _listed(families: Iterable[Sequence[RunRecord]]) -> str:
 
 def _reader(record: RunRecord, plan: Plan, slab: Slab, modality: Modality, device: str) -> Reader:
     cls = _class_of(record)
-    if not record.best_checkpoint.exists():
-        raise UserError(f"{record.best_checkpoint} is missing; train the cell again or choose another --run")
+    missing = without_weights(record)
+    if missing:
+        raise UserError(missing)
     try:
         detector = cls(cls.Settings.model_validate(plan.method))
     except ValueError as error:

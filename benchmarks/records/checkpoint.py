@@ -18,6 +18,7 @@ from torch import Tensor
 from ...methods import Detector
 from ...out_of_memory import is_out_of_memory
 from .fence import FencedFolder
+from .origin import without_weights
 from .record import BEST, LAST, RunRecord
 from .record_files import RecordError, archive_problem
 
@@ -80,6 +81,9 @@ def load_weights(record: RunRecord, detector: Detector) -> float:
     Raises:
         RecordError: the file is missing, damaged, not the one that the cell was finished with, or of another network.
     """
+    missing = without_weights(record)
+    if missing:
+        raise RecordError(missing)
     record.check_weights()
     content = read_checkpoint(record.best_checkpoint, "state_dict", "val_loss")
     try:

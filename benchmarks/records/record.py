@@ -4,6 +4,7 @@
       config.json        what was run: recipe, row, preset, data, fold
       method.py          the method's text, where it is a file of the user's own
       environment.json   commit, machine, device, library versions
+      origin.json        of a record that was imported: who computed it
       state.json         status and seconds spent; `weights_from`: the cell whose training was taken over
       checkpoints/       last.ckpt (resume), best.ckpt (lowest healthy validation loss)
       history.csv        a line a validation: epoch, step, train_loss, val_loss, learning_rate
@@ -72,8 +73,10 @@ METRICS, THRESHOLDS, UNTRAINED = "metrics.json", "thresholds.json", "untrained.j
 SCORES, HISTORY, SCORE_STATE = "scores.csv", "history.csv", "score.npz"
 BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 METHOD, FIGURES, FIGURE = "method.py", "figures", "figures/reconstruction.png"
+#: Of a record that was computed elsewhere, see `origin.py`.
+ORIGIN = "origin.json"
 #: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
-_COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
+COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
 #: Weights take long to read and may be removed to make room: they are compared when they are used.
 _COMPARED_LATER = BEST
 _ID_LENGTH = 12
@@ -186,6 +189,7 @@ class RunRecord:
     def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
         """Write what is run and where; a record begun before keeps its state."""
         self.fenced.remove(DIGESTS)
+        self.fenced.remove(ORIGIN)
         self.fenced.write_json(CONFIG, config.model_dump(mode="json"))
         self.fenced.write_json(ENVIRONMENT, environment)
 
@@ -229,7 +233,7 @@ class RunRecord:
             seconds: time spent on the cell in all.
         """
         self.set_state("done", seconds=seconds)
-        files = {name: file_digest(path) for name in _COVERED if (path := self.folder / name).is_file()}
+        files = {name: file_digest(path) for name in COVERED if (path := self.folder / name).is_file()}
         self.fenced.write_json(DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
 
     def problem(self) -> str:
@@ -244,6 +248,8 @@ class RunRecord:
 
     def _mismatch(self, digests: Digests, config: CellConfig) -> str:
         for name, digest in digests.files.items():
+            if name not in COVERED:  # a path of a stranger's choice is not even looked at
+                return f"is damaged: {DIGESTS} names {name[:80]!r}, which is no file of a record"
             if name == _COMPARED_LATER:
                 continue
             if not (self.folder / name).exists():
@@ -345,7 +351,7 @@ class RunRecord:
         changed = {}
         for name, digest in ({} if digests is None else digests.files).items():
             path = self.folder / name
-            if path.exists() and (not path.is_file() or file_digest(path) != digest):
+            if name in COVERED and path.exists() and (not path.is_file() or file_digest(path) != digest):
                 changed[name] = f"{path} is not the file that the cell was finished with"
         return changed
 

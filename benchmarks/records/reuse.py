@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ...errors import UserError
 from ..plan.cell import Cell, training_content
 from .kept import FOLDER as RECONSTRUCTIONS
 from .kept import KeptReconstructions
+from .origin import without_weights
 from .record import BEST, CONFIG, RunRecord, record_of
 from .record_files import CellConfig, RecordError, archive_problem, file_digest
 
@@ -33,14 +35,22 @@ def find_donor(runs: Path, cell: Cell) -> RunRecord | None:
 
 
 def _donors(runs: Path, cell: Cell) -> Iterator[RunRecord]:
-    """The records whose training is that of this cell and is over, whether their weights can be read or not."""
+    """The other records whose training is that of this cell and is over, whether their weights can be read or not."""
     own = record_of(runs, cell).folder
+    for record in _of_training(runs, cell):
+        with suppress(RecordError):  # what is wrong with it is said where it is listed
+            if record.folder != own and _is_trained(record):
+                yield record
+
+
+def _of_training(runs: Path, cell: Cell) -> Iterator[RunRecord]:
+    """The records whose training is that of this cell, its own too."""
     wanted = training_content(cell.recipe.content())
-    siblings = f"{own.name.rpartition('-')[0]}-*/{CONFIG}"
+    siblings = f"{cell.label.rpartition('-')[0]}-*/{CONFIG}"
     for path in sorted(runs.glob(siblings)):
         record = RunRecord(path.parent)
         try:
-            if record.folder != own and _same_training(record.config, cell, wanted) and _is_trained(record):
+            if _same_training(record.config, cell, wanted):
                 yield record
         except RecordError:
             continue  # what is wrong with it is said where it is listed
@@ -76,12 +86,13 @@ def require_weights(cells: Sequence[tuple[str, Cell]], runs: Path) -> None:
         runs: the folder of run records.
 
     Raises:
-        UserError: a cell was never trained.
+        UserError: a cell was never trained, or elsewhere and came without its weights.
     """
     missing: dict[str, list[str]] = {}
     for word, cell in cells:
         folds = missing.setdefault(word, [])
         if str(cell.fold) not in folds and not has_weights(runs, cell):
+            _refuse_bare(runs, cell)
             folds.append(str(cell.fold))
     commands = [f"bench run --method {word} --folds {','.join(folds)}" for word, folds in missing.items() if folds]
     if commands:
@@ -89,6 +100,17 @@ def require_weights(cells: Sequence[tuple[str, Cell]], runs: Path) -> None:
             f"there are no trained weights to score; train first, with the same --data, --preset, --set and --seed: "
             f"{'; '.join(commands)}"
         )
+
+
+def _refuse_bare(runs: Path, cell: Cell) -> None:
+    """Say that a training is over and its weights are not here: to run its cell would do nothing, as it is finished.
+
+    Raises:
+        UserError: so it is.
+    """
+    for record in _of_training(runs, cell):
+        if record.done and not record.best_checkpoint.exists():
+            raise UserError(f"there are no trained weights to score: {without_weights(record)}")
 
 
 def take_over(record: RunRecord, donor: RunRecord) -> None:

@@ -3,7 +3,7 @@
 What tells a cell from another comes first (`IDENTITY`), then per set `<key>/cohort` and `<key>/title`, then the numbers
 as `<key>/<metric>`, such as "tumours/dice". The key is what the run knows a set by ("healthy", "tumours", "ms", …); the
 cohort is the data set that stood there. A number that was not measured is NaN, and so is one that is none; the set's
-`cohort` tells whether the set was there.
+`cohort` tells whether the set was there. `origin` is who computed a cell elsewhere, and "" of one from here.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..records.origin import origin_of
 from ..records.record import DIGESTS, RecordWarning, RunRecord
 from ..records.record_files import CellConfig, CohortConfig, RecordError, VolumeScore
 
@@ -41,9 +42,11 @@ IDENTITY = (
     "started",
     "recipe",
     "fingerprint",
+    "origin",
+    "commit",
 )
 #: What a run record knows beyond that.
-_RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "seconds", "device")
+RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "seconds", "device")
 #: What tells the volumes of one cell from those of another.
 _OF_A_VOLUME = ("id", "row", "title", "preset", "changes", "data", "modality", "fold", "seed", "done")
 _SCORES = ("dice", "dice_exact", "auprc", "l1", "l1_brain", "lesion_ml", "seconds")
@@ -66,7 +69,7 @@ def cells_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     import pandas as pd
 
     lines = list(_readable(_line, records))
-    return pd.DataFrame(lines, columns=_columns((*IDENTITY, *_RECORDED), lines))
+    return pd.DataFrame(lines, columns=_columns((*IDENTITY, *RECORDED), lines))
 
 
 def volumes_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
@@ -108,10 +111,11 @@ def _readable(read: Callable[[RunRecord], _T], records: Iterable[RunRecord]) -> 
 
 def _line(record: RunRecord) -> dict[str, Any]:
     config, state, environment, done = record.config, record.state, record.environment, record.done
-    score = (config.plan.get("score_by") or {}).get("name", "")
+    score, origin = (config.plan.get("score_by") or {}).get("name", ""), origin_of(record)
     status = "scoring" if state.status == "done" and not done else state.status
     return {
         **_identity(config, environment),
+        "origin": "" if origin is None else origin.who,
         "score": score,
         "protocol": config.content.get("protocol"),
         "control": config.control,
@@ -133,6 +137,7 @@ def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, A
         "id": config.cell,
         "changes": " ".join(config.changed),
         "started": environment.get("started", ""),
+        "commit": environment.get("commit", ""),
     }
 
 

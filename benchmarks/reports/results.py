@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ..records.cost import CellCost, cost_of
+from ..records.origin import Origin, origin_of
 from ..records.record import RunRecord, all_records
 from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
 from .cells import cells_of_records, volumes_of_records
@@ -167,6 +168,11 @@ class CellView:
     def environment(self) -> dict[str, str]:
         """Commit, machine, device and versions of libraries."""
         return self.record.environment
+
+    @property
+    def origin(self) -> Origin | None:
+        """Who computed it elsewhere, and how it came here; None of a cell from here."""
+        return origin_of(self.record)
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -30,6 +30,7 @@ from .notes import (
     preset_title,
     row_notes,
 )
+from .provenance import Source, on_version, people_of, require_one_version, signs_of, source_notes, sources_in
 from .published import Published, as_numbers, published, reported_elsewhere
 from .selection import RowCells, select_cells
 
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Kind = Literal["method", "control", "paper", "elsewhere"]
 
 _STATISTICS = ("mean", "std", "folds", "printed")
-_LINE = ("row", "title", "kind", "done", "folds", "mark")
+_LINE = ("row", "title", "kind", "done", "folds", "mark", "origin", "sign")
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class TableOptions:
         all_rows: rows that were not run yet, too.
         variants: runs of the rows with other changes and seeds, each in a line of its own.
         cost: parameters, arithmetic, time and memory; the frame of cells must have them, see `reports.cost`.
+        fingerprint: cells of the version of the data alone whose fingerprint begins so; "" takes what is there.
     """
 
     paper: bool = False
@@ -63,6 +65,7 @@ class TableOptions:
     all_rows: bool = False
     variants: bool = False
     cost: bool = False
+    fingerprint: str = ""
 
 
 #: Our finished rows alone.
@@ -81,8 +84,8 @@ class Table:
         preset: name of the preset and what was changed in it.
         seed: the seed.
         columns: from left to right.
-        lines: one row per line: `row`, `title`, `kind`, how many folds are `done` of `folds`, and `mark`, which says so
-            where some are missing.
+        lines: one row per line: `row`, `title`, `kind`, how many folds are `done` of `folds`, `mark`, which says so
+            where some are missing, `origin`, who computed cells of it elsewhere, and `sign`, which a note explains.
         numbers: one row per line; columns (set, metric, statistic) with the statistics mean, std (sample standard
             deviation over folds), folds and printed (a published figure as it was printed); in the column's unit,
             unrounded, NaN where there is none.
@@ -190,13 +193,17 @@ def make_table(
         notes: what is to be said of the source of the cells.
 
     Raises:
+        MixedDataError: its rows were measured on several versions of the data.
         UserError: the preset does not fit a row.
     """
     import pandas as pd
 
     own = cells[(cells["data"] == data) & (cells["modality"] == modality.value)]
+    own = on_version(own, options.fingerprint)
     selection = select_cells((*suite.rows, *controls), own, preset, seed, variants=options.variants, modality=modality)
     shown = selection.shown(all_rows=options.all_rows)
+    require_one_version(suite.title, shown)
+    signs = sources_in(shown)
     figures = _figures_beneath(shown, published(suite.name) if options.paper else {})
     others = reported_elsewhere() if options.elsewhere else ()
     used = pd.concat([own.iloc[:0], *(row.cells for row in shown)]).drop_duplicates("id")
@@ -204,13 +211,16 @@ def make_table(
     columns = columns_of(suite, set_titles(used, sets, phantom=is_phantom_name(data)), beside=options.beside)
     measured = len(columns)
     columns = (*columns, *(COST_COLUMNS if options.cost else ()))
-    lines = [line for row in shown for line in _lines_of(row, columns, figures.get(row), untrained=bool(controls))]
+    lines = [
+        line for row in shown for line in _lines_of(row, columns, figures.get(row), signs, untrained=bool(controls))
+    ]
     lines += [_published_line(line, columns, "elsewhere") for line in others]
     frame = pd.DataFrame([line.words for line in lines], columns=list(_LINE))
     remarks = (
         *(
             *notes,
             *selection.notes,
+            *source_notes(used, signs),
             *cell_notes(used, preset),
             *line_notes(frame, [line.gaps(measured) for line in lines]),
         ),
@@ -261,6 +271,8 @@ class _Line:
     done: int = 0
     folds: int = 0
     mark: str = ""
+    origin: str = ""
+    sign: str = ""
 
     @property
     def words(self) -> tuple[str | int, ...]:
@@ -278,7 +290,12 @@ def _figures_beneath(shown: Sequence[RowCells], figures: Mapping[str, Published]
 
 
 def _lines_of(
-    row: RowCells, columns: Sequence[Column], figure: Published | None, *, untrained: bool
+    row: RowCells,
+    columns: Sequence[Column],
+    figure: Published | None,
+    signs: Mapping[Source, str],
+    *,
+    untrained: bool,
 ) -> Iterator[_Line]:
     """A row of ours, its published figures and its untrained copy."""
     entry = row.entry
@@ -287,12 +304,14 @@ def _lines_of(
     mark = f"{done}/{folds} folds" if learns and 0 < done < folds else ""
     kind: Kind = "control" if entry.card.info.control else "method"
     numbers = tuple(_statistics(row.cells, column, learns=learns) for column in columns)
-    yield _Line(entry.row.name, row.title, kind, numbers, done, folds, mark)
+    from_where = people_of(row.cells), signs_of(row.cells, signs)
+    yield _Line(entry.row.name, row.title, kind, numbers, done, folds, mark, *from_where)
     if figure is not None:
         yield _published_line(figure, columns, "paper")
     if untrained and entry.card.trainable and not entry.score:
         before = tuple(_untrained(row.cells, column) for column in columns)
-        yield _Line(f"{entry.row.name}-untrained", f"{row.title}, untrained", "control", before, done, folds, mark)
+        name, title = f"{entry.row.name}-untrained", f"{row.title}, untrained"
+        yield _Line(name, title, "control", before, done, folds, mark, *from_where)
 
 
 def _statistics(cells: pd.DataFrame, column: Column, *, learns: bool) -> _Statistics:

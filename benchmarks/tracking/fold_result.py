@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...metrics import MeanStd, mean_std
+from ..records.origin import origin_of
 from ..records.record import RunRecord
 from ..records.record_files import CellConfig
 
@@ -38,6 +39,8 @@ class FoldResult:
         changes: the `key=value` words on top of it.
         seed: the user's seed.
         modality: the contrast of the scans.
+        origin: who computed it, where that was elsewhere; "" of a cell from here.
+        commit: of the code that computed it.
     """
 
     cell: str
@@ -58,6 +61,8 @@ class FoldResult:
     changes: str = ""
     seed: int = 0
     modality: str = "t2"
+    origin: str = ""
+    commit: str = ""
 
     @classmethod
     def of_record(cls, record: RunRecord) -> FoldResult:
@@ -66,9 +71,10 @@ class FoldResult:
         Raises:
             RecordError: a file is damaged, or another version of uadbench wrote the record.
         """
-        config = record.config
+        config, environment, origin = record.config, record.environment, origin_of(record)
         words = {word: getattr(config, word) for word in (*SHOWN, "modality", "seed")}
-        identity = identity_of(config, record.environment)
+        words |= {"origin": "" if origin is None else origin.who, "commit": environment.get("commit", "")}
+        identity = identity_of(config, environment)
         return cls(**identity, **words, metrics=record.metrics, changes=" ".join(config.changed))
 
     @property

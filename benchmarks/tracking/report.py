@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ...files import sha256_of_file, sha256_of_json
+from ..records.origin import origin_of
 from ..records.record import RunRecord
 from ..records.record_files import CellConfig
 from .fold_result import FoldResult, identity_of
-from .tags import CELL, DATA, FORBIDDEN, HISTORY, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, HISTORY, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Report:
             note=_note(config),
             params=_params(config),
             points=(*_history(record, start, train), *_final(record, end)),
-            tags={**_tags(config, environment), **_origin(record), **_lesion_free(record)},
+            tags={**_tags(config, environment), **_weights(record), **_lesion_free(record), **_origin(record)},
             texts={"preset.json": _preset_text(config)},
             files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
             start=start,
@@ -72,7 +73,8 @@ class Report:
         """Hash of everything that is logged, except the checkpoint, which is logged by choice."""
         files = {path.name: sha256_of_file(path) for path in self.files}
         points = [[point.key, repr(point.value), point.step] for point in self.points]
-        content = [self.title, self.params, points, self.tags, self.texts, files]
+        tags = {key: value for key, value in self.tags.items() if key not in (ORIGIN, ARCHIVE)}
+        content = [self.title, self.params, points, tags, self.texts, files]
         return sha256_of_json(content)
 
 
@@ -118,10 +120,16 @@ def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
     return {key: str(value)[:TAG_LENGTH] for key, value in tags.items() if value != ""}
 
 
-def _origin(record: RunRecord) -> dict[str, str]:
+def _weights(record: RunRecord) -> dict[str, str]:
     """Whose training these weights come from, where they were taken over."""
-    origin = record.state.weights_from
-    return {"weights_from": origin} if origin else {}
+    donor = record.state.weights_from
+    return {"weights_from": donor} if donor else {}
+
+
+def _origin(record: RunRecord) -> dict[str, str]:
+    """Who computed the cell, where that was elsewhere."""
+    found = origin_of(record)
+    return {} if found is None else {ORIGIN: found.who[:TAG_LENGTH], ARCHIVE: found.sha256[:TAG_LENGTH]}
 
 
 def _lesion_free(record: RunRecord) -> dict[str, str]:

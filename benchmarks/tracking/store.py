@@ -35,6 +35,7 @@ from .tags import (
     KIND,
     METRICS_PER_BATCH,
     OF_A_FAMILY,
+    ORIGIN,
     PARAMS_PER_BATCH,
     PARENT_ID,
     RECIPE,
@@ -185,7 +186,8 @@ class Store:
                 told = run.data.tags
                 words: dict[str, Any] = {word: told.get(word, "") for word in SHOWN}
                 words |= {"changes": told.get("changed", ""), "seed": int(told.get("seed", 0))}
-                words |= {"modality": told.get("modality", "t2")}
+                words |= {"modality": told.get("modality", "t2"), "commit": told.get("env.commit", "")}
+                words |= {"origin": told.get(ORIGIN, "")}
                 yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
 
     def tags(self, run_id: str) -> dict[str, str]:

@@ -8,6 +8,9 @@ KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cel
 #: `COMPLETE` is written last: the hash of all that a run was told.
 COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
 PARENT_ID = "mlflow.parentRunId"
+#: Who computed a cell elsewhere, and the SHA-256 of the archive in which it came. A server that several laboratories
+#: tell of the same cell is told once, so these are no part of what makes two reports equal.
+ORIGIN, ARCHIVE = "origin", "origin.archive"
 
 #: What a parent's tags say of all its folds, beside those by which it is found.
 OF_A_FAMILY = (

@@ -10,12 +10,15 @@ from ..table import Table, is_published
 
 _HEADS = (
     *("table", "data", "modality", "preset", "seed", "kind", "row", "title", "role", "set", "metric", "unit"),
-    *("mean", "std", "folds", "printed"),
+    *("mean", "std", "folds", "printed", "origin"),
 )
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Every number of the tables, unrounded; `role` is the key of the set and `set` its title."""
+    """Every number of the tables, unrounded.
+
+    `role` is the key of the set and `set` its title; `origin` is who computed cells of the row elsewhere.
+    """
     import pandas as pd
 
     lines = [line for table in tables for line in _lines(table)]
@@ -28,7 +31,8 @@ def _lines(table: Table) -> Iterator[tuple[Any, ...]]:
         conditions = (table.name, table.data, table.modality.value, table.preset, table.seed)
         for column, found in numbers:
             what = (column.key, column.title, column.metric.name, column.metric.unit)
-            yield (*conditions, line["kind"], line["row"], line["title"], *what, *_values(found[place], line["kind"]))
+            values = _values(found[place], line["kind"])
+            yield (*conditions, line["kind"], line["row"], line["title"], *what, *values, line["origin"])
 
 
 def _values(found: Mapping[Hashable, Any], kind: str) -> tuple[Any, ...]:

@@ -18,7 +18,8 @@ def words_of(table: Table) -> pd.DataFrame:
     """The words of a table: the lines' titles first, then the columns under the titles of their sets."""
     import pandas as pd
 
-    titles = [f"{title} ({mark})" if mark else title for title, mark in table.lines[["title", "mark"]].to_numpy()]
+    parts = table.lines[["title", "sign", "mark"]].to_numpy()
+    titles = [" ".join(filter(None, [title, sign, f"({mark})" if mark else ""])) for title, sign, mark in parts]
     heads = [METHOD, *((column.title, column.metric.heading) for column in table.columns)]
     frame = table.text()
     frame.insert(0, "Method", titles)

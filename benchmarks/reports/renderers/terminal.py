@@ -61,7 +61,8 @@ def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichT
     ranks = table.ranks()[names].to_numpy()
     for line, *found in zip(table.lines.to_dict("records"), texts, ranks, strict=True):
         cells = [Text(words(cell), style=_EMPHASIS[rank]) for cell, rank in zip(*found, strict=True)]
-        grid.add_row(_title(line["kind"], words(line["title"]), line["mark"]), *cells, style=_FAINT[line["kind"]])
+        name = _title(line["kind"], words(line["title"]), line["sign"], line["mark"])
+        grid.add_row(name, *cells, style=_FAINT[line["kind"]])
     return grid
 
 
@@ -70,8 +71,9 @@ def _head(column: Column) -> str:
     return "\n".join([*column.title.split(), *column.metric.label.split(), column.metric.measure])
 
 
-def _title(kind: str, title: str, mark: str) -> Text:
+def _title(kind: str, title: str, sign: str, mark: str) -> Text:
     from rich.text import Text
 
     indent = "  " if kind == "paper" else ""
-    return Text.assemble(f"{indent}{title}", (f" ({mark})" if mark else "", "yellow"))
+    name = f"{indent}{title} {sign}" if sign else f"{indent}{title}"
+    return Text.assemble(name, (f" ({mark})" if mark else "", "yellow"))

@@ -33,7 +33,20 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
         answer = bench("--help", cwd=tmp_path)
         seconds.append(time.perf_counter() - started)
     assert answer.returncode == 0
-    for command in ("run", "table", "list", "speed", "figure", "sync", "ui", "prepare", "check", "predict"):
+    for command in (
+        "run",
+        "table",
+        "list",
+        "speed",
+        "figure",
+        "sync",
+        "ui",
+        "prepare",
+        "check",
+        "predict",
+        "export",
+        "import",
+    ):
         assert command in answer.stdout
     assert min(seconds) < 0.5
 

@@ -49,6 +49,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
         ("list scores", "SSIM", {"scipy"}),
         ("table all --controls", "not run yet: Thresh", {"scipy", "pandas"}),
         ("table 7", "there is no table 7", {"scipy", "pandas"}),
+        ("export nothing -o cells.zip", "nothing: no cell, parent or row of that name", set()),
+        ("import cells.zip", "cells.zip is no file", set()),
     ],
 )
 def test_who_lists_or_reads_imports_what_the_answer_is_made_of(

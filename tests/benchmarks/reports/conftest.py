@@ -47,10 +47,10 @@ class Bench:
         seed: int = 0,
         controls: Sequence[SuiteRow] = (),
         modality: Modality = Modality.T2,
-        **options: bool,
+        **options: bool | str,
     ) -> Table:
         """The table of it, with the rows that were not run unless all_rows says otherwise."""
-        shown = TableOptions(**{"all_rows": True, **options})
+        shown = TableOptions(**{"all_rows": True, **options})  # type: ignore[arg-type]
         cells, notes = gather(self.runs, uri, data)
         words = {"modality": modality, "controls": controls, "options": shown, "notes": notes}
         return make_table(self.suite, cells, self.preset, data, seed, **words)

@@ -19,10 +19,12 @@ from uadbench.benchmarks.plan.suite import Suite, SuiteRow
 from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.cells import cells_of_results
 from uadbench.benchmarks.reports.notes import cell_notes
+from uadbench.benchmarks.reports.provenance import MixedDataError
 from uadbench.benchmarks.reports.table import TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather, render
 from uadbench.benchmarks.tracking.fold_result import FoldResult
 from uadbench.datasets.modality import Modality
+from uadbench.errors import UserError
 from uadbench.methods import card_of
 
 if TYPE_CHECKING:
@@ -200,13 +202,33 @@ def test_other_numbers_seeds_and_data_do_not_count(bench: Bench) -> None:
 
 
 def test_of_two_versions_of_the_data_the_newest_fold_counts(bench: Bench) -> None:
+    for fold in range(2):
+        bench.run(1, fold, bench.words(0.03, 0.1), fingerprint="b" * 64, started="2025-03-02T10:00:00+00:00")
+    bench.run(1, 0, bench.words(0.03, 0.9), fingerprint="a" * 64, started="2025-03-01T10:00:00+00:00")
+    table = bench.table()
+    assert bench.line(table, "ae").texts[0] == "10.00 ± 0.00"
+    assert any("Left out: 1 fold of other versions" in note for note in table.notes)
+
+
+def test_two_versions_of_the_data_do_not_mix_in_a_row(bench: Bench) -> None:
     bench.run(1, 0, bench.words(0.03, 0.1), fingerprint="b" * 64, started="2025-03-02T10:00:00+00:00")
     bench.run(1, 0, bench.words(0.03, 0.9), fingerprint="a" * 64, started="2025-03-01T10:00:00+00:00")
     bench.run(1, 1, bench.words(0.03, 0.3), fingerprint="a" * 64, started="2025-03-01T10:00:00+00:00")
-    table = bench.table()
-    assert bench.line(table, "ae").texts[0] == "20.00 ± 14.14"
-    assert any("Left out: 1 fold of other versions" in note for note in table.notes)
-    assert any("2 versions" in note for note in table.notes)
+    with pytest.raises(MixedDataError, match=r"2 versions .* bbbbbbbbbbbb \(AE fold 0\); aaaaaaaaaaaa \(AE fold 1\)"):
+        bench.table()
+    assert bench.line(bench.table(fingerprint="a"), "ae").texts[0] == "60.00 ± 42.43"
+    assert bench.line(bench.table(fingerprint="bb"), "ae").texts[0] == "10.00"
+    with pytest.raises(UserError, match="--fingerprint c: no cell .* there are aaaaaaaaaaaa, bbbbbbbbbbbb"):
+        bench.table(fingerprint="c")
+
+
+def test_two_versions_of_the_data_do_not_mix_in_a_column_but_in_variants(bench: Bench) -> None:
+    bench.run(1, 0, bench.words(0.03, 0.1), fingerprint="b" * 64)
+    bench.run(1, 0, bench.words(0.03, 0.2), fingerprint="a" * 64, seed=7)
+    assert len(bench.table(variants=True, all_rows=False).lines) == 2
+    bench.run(2, 0, bench.words(0.03, 0.3), fingerprint="a" * 64)
+    with pytest.raises(MixedDataError, match=r"MAEDiff fold 0"):
+        bench.table()
 
 
 def test_splits_do_not_mix(bench: Bench) -> None:

@@ -107,7 +107,7 @@ def test_the_command_prints_every_table_in_every_format(bench: Bench) -> None:
     assert all(ord(sign) < 128 for sign in latex)  # the notes of every method too
     lines = list(csv.DictReader(io.StringIO(printed(bench, "all", "csv", controls=True, all_rows=True))))
     assert list(dict.fromkeys(line["table"] for line in lines)) == ["table1", "table2", "frontier"]
-    assert {len(line) for line in lines} == {16}
+    assert {len(line) for line in lines} == {17}
     text = printed(bench, "2", "rich", paper=True, all_rows=True)
     assert "U-Net + Att. + MAE" in text
     assert max(map(len, text.splitlines())) <= 80

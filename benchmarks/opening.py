@@ -47,6 +47,12 @@ def open_request(request: Request, reporter: Reporter) -> Opened:
     """
     folds = fold_numbers(request.folds)
     request.where.require_known()
+    if request.where.name == "slurm":
+        from .executors.batch.queue import require_slurm
+        from .executors.batch.words import read_wish
+
+        read_wish(request.where.slurm)
+        require_slurm()
     rows = requested_rows(request.methods, request.scores)
     preset = requested_preset(request.preset, request.changes, rows)
     known_data_sets(request.data_sets)

@@ -2,6 +2,9 @@
 
 A method that raises SystemExit, KeyboardInterrupt or the like has failed; it has not stopped anybody. So the command's
 own handler raises `Stop` and remembers that it did: foreign code may catch it or turn it into something else.
+
+SIGUSR2 is the warning that a queue sends some time before it ends a job. It stops a run, too, but a training first
+comes to its next checkpoint (`warning_waits`).
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: What a queue is asked to send before the time of a job is over.
+WARNING = signal.SIGUSR2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, WARNING)
 
 
 class Stop(KeyboardInterrupt):
@@ -28,19 +33,32 @@ class Stop(KeyboardInterrupt):
 
 
 class _Handler:
-    """Raises `Stop` and remembers the signal."""
+    """Raises `Stop` and remembers the signal; a warning waits where it may, and comes twice in vain.
+
+    A queue sends it to every process of a job, and whoever started this one may pass it on: the second one must not
+    disturb what is written down because of the first.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.is_warned = False
+        self.is_patient = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
+        if number == WARNING:
+            is_first, self.is_warned = not self.is_warned, True
+            if self.is_patient or not is_first:
+                return
+        self.stop(number)
+
+    def stop(self, number: int) -> None:
         self.number = number
         raise Stop(number)
 
 
 @contextmanager
 def signals_stop() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM raise `Stop` until the end of the block; a signal that is ignored stays so."""
+    """Let Ctrl-C, SIGTERM and a queue's warning raise `Stop` within the block; a signal that is ignored stays so."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -61,7 +79,39 @@ def end_quickly() -> None:
     """The run has stopped and all is said: the next signal ends the process without a word."""
     for number in _SIGNALS:
         if isinstance(signal.getsignal(number), _Handler):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if number == WARNING else signal.SIG_DFL)
+
+
+@contextmanager
+def warning_waits() -> Iterator[None]:
+    """Let a queue's warning wait for `stop_if_warned` within the block, or for its end."""
+    handler = _handler()
+    if handler is None:
+        yield
+        return
+    handler.is_patient = True
+    try:
+        yield
+    finally:
+        handler.is_patient = False
+    stop_if_warned()
+
+
+def is_warned() -> bool:
+    """Whether a queue has warned that it will end this process."""
+    handler = _handler()
+    return handler is not None and handler.is_warned
+
+
+def stop_if_warned() -> None:
+    """Stop where a queue has warned: all is written down.
+
+    Raises:
+        KeyboardInterrupt: it has.
+    """
+    handler = _handler()
+    if handler is not None and handler.is_warned:
+        handler.stop(WARNING)
 
 
 def raise_stop(error: BaseException | None = None) -> None:

@@ -21,6 +21,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from .allocator import keep_freed_memory
+from .stopping import WARNING
 
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
@@ -136,8 +137,9 @@ def signals_held() -> Iterator[None]:
 
 
 def leave_ctrl_c_to_parent() -> None:
-    """Called first in a worker that was started while signals were held."""
+    """Called first in a worker that was started while signals were held; a queue's warning is the parent's, too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(WARNING, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 

@@ -19,18 +19,20 @@ def cell(
 
     Exit code 0: done; 2: something for you to mend; 3: a defect of uadbench; 75: to be tried again.
     """
-    from ..engine.environment import settle_process
+    from ..engine.environment import choose_device, settle_process
     from ..engine.progress import RichReporter
     from ..executors.attempt import run_spec
-    from ..executors.base import AGAIN, CellEnd
+    from ..executors.base import CellEnd
+    from ..executors.exit_codes import AGAIN
     from ..executors.spec import CellSpec
 
-    found = CellSpec.read(spec)
-    settle_process()
     try:
+        found = CellSpec.read(spec)
+        choose_device(found.device)  # refuses a GPU that is not there
+        settle_process()
         end = run_spec(found, RichReporter(make_console()), scratch)
     except KeyboardInterrupt:
-        end = CellEnd(AGAIN, f"{found.label} was stopped; it goes on from its last checkpoint")
+        end = CellEnd(AGAIN, f"{spec.stem} was stopped; it goes on from its last checkpoint")
     if end.problem:
         typer.echo(end.trace or f"Error: {end.problem}", err=True)
     raise typer.Exit(end.code)

@@ -83,7 +83,7 @@ def speed(
 
 def _compare(preset: Preset, rounds: int, *, markdown: bool) -> None:
     from ..engine.progress import RichReporter
-    from ..speed.side_by_side import RATIO_HEADS, compare, pairs, ratio_words
+    from ..speed.beside.side_by_side import RATIO_HEADS, compare, pairs, ratio_words
 
     work = pairs(preset)
     with RichReporter(make_console()).bar("beside the straightforward way", len(work)) as bar:

@@ -28,7 +28,7 @@ from ...datasets.cohort import Volumes
 from ...errors import UserError
 from ...methods import Batch, Detector
 from ...methods.parts.seeds import derive_seed
-from ...stopping import raise_stop
+from ...stopping import is_warned, raise_stop, stop_if_warned, warning_waits
 from ...stopwatch import spent
 from ..contract.trainer import Handover, fit, make_trainer
 from ..plan.settings import TrainSettings
@@ -140,10 +140,12 @@ class TrainingCallback(L.Callback):
         if done % self._settings.validation_interval:
             return
         self._note(trainer, pl_module)
-        if done == self._settings.epochs or monotonic() - self._written >= 60 * self._settings.checkpoint_minutes:
+        due = monotonic() - self._written >= 60 * self._settings.checkpoint_minutes
+        if due or is_warned() or done == self._settings.epochs:
             with spent("checkpoint"):
                 trainer.save_checkpoint(self._record.last_checkpoint)  # comes to `take`
             self._written = monotonic()
+        stop_if_warned()
 
     def take(self, content: dict[str, Any]) -> None:
         """Copy what a checkpoint holds, and the best weights where they are new, and have them written."""
@@ -223,7 +225,8 @@ def train(
     trainer = _trainer(settings, device, callback, detector)
     with reporter.bar(f"train {record.folder.name}", len(loader) * settings.epochs, done) as bar, writer:
         callback.watch(bar)
-        _fit(trainer, detector, loader, validation, resume)
+        with warning_waits():  # a queue's warning: the epoch is brought to its end and written down
+            _fit(trainer, detector, loader, validation, resume)
     if not record.best_checkpoint.exists():
         raise UserError(
             f"{record.folder.name}: the training ended before its last phase was validated once, so that there are no "

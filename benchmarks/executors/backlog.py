@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from .base import record_of_spec
@@ -22,7 +22,7 @@ class Backlog:
     def __init__(self, specs: Sequence[CellSpec]) -> None:
         self._waiting = deque(specs)
         self._held: deque[tuple[float, CellSpec]] = deque()
-        self._tried: set[str] = set()
+        self._losses: Counter[tuple[str, str]] = Counter()
         self._postponed: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -43,11 +43,17 @@ class Backlog:
         self._held.append((time.monotonic() + _LATER, spec))
         return is_new
 
-    def try_again(self, spec: CellSpec) -> bool:
-        """Put a cell whose process was lost first in the line, once; False the second time."""
-        if spec.cell in self._tried:
+    def try_again(self, spec: CellSpec, lost: str = "process", most: int = 1) -> bool:
+        """Put a cell first in the line that has lost what ran it, `most` times; False from then on.
+
+        Args:
+            spec: the cell.
+            lost: what was lost; each kind is counted by itself.
+            most: how often.
+        """
+        self._losses[spec.cell, lost] += 1
+        if self._losses[spec.cell, lost] > most:
             return False
-        self._tried.add(spec.cell)
         self._waiting.appendleft(spec)
         return True
 

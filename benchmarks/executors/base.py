@@ -17,10 +17,10 @@ from ...errors import UserError
 from ..engine.progress import Reporter
 from ..plan.request import Where
 from ..records.record import RunRecord
+from .exit_codes import AGAIN, DEFECT, DONE, USER
 from .spec import CellSpec
 
-#: How `bench cell` ends: all is there; the user must mend something; a defect of this package; try again later.
-DONE, USER, DEFECT, AGAIN = 0, 2, 3, 75
+__all__ = ["AGAIN", "DEFECT", "DONE", "USER", "CellEnd", "Executor", "Outcome", "record_of_spec"]
 
 
 @dataclass(frozen=True)

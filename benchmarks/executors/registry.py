@@ -39,7 +39,19 @@ def _gather(module: ModuleType) -> None:
 
 
 _PASSED_OVER = frozenset(
-    {"attempt", "backlog", "base", "data_file", "main_guard", "order", "registry", "spec", "watcher"}
+    {
+        "attempt",
+        "backlog",
+        "base",
+        "data_file",
+        "exit_codes",
+        "main_guard",
+        "order",
+        "ray_cluster",
+        "registry",
+        "spec",
+        "watcher",
+    }
 )
 
 

@@ -40,6 +40,18 @@ def test_a_written_file_has_the_permissions_that_the_umask_gives_any_file(mask: 
     assert (tmp_path / "lock").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_what_must_not_be_written_any_more_is_not(tmp_path: Path) -> None:
+    def refuse() -> None:
+        assert [path.name for path in tmp_path.iterdir() if path.suffix == ".partial"] != []  # all but renamed
+        raise RuntimeError("no more")
+
+    (tmp_path / "kept").write_text("old")
+    for name in ("kept", "new"):
+        with pytest.raises(RuntimeError, match="no more"), replacing(tmp_path / name, refuse) as partial:
+            partial.write_text("new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"kept": "old"}
+
+
 def test_a_lock_does_not_follow_a_link(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("keep me")

@@ -3,8 +3,8 @@
     python tests/trials/measuring_trial.py [--rounds 15] [--threads 1]
 
 Volumes are those of the paper's size (50 x 96 x 96): a brain-shaped residual with lesions, drawn anew for each round.
-The straightforward way is SciPy and scikit-learn (`benchmarks/speed/straightforward.py`). Both give the same numbers,
-which is checked in every round. Threads are those of our median filter; the other way knows none.
+The straightforward way is SciPy and scikit-learn (`benchmarks/speed/beside/straightforward.py`). Both give the same
+numbers, which is checked in every round. Threads are those of our median filter; the other way knows none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uadbench import metrics
-from uadbench.benchmarks.speed import straightforward
+from uadbench.benchmarks.speed.beside import straightforward
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

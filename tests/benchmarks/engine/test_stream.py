@@ -23,7 +23,7 @@ from uadbench.benchmarks.engine.samples import Sample, figure_samples
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.record import SCORES, RunRecord, record_of
-from uadbench.benchmarks.records.record_files import VolumeScore, read_arrays, write_arrays
+from uadbench.benchmarks.records.record_files import VolumeScore, read_arrays
 from uadbench.datasets.cohort import Data
 from uadbench.methods.pddpm import PDDPM
 
@@ -242,7 +242,7 @@ def test_what_is_damaged_or_of_other_weights_is_reconstructed_again(
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
     arrays = read_arrays(foreign)
-    write_arrays(foreign, {"reconstructions": arrays["reconstructions"] + 1, "weights": np.array("0" * 64)})
+    np.savez(foreign, reconstructions=arrays["reconstructions"] + 1, weights=np.array("0" * 64))
     gone.unlink()
     asked = []
     whole: Callable[..., torch.Tensor] = PDDPM.reconstruct

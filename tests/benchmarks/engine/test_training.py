@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,7 @@ from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 from uadbench.methods import Detector, OptimizerSettings, methods
+from uadbench.stopping import WARNING, Stop, signals_stop
 
 from cases import TINY
 
@@ -140,6 +144,40 @@ def test_a_stop_between_two_checkpoints_repeats_epochs_and_finds_the_same(
     again = run_job(job, tmp_path / "stopped", "cpu", SilentReporter())
     assert again.history() == whole.history()
     assert _numbers(again) == _numbers(whole)
+
+
+def test_a_queues_warning_brings_the_epoch_to_its_end_and_writes_it_down(tiny_data: Data, tmp_path: Path) -> None:
+    """Nothing is written for an hour but for the warning's sake, and what goes on from there has the same numbers."""
+    changes = ["train.validate_every=1", "optimizer.learning_rate=0.03", "train.checkpoint_minutes=60"]
+    job = job_of("ae", tiny_data, *changes)
+    whole = run_job(job, tmp_path / "whole", "cpu", SilentReporter())
+    with signals_stop(), pytest.raises(Stop, match="SIGUSR2"):
+        run_job(job, tmp_path / "warned", "cpu", WarnAfter("train", 5))  # of twelve: in the third epoch
+    warned = record_of(tmp_path / "warned", job.cell)
+    assert torch.load(warned.last_checkpoint, weights_only=True)["epoch"] == 2
+    assert warned.history() == whole.history()[:3]
+    again = run_job(job, tmp_path / "warned", "cpu", SilentReporter())
+    assert again.history() == whole.history()
+    assert _numbers(again) == _numbers(whole)
+
+
+class WarnAfter(SilentReporter):
+    """Sends a queue's warning after so many steps of the bar whose title begins with a word."""
+
+    def __init__(self, word: str, steps: int) -> None:
+        self._word, self._left, self._is_active = word, steps, False
+
+    @contextmanager
+    def bar(self, title: str, total: int, done: int = 0) -> Iterator[WarnAfter]:  # type: ignore[override]
+        self._is_active = title.startswith(self._word)
+        yield self
+
+    def advance(self, steps: int = 1) -> None:
+        self._left -= self._is_active
+        if self._is_active and self._left == 0:
+            signal.raise_signal(WARNING)
+
+    def note(self, text: str) -> None: ...
 
 
 def _numbers(record: RunRecord) -> dict[str, float]:

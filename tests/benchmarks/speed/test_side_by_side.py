@@ -18,12 +18,12 @@ from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.speed import curves as curves_module
+from uadbench.benchmarks.speed.beside.side_by_side import Pair, compare, pairs, ratio_words
 from uadbench.benchmarks.speed.curves import Bench, Curve, curves
 from uadbench.benchmarks.speed.forecast import FoldSize, Forecast, fold_size, forecast_lines, forecasts, spoken
 from uadbench.benchmarks.speed.measurement import Measurement
 from uadbench.benchmarks.speed.peak import measure_copy, measure_product, precision_of
 from uadbench.benchmarks.speed.session import Conditions, measure_all
-from uadbench.benchmarks.speed.side_by_side import Pair, compare, pairs, ratio_words
 from uadbench.errors import UserError
 
 from cases import TINY
@@ -40,7 +40,7 @@ def test_every_pair_computes_the_same_numbers(tiny_preset: Preset) -> None:
 def test_both_ways_take_turns_and_the_medians_make_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
     pair = Pair("it", lambda: calls.append("ours") or 1.0, lambda: calls.append("theirs") or 1.5)
-    from uadbench.benchmarks.speed import side_by_side
+    from uadbench.benchmarks.speed.beside import side_by_side
 
     took = {"ours": iter([1.0, 9.0, 2.0]), "theirs": iter([8.0, 8.0, 100.0])}
 

@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ... import metrics
-from ...methods.parts.simplex import FractalSimplex, NoiseSettings
-from ..plan.preset import Preset, common_numbers
-from ..plan.settings import ScoreSettings
+from .... import metrics
+from ....methods.parts.simplex import FractalSimplex, NoiseSettings
+from ...plan.preset import Preset, common_numbers
+from ...plan.settings import ScoreSettings
+from ..words import significant
 from . import straightforward
-from .words import significant
 
 RATIO_HEADS = ("work", "ours (ms)", "straightforward (ms)", "ratio", "largest difference")
 _IMAGES = (1, 8, 32)

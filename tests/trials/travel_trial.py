@@ -99,10 +99,8 @@ def main() -> None:
         sent = bench("export", "all", "-o", archive, "--results", there)
         came = bench("import", archive, "--results", place / "timed") or 0.0
         again = bench("import", archive, "--results", place / "timed")
-        print(
-            f"{asked.cells} cells, {archive.stat().st_size / 2**20:.1f} MiB; export {sent:.1f} s, import {came:.1f} s, "
-        )
-        print(f"import of what is there already {again:.1f} s")
+        print(f"{asked.cells} cells, {archive.stat().st_size / 2**20:.1f} MiB")
+        print(f"export {sent:.1f} s, import {came:.1f} s, import of what is there already {again:.1f} s")
         wrong, kills, ends, clock = differences(there, place / "timed"), 0, 0, random.Random(asked.seed)
         results = place / "killed"
         while kills < asked.kills or not ends:

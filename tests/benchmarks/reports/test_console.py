@@ -87,8 +87,9 @@ def test_a_bar_on_a_terminal_reads_no_markup() -> None:
 
 def _result_table(title: str) -> ResultTable:
     columns = (Column("tumours", "BraTS21", METRICS["dice"]),)
-    heads = ["row", "title", "kind", "done", "folds", "mark"]
-    lines = pd.DataFrame([["a", title, "method", 5, 5, ""], ["b", "B", "method", 0, 0, ""]], columns=heads)
+    heads = ["row", "title", "kind", "done", "folds", "mark", "origin", "sign"]
+    rows = [["a", title, "method", 5, 5, "", "", ""], ["b", "B", "method", 0, 0, "", "Lab X", "[1]"]]
+    lines = pd.DataFrame(rows, columns=heads)
     names = pd.MultiIndex.from_product([["tumours"], ["dice"], ["mean", "std", "folds", "printed"]])
     numbers = pd.DataFrame([[12.3, 0.5, 5, ""], [math.nan, math.nan, 0, ""]], columns=names)
     return ResultTable(
@@ -102,7 +103,7 @@ def test_a_table_in_ascii_is_all_ascii_and_straight() -> None:
     console.print(renderable(_result_table("A [/red]"), ascii_only=console.options.ascii_only), soft_wrap=False)
     stream.flush()
     text = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
-    assert "A [/red]" in text and "12.30+-0.50" in text and "(%) ^" in text and "note - x" in text
+    assert "A [/red]" in text and "B [1]" in text and "12.30+-0.50" in text and "(%) ^" in text and "note - x" in text
     ends = {len(line) for line in text.splitlines() if line.startswith(("|A ", "|B "))}
     assert len(ends) == 1, "the numbers end in one column"
 

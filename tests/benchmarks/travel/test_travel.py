@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,12 @@ def test_the_same_records_give_the_same_bytes(there: Clone, sent: Path, tmp_path
     copy = shutil.copytree(there.results, tmp_path / "copied")  # other times, another place
     export_cells("all", tmp_path / "again.zip", who="Lab X", results=copy)
     assert (tmp_path / "again.zip").read_bytes() == sent.read_bytes()
+    with zipfile.ZipFile(sent) as archive:  # whatever the hour and the version of zlib
+        infos = archive.infolist()
+    assert {info.date_time for info in infos} == {(1980, 1, 1, 0, 0, 0)}
+    assert {info.compress_type for info in infos} == {zipfile.ZIP_STORED}
+    names = [info.filename for info in infos]
+    assert names == [*sorted(names[:-1]), "manifest.json"]
 
 
 def test_what_is_here_already_is_passed_over(here: Clone, sent: Path) -> None:

@@ -208,10 +208,10 @@ def driver(stage: Stage, scene: Scene) -> None:
     time.sleep(25)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate()
-    scene.said += kept(said, "go on")
+    scene.said += kept(said, "goes on", "queue")
     code, said = stage.run("driver", stage.long, *stage.on_slurm("time=20"))
     assert code == 0, said
-    scene.said += kept(said, "go on;")
+    scene.said += kept(said, "in the queue")
     scene.notes.append(f"arrays handed in: {len(list((stage.place / 'driver/slurm').glob('uadbench-*')))}")
     stage.compare(scene, "driver", stage.long)
 

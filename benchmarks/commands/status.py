@@ -36,6 +36,7 @@ def status(
             words = f": {cell.words}" if cell.words else ""
             console.print(f"{cell.state:8}{cell.title}, fold {cell.fold}{words}{left}", highlight=False, markup=False)
     counts = ", ".join(f"{found.count(state)} {state}" for state in STATES)
-    left = found.seconds_left
-    rest = f"; about {duration(left)} left, as long as the finished ones of each row took" if left is not None else ""
+    rest = ""
+    if found.seconds_left is not None:
+        rest = f"; about {duration(found.seconds_left)} left, if cells last as long as the finished ones of their row"
     console.print(f"{len(found.cells)} cells: {counts}{rest}.", highlight=False, markup=False)

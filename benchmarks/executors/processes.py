@@ -103,14 +103,13 @@ class _Place:
 
     def last_words(self) -> str:
         """What to say of a process that ended before its cell did."""
-        code = None
-        if self.process is not None:
-            self.process.join()
-            code = self.process.exitcode
+        if self.process is None:
+            return "ended"
+        self.process.join()
+        code = self.process.exitcode or 0
         if code == -signal.SIGTERM:
             time.sleep(SECONDS_TO_BE_STOPPED)
-        killed = code is not None and code < 0
-        return f"was killed ({signal.Signals(-code).name})" if killed else f"ended with exit code {code}"
+        return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
 
 
 @dataclass

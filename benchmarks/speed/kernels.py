@@ -18,7 +18,6 @@ from typing import Annotated
 import lightning as L
 import torch
 import typer
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from ...errors import UserError
@@ -113,11 +112,11 @@ def profile_calls(call: Callable[[], object], device: torch.device, *, calls: in
     with profile(activities=activities) as watched:
         for _ in range(calls):
             seconds_of(call, device)
-    wanted = DeviceType.CUDA if on_gpu else DeviceType.CPU
+    wanted = "CUDA" if on_gpu else "CPU"
     found = [
         Share(event.key, _microseconds(event, on_gpu) / 1e3 / calls, event.count / calls)
         for event in watched.key_averages()
-        if event.device_type == wanted and not event.is_user_annotation
+        if event.device_type.name == wanted and not event.is_user_annotation
     ]
     busy = sum(kernel.milliseconds for kernel in found) / 1e3
     named = [replace(kernel, name=kernel.name[:_LETTERS]) for kernel in _longest_first(found)[:_NAMED]]

@@ -100,7 +100,10 @@ class Stage:
     def run(self, results: str, cells: Sequence[str], *on: str) -> tuple[int, str]:
         """Run `bench run` to its end; exit code and what it said."""
         process = self.start(results, cells, *on)
-        said, _ = process.communicate()
+        try:
+            said, _ = process.communicate()
+        finally:
+            process.kill()
         return process.returncode, said
 
     def on_slurm(self, words: str) -> tuple[str, ...]:

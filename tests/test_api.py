@@ -117,7 +117,8 @@ def test_a_notebook_has_a_running_loop_threads_and_handlers_of_its_own(
     before = [signal.getsignal(number) for number in numbers]
 
     def call() -> Any:
-        return tiny_run(["ae", "thresh"], folds=0, on=on, jobs=2 if on == "processes" else 0, changes={"train.epochs": 2}, quiet=True)
+        jobs = 2 if on == "processes" else 0
+        return tiny_run(["ae", "thresh"], folds=0, on=on, jobs=jobs, changes={"train.epochs": 2}, quiet=True)
 
     async def cell() -> Any:
         return await asyncio.to_thread(call) if in_thread else call()

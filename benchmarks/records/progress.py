@@ -1,14 +1,12 @@
 """How far a cell is, in its folder: the process that runs it writes, whoever wants to know reads.
 
-Each process writes a file of its own below `progress/`, so that one that was frozen and wakes up changes nothing that
-another has written; the newest file is the one that counts. It is rewritten about once a second, whole, and stays
-until whoever handed out the cell has read it (`forget_progress`).
+Each process writes a file of its own below `progress/`, and only while no other process holds the cell or held it last,
+so that one that was frozen and wakes up changes nothing that is shown. The file is rewritten about once a second,
+whole, and stays until whoever handed out the cell has read it (`forget_progress`).
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +16,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from ...files import remove
+from .attempts import ProcessMark, last_holder
 from .record_files import Recorded
 
 FOLDER = "progress"
@@ -81,12 +80,26 @@ class Sign:
 
 
 def read_progress(folder: Path) -> Sign | None:
-    """The newest sign of life in a cell's folder; None where there is none."""
-    files = [(path.stat().st_mtime, path) for path in _files(folder)]
-    for _, path in sorted(files, reverse=True):
+    """What the process says that holds a cell or held it last, else the newest sign; None where there is none."""
+    holder = _process_of(folder)
+    named = "" if holder is None else _name(holder)
+    files = [(path.name == named, path.stat().st_mtime, path) for path in _files(folder)]
+    for _, _, path in sorted(files, reverse=True):
         with suppress(OSError, ValidationError):
             return Sign(path.stem, CellProgress.model_validate_json(path.read_bytes()))
     return None
+
+
+def _process_of(folder: Path) -> ProcessMark | None:
+    """The process that holds a cell or held it last; None where that is not known."""
+    with suppress(OSError):
+        holder = last_holder(folder, now=0.0)  # its age does not matter, and asking for it makes a file
+        return None if holder is None or holder.attempt is None else holder.attempt.process
+    return None
+
+
+def _name(process: ProcessMark) -> str:
+    return f"{process.host}-{process.pid}.json"
 
 
 def forget_progress(folder: Path) -> None:
@@ -111,7 +124,9 @@ class RecordReporter:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FOLDER / f"{socket.gethostname()}-{os.getpid()}.json"
+        self._folder = folder
+        self._process = ProcessMark.here()
+        self._path = folder / FOLDER / _name(self._process)
         self._state = CellProgress()
         self._written = 0.0
 
@@ -159,6 +174,8 @@ class RecordReporter:
         """Write the file beside its place and rename it; nothing depends on it, so it is not flushed to the disk."""
         self._written = time.monotonic()
         self._state = self._state.model_copy(update={"now": time.time()})
+        if _process_of(self._folder) not in (None, self._process):
+            return
         partial = self._path.with_name(f".{self._path.name}.partial")
         with suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)

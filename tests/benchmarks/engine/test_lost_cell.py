@@ -25,7 +25,8 @@ from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.attempts import ATTEMPTS, Attempt, attempts_of, last_holder
 from uadbench.benchmarks.records.claims import Claim, LostClaimError
-from uadbench.benchmarks.records.record import RunRecord, record_of
+from uadbench.benchmarks.records.fence import FencedFolder
+from uadbench.benchmarks.records.record import SCORES, RunRecord, record_of
 from uadbench.datasets.cohort import Data
 
 from cases import TESTS, TINY
@@ -69,6 +70,7 @@ def take_over(cell: Path) -> Path:
     mark = attempt.process.model_copy(update={"host": "node7"})
     path = cell / ATTEMPTS / f"{number + 1:06d}.json"
     path.write_text(attempt.model_copy(update={"process": mark}).text())
+    FencedFolder(cell, lambda: None).shut_out(SCORES)  # another thread of ours may be between its check and its rename
     return path
 
 
@@ -122,7 +124,7 @@ class Robber(SilentReporter):
         self.steps += self._trains
         if self._trains and self.steps == 2:
             take_over(self._cell)
-            time.sleep(0.3)
+            time.sleep(1)
 
     def note(self, text: str) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from uadbench.benchmarks.engine.progress import Bar
 from uadbench.benchmarks.executors.watcher import Watcher
 from uadbench.benchmarks.records import progress
-from uadbench.benchmarks.records.progress import RecordReporter, Stretch, forget_progress, read_progress
+from uadbench.benchmarks.records.claims import claimed
+from uadbench.benchmarks.records.progress import CellProgress, RecordReporter, Stretch, forget_progress, read_progress
 
 
 class Screen:
@@ -116,3 +118,25 @@ def test_a_disk_that_takes_nothing_costs_a_bar_and_no_cell(tmp_path: Path) -> No
         bar.advance()
     assert read_progress(tmp_path) is None
     forget_progress(tmp_path)
+
+
+def test_the_holder_is_the_one_who_is_shown_and_who_writes(tmp_path: Path) -> None:
+    """A woken process whose cell somebody else holds, here a child that ended since, leaves no sign any more."""
+    reporter = RecordReporter(tmp_path)
+    reporter.say("mine")
+    child = os.fork()
+    if child == 0:
+        with claimed(tmp_path, {}):
+            os._exit(0)  # its file stays as that of the last holder
+    os.waitpid(child, 0)
+    reporter.say("woken")
+    sign = read_progress(tmp_path)
+    assert sign is not None and sign.progress.past == ("mine",)
+    with claimed(tmp_path, {}):
+        other = reporter._path.with_name("elsewhere-7.json")
+        other.write_text(CellProgress(past=("theirs",), count=1).model_dump_json())
+        later = time.time() + 60
+        os.utime(other, (later, later))
+        reporter.say("mine again")
+        sign = read_progress(tmp_path)
+    assert sign is not None and sign.progress.past[-1] == "mine again"

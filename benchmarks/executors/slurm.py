@@ -207,8 +207,8 @@ class _Campaign:
         count, numbers = len(self._jobs.entries), " ".join(self._jobs.numbers())
         if count:
             self._reporter.say(
-                f"{count} cells wait or run on SLURM and go on without this terminal: `bench status` shows them, the "
-                f"same command takes them up again, `scancel {numbers}` ends them"
+                f"What waits or runs on SLURM ({_cells(count)}) goes on without this terminal: `bench status` shows "
+                f"it, the same command takes it up again, `scancel {numbers}` ends it"
             )
 
     def _hand_in(self) -> Iterator[Outcome]:
@@ -239,7 +239,7 @@ class _Campaign:
                     self._jobs.add(spec, queued[spec.label])
             others = [spec for spec in specs if spec.label not in queued]
             if len(others) < len(specs):
-                self._reporter.say(f"SLURM: {len(specs) - len(others)} cells have jobs that go on; they are waited for")
+                self._reporter.say(f"SLURM: {_cells(len(specs) - len(others))} already in the queue")
             held = [spec for spec in others if _is_held(spec)]
             self._submit([spec for spec in others if spec not in held])
         return held
@@ -262,10 +262,10 @@ class _Campaign:
             self._put_back([spec for spec in specs if spec not in handed_in], error)
         if numbers:
             arrays = "job" if len(handed_in) == 1 else "array" if len(numbers) == 1 else "arrays"
-            self._reporter.say(f"SLURM: {len(handed_in)} cells are handed in, {arrays} {', '.join(numbers)}")
+            self._reporter.say(f"SLURM: {_cells(len(handed_in))} handed in, {arrays} {', '.join(numbers)}")
 
     def _put_back(self, specs: Sequence[CellSpec], error: QueueError) -> None:
-        self._reporter.say(f"warning: {error}; {len(specs)} cells are handed in later")
+        self._reporter.say(f"warning: {error}; {_cells(len(specs))} to be handed in later")
         self._not_before = time.monotonic() + self._slurm.pace.say
         for spec in specs:
             self._backlog.postpone(spec)
@@ -291,6 +291,10 @@ class _Campaign:
         outcome = Outcome.of(spec, end)
         forget_progress(outcome.record.folder)
         return outcome
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def _is_held(spec: CellSpec) -> bool:

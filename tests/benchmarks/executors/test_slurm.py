@@ -180,7 +180,7 @@ def test_cells_are_dealt_out_to_arrays_and_one_that_fails_fails_alone(cluster: C
         assert "#SBATCH --array=0-1%1" in script and "#SBATCH --requeue" in script
         assert "#SBATCH --time=60" in script and "#SBATCH --signal=USR2@120" in script
         assert "dependency" not in script and "kill-on-bad-exit" not in script
-    assert "SLURM: 4 cells are handed in, arrays 1, 2" in ear.text
+    assert "SLURM: 4 cells handed in, arrays 1, 2" in ear.text
 
 
 @pytest.mark.slow
@@ -239,14 +239,16 @@ def test_the_next_driver_takes_up_the_jobs_of_the_one_before(cluster: Cluster) -
     first = cluster.executor().run([*cluster.specs], ear)
     started = next_outcome(first, lambda: len(cluster.scripts) == 1 and "handed in" in ear.text)
     second = cluster.executor().run(cluster.specs, other := Ear())
-    also = next_outcome(second, lambda: "have jobs that go on" in other.text)
+    also = next_outcome(second, lambda: "already in the queue" in other.text)
     (cluster.state / "held").unlink()
     assert not started().problem and not also().problem
     assert {outcome.spec.label for outcome in second} | {also().spec.label} == {spec.label for spec in cluster.specs}
     assert len(cluster.scripts) == 1
-    assert "SLURM: 4 cells have jobs that go on; they are waited for" in other.text
+    assert "SLURM: 4 cells already in the queue" in other.text
     first.close()
-    assert "cells wait or run on SLURM and go on without this terminal" in ear.text and "`scancel 1`" in ear.text
+    assert (
+        "What waits or runs on SLURM (3 cells) goes on without this terminal" in ear.text and "`scancel 1`" in ear.text
+    )
     assert cluster.run(Ear()).keys() == {spec.label for spec in cluster.specs}
     assert len(cluster.scripts) == 1  # all are done: nobody is asked
 
@@ -272,7 +274,7 @@ def test_where_slurm_takes_no_more_jobs_the_others_are_handed_in_later(cluster: 
     outcomes = cluster.run(ear := Ear())
     assert all(not outcome.problem for outcome in outcomes.values()) and len(outcomes) == 4
     assert len(cluster.scripts) == 2
-    assert "(job submit limit)" in ear.text and "; 2 cells are handed in later" in ear.text
+    assert "(job submit limit)" in ear.text and "; 2 cells to be handed in later" in ear.text
 
 
 def test_a_driver_in_a_job_hands_its_own_job_on_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,7 @@ import os, signal, sys, time
 home, word = sys.argv[1:]
 def warned(number, frame):
     open(os.path.join(home, "warned"), "a").write(signal.Signals(number).name + "\\n")
+    time.sleep(0.3)  # another signal is heard meanwhile
     if word == "hangs":
         return
     if word == "checkpoint":

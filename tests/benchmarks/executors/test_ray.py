@@ -325,6 +325,16 @@ def test_what_this_machine_has_not_is_told_before_a_cluster_starts(
     assert not ray.started
 
 
+def test_cells_that_get_a_card_compute_on_it_whatever_the_driver_has(
+    run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster.torch.cuda, "device_count", lambda: 2)
+    ray = FakeRay({"a": [WELL]}, gpus=2)
+    (outcome,) = run(ray, "a", where=Where("ray", gpus_per_cell=0.5))
+    assert outcome.spec.device == "cuda"
+    assert ray.asked == {"num_cpus": 1.0, "num_gpus": 0.5, "max_retries": 0}
+
+
 def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'uadbench\[ray\]'"):
@@ -388,7 +398,6 @@ def test_what_a_cell_gets(
         ((CPU,), "cuda", 0, None, "no node of the Ray cluster has a GPU for a cell, the best has 0"),
         ((CPU,), "cuda", 0, 0.5, "has 0.5 of a GPU for a cell"),
         ((EIGHT,), "cuda", 0, 2.0, "a cell computes on one card"),
-        ((CPU,), "cpu", 0, 0.5, "these cells compute on the CPU"),
         ((CPU,), "cpu", 65, None, "has 65 cores for a cell, the best has 64"),
         ((CPU, ONE), "cuda", 8, None, "has 8 cores for a cell, the best has 4"),  # the 64 have no card
     ],

@@ -47,7 +47,7 @@ class OnRay(Executor):
     Args:
         cluster: the cluster; one of our own is started by `run`.
         where: what the user says.
-        device: "cpu" or "cuda".
+        device: "cpu" or "cuda": on what the cells compute.
     """
 
     name = "ray"
@@ -67,6 +67,8 @@ class OnRay(Executor):
         Raises:
             UserError: Ray is not installed, nobody answers, or no machine has what a cell needs.
         """
+        if where.gpus_per_cell:  # where the run is started there may be no GPU
+            device = "cuda"
         cluster = RayCluster(address_of(where.on), usable_cores(), device)
         if not cluster.is_own:
             cluster.open()
@@ -82,7 +84,8 @@ class OnRay(Executor):
             self._cluster.open()
             share = self._share()
             hands = _Hands(self._cluster.ray, share, self._where.scratch)
-            yield from _Team(specs, hands, lambda: self._places(share), reporter).run()
+            there = [spec.model_copy(update={"device": self._device}) for spec in specs]
+            yield from _Team(there, hands, lambda: self._places(share), reporter).run()
         except ConnectionError as error:
             raise UserError(f"the Ray cluster was lost ({error}); {KEPT}") from error
         finally:

@@ -77,10 +77,8 @@ def share_for(nodes: Iterable[Node], device: str, cpus: int, gpus: float | None)
         gpus: cards of a cell; None is one, on "cuda".
 
     Raises:
-        UserError: no node has so much, or a card is asked for by cells that compute on the CPU.
+        UserError: no node has so much.
     """
-    if device == "cpu" and gpus:
-        raise UserError(f"--gpus-per-cell {gpus:g}: these cells compute on the CPU; choose --device cuda")
     if gpus is not None and gpus > 1:
         raise UserError(f"--gpus-per-cell {gpus:g}: a cell computes on one card; choose 1, or a fraction to share one")
     cards = 0.0 if device == "cpu" else gpus or 1.0
@@ -89,7 +87,7 @@ def share_for(nodes: Iterable[Node], device: str, cpus: int, gpus: float | None)
         most = max((node.gpus for node in known), default=0.0)
         raise UserError(
             f"no node of the Ray cluster has {_cards(cards)} for a cell, the best has {most:g}; start nodes with "
-            "`ray start --num-gpus`, or choose --device cpu"
+            "`ray start --num-gpus`, or choose --device cpu and no --gpus-per-cell"
         )
     share = Share(float(cpus) if cpus else _even_cpus(known, cards), cards)
     if not any(share.places(node) for node in known):

@@ -396,7 +396,7 @@ def own_driver_killed(ground: Ground) -> str:
     process.kill()
     process.communicate()
     began = time.monotonic()
-    left = left_behind(ground.folder, children, 20)
+    left = left_behind(ground.folder, children)
     took = time.monotonic() - began
     finish(ground.start_own())
     assert not left, f"left behind: {left}"

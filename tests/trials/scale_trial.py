@@ -93,19 +93,26 @@ class Measured:
         return (self.seconds * self.places - self.computing) / self.cells
 
     @property
+    def later_overhead(self) -> float:
+        """The same without the start: from when the first cell was done."""
+        return (self.seconds - self.first) * self.places / (self.cells - 1) - self.computing / self.cells
+
+    @property
     def row(self) -> str:
         """A row of the table."""
         return (
             f"| {self.on} | {self.cells} | {self.seconds:.1f} | {self.cells / self.seconds:.2f} | {self.first:.1f} | "
-            f"{self.computing / self.cells:.3f} | {self.overhead:.3f} | {self.handing_out / self.cells * 1000:.1f} | "
+            f"{self.computing / self.cells:.3f} | {self.overhead:.3f} | {self.later_overhead:.3f} | "
+            f"{self.handing_out / self.cells * 1000:.1f} | "
             f"{self.driver_mb:.0f} | {self.grown_mb:.1f} | {self.others_mb:.0f} |"
         )
 
 
 HEADER = (
     "| executor | cells | seconds | cells per second | first cell after (s) | a cell itself (s) "
-    "| overhead per cell (s) | spec written in (ms) | driver (MB) | of it by cells (MB) | Ray's own processes (MB) |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|"
+    "| overhead per cell (s) | after the first (s) | spec written in (ms) "
+    "| driver (MB) | of it by cells (MB) | Ray's own processes (MB) |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

@@ -242,11 +242,11 @@ def test_a_cell_whose_machine_is_frozen_goes_on_elsewhere(
     attempts = tmp_path / "runs" / "a" / "attempts"
     write_text(path_of(attempts, 1), Attempt.here({}, 60.0).text())  # of an earlier run: its silence means nothing
     os.utime(path_of(attempts, 1), (0, 0))
-    silent: list[int] = []
+    waits: list[int] = []
 
     def wait(given: Sequence[int], num_returns: int, timeout: float) -> tuple[list[int], list[int]]:
-        if 1 in given and not silent:  # the first process of `a` begins, and freezes
-            silent.append(1)
+        waits.append(1)
+        if len(waits) == 6:  # meanwhile `b` is done; the first process of `a` begins, and freezes
             write_text(path_of(attempts, 2), Attempt.here({}, 60.0).text())
             os.utime(path_of(attempts, 2), (0, 0))
         awake = [one for one in given if one != 1]
@@ -257,6 +257,7 @@ def test_a_cell_whose_machine_is_frozen_goes_on_elsewhere(
     monkeypatch.setattr(ray, "cancel", lambda given, force: cancelled.append(given), raising=False)
     assert {outcome.spec.label for outcome in run(ray, "a", "b", heard=heard)} == {"a", "b"}
     assert cancelled == [1] and ray.calls == ["a", "b", "a"]
+    assert path_of(attempts, 2).exists()  # it was not for the first one
     assert any("gave no sign of life" in text for text in heard.said)
 
 
@@ -325,6 +326,16 @@ def test_what_this_machine_has_not_is_told_before_a_cluster_starts(
     assert not ray.started
 
 
+def test_cells_that_get_a_card_compute_on_it_whatever_the_driver_has(
+    run: Callable[..., list[Outcome]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster.torch.cuda, "device_count", lambda: 2)
+    ray = FakeRay({"a": [WELL]}, gpus=2)
+    (outcome,) = run(ray, "a", where=Where("ray", gpus_per_cell=0.5))
+    assert outcome.spec.device == "cuda"
+    assert ray.asked == {"num_cpus": 1.0, "num_gpus": 0.5, "max_retries": 0}
+
+
 def test_ray_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install 'uadbench\[ray\]'"):
@@ -370,7 +381,7 @@ CPU, ONE, EIGHT = Node("c", 64, 0), Node("g1", 4, 1), Node("g8", 96, 8)
         ((CPU, EIGHT), "cuda", 0, None, Share(12, 1), 8),
         ((CPU, EIGHT), "cuda", 0, 0.25, Share(3, 0.25), 32),
         ((ONE, EIGHT), "cuda", 0, None, Share(4, 1), 9),  # the least that a node has for each of its cells
-        ((ONE,), "cuda", 0, 0.1, Share(0.4, 0.1), 10),  # ten tenths, whatever floats make of them
+        ((Node("g5", 7, 5),), "cuda", 0, 0.2, Share(7 / 25, 0.2), 25),  # 7 / (7 / 25) is a little less, as floats go
         ((ONE,), "cuda", 2, 0.25, Share(2, 0.25), 2),
     ],
 )
@@ -388,7 +399,6 @@ def test_what_a_cell_gets(
         ((CPU,), "cuda", 0, None, "no node of the Ray cluster has a GPU for a cell, the best has 0"),
         ((CPU,), "cuda", 0, 0.5, "has 0.5 of a GPU for a cell"),
         ((EIGHT,), "cuda", 0, 2.0, "a cell computes on one card"),
-        ((CPU,), "cpu", 0, 0.5, "these cells compute on the CPU"),
         ((CPU,), "cpu", 65, None, "has 65 cores for a cell, the best has 64"),
         ((CPU, ONE), "cuda", 8, None, "has 8 cores for a cell, the best has 4"),  # the 64 have no card
     ],

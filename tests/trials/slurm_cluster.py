@@ -144,7 +144,9 @@ class Cluster:
         if "slurmctld" in self._daemons:
             self.ask("scancel", f"--user={getpass.getuser()}", "--signal=KILL", "--full")
             self.ask("scancel", f"--user={getpass.getuser()}")
-            time.sleep(1)
+            deadline = time.monotonic() + 20  # else the managers of jobs outlive their nodes
+            while self.ask("squeue", "--noheader").strip() and time.monotonic() < deadline:
+                time.sleep(0.2)
         daemons = list(self._daemons.values())
         processes = [process for daemon in daemons for process in _below(daemon.pid)]
         for daemon in reversed(daemons):

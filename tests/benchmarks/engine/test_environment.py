@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from uadbench.benchmarks.engine import environment
+from uadbench.benchmarks.executors.processes import Processes
+from uadbench.benchmarks.plan.request import Where
 from uadbench.cores import CoreFacts
 
 
@@ -24,8 +27,7 @@ def cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("cores")
 def test_cells_and_threads_are_as_many_as_the_cores_that_are_ours() -> None:
-    assert environment.default_workers("cpu") == 3
-    assert environment.default_workers("cuda") == 1
+    assert Processes.make(Where(), "cpu", Path()).workers == 3
     assert [environment.threads_per_worker(workers) for workers in (1, 2, 3, 9)] == [3, 1, 1, 1]
     environment.keep_to_own_cores()
     assert torch.get_num_threads() == 3

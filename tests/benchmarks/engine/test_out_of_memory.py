@@ -21,7 +21,7 @@ from uadbench.benchmarks.engine import evaluate
 from uadbench.benchmarks.engine.job import Job, jobs_for
 from uadbench.benchmarks.engine.memory import Halving, scoring_stage, training_stage
 from uadbench.benchmarks.engine.progress import SilentReporter
-from uadbench.benchmarks.executors import processes as parallel
+from uadbench.benchmarks.executors import attempt
 from uadbench.benchmarks.figures import reconstructions
 from uadbench.benchmarks.figures.drawing import axes_grid
 from uadbench.benchmarks.plan.plan import Plan
@@ -205,13 +205,13 @@ def test_a_failed_cell_keeps_no_memory(
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(AE, "training_step", step)
-    whole = parallel.run_job
+    whole = attempt.run_job
 
     def watched(job: Job, *words: object) -> object:
         left.append(sum(one() is not None for one in alive))
         return whole(job, *words)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(parallel, "run_job", watched)
+    monkeypatch.setattr(attempt, "run_job", watched)
     emptied: list[None] = []
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(None))

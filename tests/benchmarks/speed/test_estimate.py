@@ -93,8 +93,8 @@ def test_steps_and_volumes_are_timed_in_the_run_s_precision(seen_by: Callable[..
 def test_a_gpu_is_waited_for_before_and_after(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append(f"wait for {device}"))
-    timing._seconds(lambda: order.append("work"), torch.device("cuda"))
-    timing._seconds(lambda: order.append("work"), torch.device("cpu"))
+    timing.seconds_of(lambda: order.append("work"), torch.device("cuda"))
+    timing.seconds_of(lambda: order.append("work"), torch.device("cpu"))
     assert order == ["wait for cuda", "work", "wait for cuda", "work"]
 
 

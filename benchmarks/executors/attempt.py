@@ -70,7 +70,9 @@ def _attempt(job: Job, runs: Path, device: str, reporter: Reporter) -> CellEnd:
     """
     try:
         run_job(job, runs, device, reporter, _figure_drawer(), count_job)
-    except (HeldError, LostClaimError) as error:
+    except HeldError as error:
+        return CellEnd(AGAIN, f"{error.holder.words} is running this cell")
+    except LostClaimError as error:
         return CellEnd(AGAIN, str(error))
     except MemoryShortageError as error:
         return CellEnd(USER, f"{error}; {KEPT}")

@@ -7,6 +7,7 @@ main process does, however that one ends: checkpoints are atomic, so nothing is 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -232,6 +233,7 @@ def _start(card: str, threads: int) -> None:
         os.environ[_CARDS] = card  # read when the first tensor goes to a GPU
     torch.set_num_threads(threads)
     keep_freed_memory()
+    gc.freeze()  # what was imported stays: the search for garbage after each cell takes 0.2 s less
     end_with_parent()
 
 

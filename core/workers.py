@@ -18,6 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.context import BaseContext
+from types import FrameType
 from typing import Any, TypeVar
 
 from .allocator import keep_freed_memory
@@ -141,6 +142,16 @@ def leave_ctrl_c_to_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(WARNING, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def end_at_once_on_sigterm() -> None:
+    """Let SIGTERM end this process as if nobody had a handler for it: Lightning has one that waits for a step's end."""
+    signal.signal(signal.SIGTERM, _end_at_once)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def be_a_good_child() -> None:

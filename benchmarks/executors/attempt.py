@@ -24,10 +24,9 @@ from ..records.progress import RecordReporter, read_progress
 from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
 from ..speed.memory import count_job
-from .base import AGAIN, DEFECT, DONE, USER, CellEnd
+from .base import AGAIN, DEFECT, DONE, KEPT, USER, CellEnd
 from .spec import CellSpec
 
-KEPT = "what was finished is kept: the same command goes on"
 #: What a cell is at, by the first word of its bar's title and by the status of its record.
 _WORK = {
     "untrained": "the untrained control",

@@ -23,6 +23,10 @@ from .spec import CellSpec
 __all__ = ["AGAIN", "DEFECT", "DONE", "USER", "CellEnd", "Executor", "Outcome", "record_of_spec"]
 
 
+#: How a sentence ends that tells of a cell which did not come to its end.
+KEPT = "what was finished is kept: the same command goes on"
+
+
 @dataclass(frozen=True)
 class CellEnd:
     """How a cell ended.

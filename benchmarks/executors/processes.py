@@ -18,20 +18,25 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import FrameType
 from typing import Self
 
 import torch
 
 from ...allocator import keep_freed_memory
 from ...cores import usable_cores
-from ...workers import SECONDS_TO_BE_STOPPED, end_with_parent, leave_ctrl_c_to_parent, signals_held
+from ...workers import (
+    SECONDS_TO_BE_STOPPED,
+    end_at_once_on_sigterm,
+    end_with_parent,
+    leave_ctrl_c_to_parent,
+    signals_held,
+)
 from ..engine.environment import threads_per_worker
 from ..engine.progress import Reporter, SilentReporter
 from ..plan.request import Where
-from .attempt import KEPT, run_spec, stage_of
+from .attempt import run_spec, stage_of
 from .backlog import Backlog
-from .base import AGAIN, DONE, USER, CellEnd, Executor, Outcome, record_of_spec
+from .base import AGAIN, DONE, KEPT, USER, CellEnd, Executor, Outcome, record_of_spec
 from .here import Here, say_postponed
 from .spec import CellSpec
 from .watcher import Watcher
@@ -228,7 +233,7 @@ class _Team:
 def _start(card: str, threads: int) -> None:
     """Called first in a worker process."""
     leave_ctrl_c_to_parent()
-    signal.signal(signal.SIGTERM, _end_at_once)
+    end_at_once_on_sigterm()
     if card:
         os.environ[_CARDS] = card  # read when the first tensor goes to a GPU
     torch.set_num_threads(threads)
@@ -240,9 +245,3 @@ def _start(card: str, threads: int) -> None:
 def _work(spec: CellSpec, scratch: Path | None) -> CellEnd:
     """What a worker process does with a cell."""
     return run_spec(spec, SilentReporter(), scratch)
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """End by a signal as if nobody had a handler for it: Lightning has one that waits for the end of a step."""
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)

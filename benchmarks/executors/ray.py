@@ -8,7 +8,6 @@ A cell that was lost goes on from its checkpoint elsewhere, and its claim sees t
 from __future__ import annotations
 
 import gc
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +16,18 @@ from dataclasses import dataclass
 from functools import cache
 from math import inf
 from pathlib import Path
-from types import FrameType
 from typing import Any, Self
 
 from ...allocator import keep_freed_memory
 from ...cores import usable_cores
 from ...errors import UserError
+from ...workers import end_at_once_on_sigterm
 from ..engine.progress import Reporter, SilentReporter
 from ..plan.request import Where
 from ..records.attempts import ATTEMPTS, highest, last_holder, server_time
-from .attempt import KEPT, run_spec, stage_of
+from .attempt import run_spec, stage_of
 from .backlog import Backlog
-from .base import AGAIN, DONE, USER, CellEnd, Executor, Outcome, record_of_spec
+from .base import AGAIN, DONE, KEPT, USER, CellEnd, Executor, Outcome, record_of_spec
 from .here import say_postponed
 from .ray_cluster import RayCluster, Share, address_of, share_for
 from .spec import CellSpec
@@ -313,15 +312,9 @@ def _settle(threads: int) -> None:
     import torch
 
     gc.freeze()
-    signal.signal(signal.SIGTERM, _end_at_once)
+    end_at_once_on_sigterm()
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     keep_freed_memory()
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """End by a signal as if nobody had a handler for it: Lightning has one that waits for the end of a step."""
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
 
 
 def _last_line(error: BaseException) -> str:

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ...engine.progress import Reporter
-from ..base import CellEnd, record_of_spec
+from ..base import KEPT, CellEnd, record_of_spec
 from ..exit_codes import AGAIN, DONE, USER
 from ..spec import CellSpec
 from .arrays import Array, Shelf
 from .job import progress_marks
 from .queue import Place, QueueError, Task, tasks
 
-_KEPT = "what was finished is kept: the same command goes on"
 #: What one must know of a job that was ended and is not to be tried again as it is.
 _REMEDIES = {
     "CANCELLED": "was cancelled",
@@ -212,7 +211,7 @@ class Jobs:
         state = "" if entry.task is None else entry.task.state
         number = "its job" if entry.task is None else f"its job {entry.task.job}"
         if state in _REMEDIES and not (state in _GOES_ON and entry.has_got_on):
-            return CellEnd(USER, f"{number} {_REMEDIES[state]}; {_KEPT}")
+            return CellEnd(USER, f"{number} {_REMEDIES[state]}; {KEPT}")
         how = f"ended as {state}" if entry.task is not None and entry.task.is_over else "is not in the queue any more"
         return CellEnd(AGAIN, f"{number} {how}; what it printed is in {self.shelf.folder_of(entry.queued.array)}")
 

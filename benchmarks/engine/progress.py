@@ -17,12 +17,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ...stopping import raise_stop
+
 
 class Bar(Protocol):
     """A bar in progress."""
 
     def advance(self, steps: int = 1) -> None:
-        """Move on by some steps."""
+        """Move on by some steps.
+
+        Raises:
+            KeyboardInterrupt: somebody stops the run, and a library has swallowed that.
+        """
 
     def note(self, text: str) -> None:
         """Say something behind the bar, e.g. the validation loss."""
@@ -52,7 +58,7 @@ class SilentReporter:
 
 class _SilentBar:
     def advance(self, steps: int = 1) -> None:
-        pass
+        raise_stop()
 
     def note(self, text: str) -> None:
         pass
@@ -107,6 +113,7 @@ class _RichBar:
     def advance(self, steps: int = 1) -> None:
         self.done += steps
         self._progress.advance(self._task, steps)
+        raise_stop()
 
     def note(self, text: str) -> None:
         self.last_note = text

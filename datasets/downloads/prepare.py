@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import DataError
+from ...stopping import raise_stop
 from ...workers import be_a_good_child, in_workers, one_itk_thread
 from ..base import DataSet
 from ..modality import Modality
@@ -159,6 +160,7 @@ def _prepare_all(place: SetPlace, raw: RawSet, jobs: int, report: Progress) -> P
     report(done, len(raw.scans))
     with closing(_run(place, waiting, jobs)) as results:
         for failure in results:
+            raise_stop()  # a library may have swallowed Ctrl-C
             failures += [failure] if failure else []
             done += 1
             report(done, len(raw.scans))

@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from uadbench.datasets.downloads.set_summary import PreparedSet
 from uadbench.datasets.modality import Modality
 from uadbench.errors import DataError
 from uadbench.files import locked
+from uadbench.stopping import Stop, signals_stop
 
 NOBODY = 65534
 KINDS = ("t2", "mask", "seg")
@@ -775,6 +776,22 @@ def test_ctrl_c_stops_at_once_with_a_sentence_and_leaves_nothing_half_written(co
     assert 1 <= len(done) < 10
     if jobs == "2":
         finish(start, raw, out, len(done), 10)
+
+
+def test_a_stop_that_a_library_swallows_comes_after_the_scan(copies, recipe_for, tmp_path, monkeypatch):
+    seen = []
+
+    def swallow(place, scan):
+        seen.append(scan.id)
+        with suppress(KeyboardInterrupt):  # as a callback of a C++ library does
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+
+    monkeypatch.setattr(prepare, "prepare_one", swallow)
+    raw = find_raw(mslub.DATA_SET, copies(3), Modality.T2)
+    with pytest.raises(Stop), signals_stop():
+        prepare_set(raw, tmp_path / "out", recipe_for("mslub"))
+    assert len(seen) == 1
 
 
 def kill_a_worker(process):

@@ -1,7 +1,7 @@
 """What a record knows of each test volume beside the paper's numbers: lesions found, false positives, curves, healing.
 
     detection.json     thresholds, edges of the histograms, version of the rules; written before the first line
-    detections.csv     a line per test volume and threshold: a lesion scan at its own set's, a healthy one at every set's
+    detections.csv     a line per test volume and threshold: a lesion scan at its own set's, a healthy one at each set's
     lesions.csv        a line per lesion of a lesion scan
     histograms.csv     a line per test volume: how its scores are spread inside and outside lesions, and over slices
 

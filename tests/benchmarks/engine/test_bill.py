@@ -136,5 +136,5 @@ def test_the_higher_peak_stays_and_a_gpus_is_not_compared_with_a_process() -> No
 
 def test_reconstructions_by_hand(jobs: list[Job]) -> None:
     control = 2 if jobs[0].plan.score.untrained_control else 0
-    assert reconstructions(jobs[0], trained=False) == 2 + 8 + control
-    assert reconstructions(jobs[0], trained=True) == 2 + 8
+    assert reconstructions(jobs[0], trained=False) == 2 + 8 + 2 + control
+    assert reconstructions(jobs[0], trained=True) == 2 + 8 + 2

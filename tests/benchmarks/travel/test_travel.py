@@ -271,7 +271,8 @@ def test_a_full_disk_is_said_and_the_same_import_goes_on(
     with pytest.raises(UserError, match="MiB are free under"):
         take_in(sent, runs)
     monkeypatch.setattr("uadbench.benchmarks.travel.arrival._check_room", lambda archive, place: None)
-    filler.write_bytes(bytes(125_000))
+    subprocess.run(["mount", "-o", "remount,size=400k", str(small_disk)], check=True)
+    filler.write_bytes(bytes(360_000))
     with pytest.raises(UserError, match="No space left on device"):
         take_in(sent, runs)
     filler.unlink()

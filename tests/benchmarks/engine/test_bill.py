@@ -52,7 +52,9 @@ def test_sessions_add_up_and_the_stages_are_part_of_the_whole(
     assert cost is not None and cost.sessions == 2
     assert first.total < cost.total <= first.total + took
     assert 0.3 <= cost.seconds["figure"] < 0.6
-    assert sum(cost.seconds.values()) + cost.unaccounted == pytest.approx(cost.total)
+    beside = sum(cost.seconds[stage] for stage in ("post-process", "metrics", "detection"))  # by threads of their own
+    assert sum(cost.seconds.values()) - beside <= cost.total
+    assert cost.unaccounted == pytest.approx(max(0.0, cost.total - sum(cost.seconds.values())))
     assert cost.peak_of == "process" and cost.peak_bytes is not None and cost.peak_bytes > 50 * 2**20
     assert record.done
 

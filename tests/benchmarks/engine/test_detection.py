@@ -177,6 +177,17 @@ def test_a_damaged_file_is_made_again(
     assert found_in(record) == found_in(cell) and record.scores() == cell.scores()
 
 
+@pytest.mark.parametrize("name", [DETECTION, DETECTIONS, LESIONS])
+def test_a_file_that_was_changed_after_the_end_is_made_again(
+    name: str, cell: RunRecord, copy: RunRecord, tiny_data: Data
+) -> None:
+    path = copy.folder / name
+    path.write_text(path.read_text().replace("2", "3", 1))
+    assert f"{name} was changed after the cell was finished" in copy.problem()
+    record = run_job(job_of("thresh", tiny_data), copy.folder.parent, "cpu", QUIET)
+    assert record.done and found_in(record) == found_in(cell) and record.scores() == cell.scores()
+
+
 def test_a_method_that_draws_from_the_global_generator_draws_as_before(
     tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,7 +352,8 @@ def test_cells_without_them_are_said_in_a_sentence_and_have_no_rows(old: RunReco
     (old.folder / LESIONS).write_text("left by a scoring that was given up\n")
     results = Results((old,))
     assert (
-        results.without_detection() == "1 cell has no lesion-wise numbers yet: `bench score --method thresh` adds them."
+        results.without_detection()
+        == "1 cell has no lesion-wise numbers yet: `bench score --method thresh` with the options of its run adds them."
     )
     assert results.detections().empty and results.lesions().empty and list(results.histograms()) == []
     assert list(results.detections().columns) == list(Results(()).detections().columns)

@@ -96,7 +96,7 @@ def _stretched(rows: Floats) -> Floats:
         return rows
     factor = float(stdtrit(trainings - 1, 0.975) / ndtri(0.975))
     mean = (trainings - 1) / trainings
-    return mean + factor * (rows - mean)
+    return np.asarray(mean + factor * (rows - mean))
 
 
 def _by_table(products: Floats, rows: Floats, tables: int) -> Floats:

@@ -221,11 +221,17 @@ def method_notes(comparisons: int, folds: int) -> Iterator[str]:
     """
     several = folds > 1
     first = f", {counted(folds, 'fold')} averaged first, since a fold is no second volume" if several else ""
-    both = "volumes and trainings" if several else "volumes; it knows one training of each"
+    yield f"Paired by volume{first}. p: Wilcoxon's signed-rank test, two-sided, zeros by Pratt."
+    if several:
+        yield (
+            "crossed: p of a test for which trainings are chance, too (min F', Clark 1973): on many volumes any two "
+            "sets of trainings differ, and it does not follow that the methods do."
+        )
+    stricter = "the larger of both p" if several else "p, which knows one training of each"
+    drawn = "volumes and trainings" if several else "volumes"
     yield (
-        f"Paired by volume{first}. p: Wilcoxon's signed-rank test, two-sided, zeros by Pratt; Holm: over "
-        f"{counted(comparisons, 'comparison')}. Interval: 95 %, BCa bootstrap over {both}. A difference is called one "
-        "where Holm's p is below 0.05 and the interval leaves out zero."
+        f"Holm: {stricter}, adjusted for {counted(comparisons, 'comparison')}. Interval: 95 %, BCa bootstrap over "
+        f"{drawn}. Nothing is called better unless Holm's p is below 0.05 and the interval leaves out zero."
     )
     yield (
         "False claim: the probability that the one with the worse mean is at least as good (after Christodoulou et al. "

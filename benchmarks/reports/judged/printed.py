@@ -59,7 +59,7 @@ def _grid(found: Comparison, words: Any) -> RichTable:
 
     grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     grid.add_column("", overflow="fold")
-    heads = (found.first, found.second, "difference\n95 %", "p\nHolm", "wins/ties\n/losses", "false\nclaim")
+    heads = (found.first, found.second, "difference\n95 %", "p\ncrossed\nHolm", "wins/ties\n/losses", "false\nclaim")
     for head in heads:
         grid.add_column(words(head), justify="right", overflow="fold")
     several = found.frame["seed"].nunique() > 1
@@ -78,7 +78,7 @@ def _cells(row: Any, found: Comparison, *, several: bool) -> list[str]:
         first,
         second,
         f"{difference}\n{low} to {high}{'†' if row.doubtful else ''}",
-        f"{_probability(row.p)}\n{_probability(row.p_holm)}",
+        "\n".join(map(_probability, (row.p, row.p_crossed, row.p_holm))),
         f"{row.wins}/{row.ties}/{row.losses}\nof {row.n}",
         _share(row.false_claim),
     ]

@@ -25,7 +25,8 @@ def render(tables: Sequence[Table]) -> str:
 
     heads = [*_HEADS, *(_SURE if any(table.certainty for table in tables) else ())]
     lines = [line for table in tables for line in _lines(table)]
-    return pd.DataFrame(lines, columns=[*_HEADS, *_SURE])[heads].to_csv(index=False, lineterminator="\n")
+    frame = pd.DataFrame(lines, columns=[*_HEADS, *_SURE]).astype({"volumes": "Int64"})
+    return frame[heads].to_csv(index=False, lineterminator="\n")
 
 
 def _lines(table: Table) -> Iterator[tuple[Any, ...]]:

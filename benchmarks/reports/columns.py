@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...datasets.cohort import HEALTHY
+from ..judgement.measures import METRICS, Metric
 from ..plan.suite import Suite
 from .cells import sets_in
 
@@ -15,37 +16,6 @@ if TYPE_CHECKING:
 
 #: The lesion sets of the paper come first, in its order; all others follow by name, and the healthy set is the last.
 _PAPER_SETS = {"tumours": "tumours", "ms": "MS"}
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number of a run record as a table prints it.
-
-    Attributes:
-        name: in the record, without the set.
-        label: in the table.
-        unit: of the printed number.
-        scale: from the stored number to the printed one.
-        higher: True where more is better; None where nothing is ranked.
-        varies: whether it differs between folds, so that it has a spread.
-    """
-
-    name: str
-    label: str
-    unit: str
-    scale: float
-    higher: bool | None
-    varies: bool = True
-
-    @property
-    def measure(self) -> str:
-        """Unit and which way is better."""
-        return f"({self.unit}){'' if self.higher is None else ' ↑' if self.higher else ' ↓'}"
-
-    @property
-    def heading(self) -> str:
-        """Label, unit and which way is better."""
-        return f"{self.label} {self.measure}"
 
 
 @dataclass(frozen=True)
@@ -62,16 +32,6 @@ class Column:
         return f"{self.key}/{self.metric.name}"
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("dice", "DICE", "%", 100, True),
-        Metric("dice_exact", "exact DICE", "%", 100, True),
-        Metric("auprc", "AUPRC", "%", 100, True),
-        Metric("l1", "l1", "1e-3", 1000, False),
-        Metric("l1_brain", "brain l1", "1e-3", 1000, False),
-    )
-}
 #: What the protocol reports beside the paper's columns, never instead of them.
 _LESIONS_BESIDE, _HEALTHY_BESIDE = ("dice_exact",), ("l1_brain",)
 BESIDE_NOTE = (

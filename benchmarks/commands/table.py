@@ -24,6 +24,9 @@ def table(
         bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
     ] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Add parameters, GFLOP, time and memory.")] = False,
+    ci: Annotated[
+        bool, typer.Option("--ci", help="Add 95 % intervals, and mark what is not significantly worse than the best.")
+    ] = False,
     fingerprint: Annotated[
         str, typer.Option("--fingerprint", help="Of several versions of the data: the one whose fingerprint begins so.")
     ] = "",
@@ -62,6 +65,7 @@ def table(
             variants=variants,
             cost=cost,
             fingerprint=fingerprint,
+            ci=ci,
         ),
         more=more,
     )

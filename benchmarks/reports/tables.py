@@ -6,8 +6,9 @@ Both make their tables by `tables_of`, of a frame of cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ from ...datasets.modality import Modality
 from ...errors import UserError
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
-from ..records.record import all_records, finished
+from ..records.record import RunRecord, all_records, finished
 from ..tracking.database import TrackingError, database_of, store_uri
 from ..tracking.fold_result import FoldResult
 from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
-from .cells import cells_of_results
+from .cells import cells_of_results, volumes_of_records
 from .console import counted
 from .cost import bills_in, with_cost
 from .renderers import csv, html, latex, markdown
@@ -77,7 +78,16 @@ def print_tables(
     if options.cost:
         cells = with_cost(cells, bills_in(results / "runs"))
     tables = tables_of(
-        suites, cells, preset, data, seed=seed, modality=modality, options=options, more=more, notes=notes
+        suites,
+        cells,
+        preset,
+        data,
+        seed=seed,
+        modality=modality,
+        options=options,
+        more=more,
+        notes=notes,
+        volumes=partial(volumes_in, all_records(results / "runs")) if options.ci else None,
     )
     if form == "rich":
         for table in tables:
@@ -102,6 +112,7 @@ def tables_of(
     options: TableOptions = PLAIN,
     more: Sequence[SuiteRow] = (),
     notes: Sequence[str] = (),
+    volumes: Callable[[Set[str]], pd.DataFrame] | None = None,
 ) -> tuple[Table, ...]:
     """The tables of some suites.
 
@@ -115,6 +126,7 @@ def tables_of(
         options: what else stands in the tables.
         more: rows to show below those of each table.
         notes: what is to be said of the source of the cells.
+        volumes: reads the scored volumes of cells, by their ids; for intervals.
 
     Raises:
         UserError: the preset does not fit a row.
@@ -125,9 +137,25 @@ def tables_of(
     controls = load_suite("controls").rows if options.controls else ()
     whole = [with_rows(suite, more) for suite in suites]
     return tuple(
-        make_table(suite, own, preset, name, seed, modality=modality, controls=controls, options=options, notes=notes)
+        make_table(
+            suite,
+            own,
+            preset,
+            name,
+            seed,
+            modality=modality,
+            controls=controls,
+            options=options,
+            notes=notes,
+            volumes=volumes,
+        )
         for suite in whole
     )
+
+
+def volumes_in(records: Sequence[RunRecord], cells: Set[str]) -> pd.DataFrame:
+    """The scored volumes of the records of these cells."""
+    return volumes_of_records(record for record in records if record.config.cell in cells)
 
 
 def suites_of(which: str) -> tuple[Suite, ...]:

@@ -20,6 +20,7 @@ from .import_ import import_
 from .list import list_
 from .new_method import new_method
 from .predict import predict
+from .reproduce import reproduce
 from .run import run
 from .score import score
 from .sentences import Sentences
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("score")(score)
 app.command("table")(table)
+app.command("reproduce")(reproduce)
 app.command("list")(list_)
 app.command("status")(status)
 app.command("speed")(speed)

@@ -1,0 +1,1 @@
+"""What many cells say together: which method is better, how sure that is, for whom, and at what price."""

@@ -10,8 +10,6 @@ through it, BraTS takes percentiles by these areas, medpy one percentile of both
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,13 +108,8 @@ def _nearest(points: _Floats, others: _Floats) -> _Floats:
     """The distance of each point to the nearest of the others."""
     if not len(others) or not len(points):
         return np.full(len(points), np.inf)
+    from scipy.spatial import cKDTree  # here, as it takes as long to import as all else
+
     # A tree of the surfaces: a distance transform would visit each voxel of a box that scattered finds make a brain.
-    distances: _Floats = _tree_class()(others).query(points)[0]
+    distances: _Floats = cKDTree(others).query(points)[0]
     return distances
-
-
-@cache
-def _tree_class() -> Any:
-    from scipy.spatial import cKDTree  # as long to import as all else here
-
-    return cKDTree

@@ -105,7 +105,7 @@ def remove_small_components(mask: BoolArray, min_voxels: int = 7) -> BoolArray:
 def bounding_box(mask: BoolArray) -> tuple[slice, ...]:
     """The smallest box that holds every True voxel; an empty one where there is none."""
     if not mask.any():
-        return (slice(0),) * mask.ndim
+        return (slice(0, 0),) * mask.ndim
     axes = range(mask.ndim)
     found = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
     return tuple(slice(int(places[0]), int(places[-1]) + 1) for places in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...datasets.cohort import HEALTHY
@@ -28,6 +28,7 @@ class Metric:
         scale: from the stored number to the printed one.
         higher: True where more is better; None where nothing is ranked.
         varies: whether it differs between folds, so that it has a spread.
+        optional: whether a cell may lack it; its mean is that of the cells that have it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Metric:
     scale: float
     higher: bool | None
     varies: bool = True
+    optional: bool = False
 
     @property
     def measure(self) -> str:
@@ -72,6 +74,52 @@ METRICS = {
         Metric("l1_brain", "brain l1", "1e-3", 1000, False),
     )
 }
+#: What the protocol measures beside the paper's columns, lesion by lesion and at other thresholds, by table.
+DETECTION: Mapping[str, tuple[Metric, ...]] = {
+    "lesion by lesion": (
+        Metric("lesion_recall", "recall", "%", 100, True, optional=True),
+        Metric("lesion_precision", "precision", "%", 100, True, optional=True),
+        Metric("lesion_f1", "F1", "%", 100, True, optional=True),
+        Metric("false_per_scan", "false", "per scan", 1, False, optional=True),
+    ),
+    "lesions found, by size": (
+        Metric("recall_below_01", "< 0.1 ml", "%", 100, True, optional=True),
+        Metric("recall_01_1", "0.1 to 1", "%", 100, True, optional=True),
+        Metric("recall_1_10", "1 to 10", "%", 100, True, optional=True),
+        Metric("recall_above_10", "≥ 10 ml", "%", 100, True, optional=True),
+    ),
+    "thresholds that need no lesion label": (
+        Metric("dice_at_1", "DICE at 1 %", "%", 100, True, optional=True),
+        Metric("dice_at_5", "DICE at 5 %", "%", 100, True, optional=True),
+        Metric("dice_at_10", "DICE at 10 %", "%", 100, True, optional=True),
+        Metric("healthy_false_ml", "healthy", "ml", 1, False, optional=True),
+    ),
+    "surfaces, scans and ceilings": (
+        Metric("hd95", "HD95", "mm", 1, False, optional=True),
+        Metric("surface_dice", "surface DICE", "%", 100, True, optional=True),
+        Metric("scan_auroc", "scan AUROC", "%", 100, True, optional=True),
+        Metric("ceiling_dice", "ceiling", "%", 100, None, optional=True),
+    ),
+    "does it heal": (
+        Metric("l1_inside", "l1 inside", "1e-3", 1000, None, optional=True),
+        Metric("l1_outside", "l1 outside", "1e-3", 1000, None, optional=True),
+        Metric("ssim_inside", "SSIM inside", "%", 100, None, optional=True),
+        Metric("ssim_outside", "SSIM outside", "%", 100, None, optional=True),
+    ),
+}
+METRICS |= {metric.name: metric for metrics in DETECTION.values() for metric in metrics}
+DETECTION_NOTES = {
+    "lesion by lesion": "at the run's threshold: a lesion is found where a component matches it one to one at Dice 0.1 "
+    "or more, false are components that touch no lesion; lesions are pooled over the test scans.",
+    "lesions found, by size": "share of the lesions of a size that are found, as above.",
+    "thresholds that need no lesion label": "DICE at the score that 1, 5 and 10 % of the brain voxels of healthy "
+    "validation scans exceed; healthy: marked in a healthy test scan at the set's own threshold.",
+    "surfaces, scans and ceilings": "HD95 over the scans in which something is marked; surface DICE at 2 mm; scan AUROC "
+    "tells lesion scans from healthy ones by their mean score, and scanners with them; ceiling: DICE at each volume's "
+    "best threshold, which nobody knows: no result.",
+    "does it heal": "error and SSIM of the reconstruction inside lesions and in the brain outside; who heals has more "
+    "error and less likeness inside.",
+}
 #: What the protocol reports beside the paper's columns, never instead of them.
 _LESIONS_BESIDE, _HEALTHY_BESIDE = ("dice_exact",), ("l1_brain",)
 BESIDE_NOTE = (
@@ -95,6 +143,20 @@ def columns_of(suite: Suite, titles: Mapping[str, str], *, beside: bool) -> tupl
         for key, title in titles.items()
         for name in dict.fromkeys(healthy if key == HEALTHY else lesions)
     )
+
+
+def detection_suites(suite: Suite) -> dict[str, Suite]:
+    """The suite's rows once more for each table of `DETECTION`, by its title."""
+    return {
+        title: replace(
+            suite,
+            name=f"{suite.name}-{number}",
+            title=f"{suite.title.partition(':')[0]}: {title}, mean ± standard deviation over folds",
+            lesion_metrics=tuple(metric.name for metric in metrics),
+            healthy_metrics=(),
+        )
+        for number, (title, metrics) in enumerate(DETECTION.items(), start=1)
+    }
 
 
 def set_titles(cells: pd.DataFrame, published: Iterable[str], *, phantom: bool) -> dict[str, str]:

@@ -6,7 +6,7 @@ Both make their tables by `tables_of`, of a frame of cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
 from .cells import cells_of_results
 from .console import counted
+from .columns import DETECTION_NOTES, detection_suites
 from .cost import bills_in, with_cost
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
@@ -125,9 +126,26 @@ def tables_of(
     controls = load_suite("controls").rows if options.controls else ()
     whole = [with_rows(suite, more) for suite in suites]
     return tuple(
-        make_table(suite, own, preset, name, seed, modality=modality, controls=controls, options=options, notes=notes)
+        table
         for suite in whole
+        for table in (
+            make_table(
+                suite, own, preset, name, seed, modality=modality, controls=controls, options=options, notes=notes
+            ),
+            *(_beside(suite, own, preset, name, seed, modality, options) if options.detection else ()),
+        )
     )
+
+
+def _beside(
+    suite: Suite, cells: pd.DataFrame, preset: Preset, data: str, seed: int, modality: Modality, options: TableOptions
+) -> Iterator[Table]:
+    """The tables of what was found, of our rows alone."""
+    own = replace(PLAIN, variants=options.variants, fingerprint=options.fingerprint)
+    for title, further in detection_suites(suite).items():
+        notes = (DETECTION_NOTES[title],)
+        table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
+        yield replace(table, not_run=())  # the first table says it
 
 
 def suites_of(which: str) -> tuple[Suite, ...]:

@@ -9,17 +9,15 @@ from .components import Component, find_components
 from .dice import dice
 from .postprocess import erode_brain_mask, postprocess, remove_small_components
 from .reconstruction import l1_error
-from .statistics import Interval, MeanStd, bootstrap_interval, mean_std
+from .statistics import MeanStd, mean_std
 from .threshold import Threshold, best_threshold, greedy_threshold, pooled_thresholds
 
 __all__ = [
     "Component",
-    "Interval",
     "MeanStd",
     "Threshold",
     "average_precision",
     "best_threshold",
-    "bootstrap_interval",
     "dice",
     "erode_brain_mask",
     "find_components",

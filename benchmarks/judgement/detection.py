@@ -70,7 +70,7 @@ def detection_numbers(
                                                       per scan
         nothing_found                                 share of scans with a lesion in which nothing is marked
         hd95, surface_dice                            means over scans; hd95 over those in which something is marked
-        ceiling_dice, ceiling_pooled                  best threshold per volume, best one for all voxels of the test scans
+        ceiling_dice, ceiling_pooled                  best threshold per volume, and of all test voxels
         auprc_pooled                                  average precision of all voxels of the test scans
         dice_at_1, recall_at_1 …                      at thresholds that need no lesion label
         l1_inside, l1_outside, ssim_inside …          means over scans; l1_ratio is the one l1 over the other

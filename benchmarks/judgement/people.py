@@ -86,7 +86,7 @@ def _of_table(table: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise UserError(f"{table} names no scan; give it a column {', '.join(_NAMES[:-1])} or {_NAMES[-1]}")
         yield (
             _bare(scan_of(name)),
-            {key: value for key, value in _known(row).items() if value != "" and value is not math.nan},
+            {key: value for key, value in _known(row).items() if value not in ("", math.nan)},
         )
 
 

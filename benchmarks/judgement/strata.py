@@ -1,16 +1,15 @@
-"""For whom a method works: scores of the test scans by lesion size, site, age and sex, and false positives of healthy ones.
+"""For whom a method works: scores of test scans by lesion size, site, age and sex, and healthy false positives.
 
 A scan's score is its mean over folds, which are not independent. A stratum is held against the other scans of which the
-factor is known, by the Mann-Whitney test (Mann and Whitney, Annals of Mathematical Statistics 18, 1947), two-sided, with
-Holm's rule over all strata of a row on a set. Factors are taken one by one: a site with smaller lesions looks worse for
-their sake.
+factor is known, by the Mann-Whitney test (Annals of Mathematical Statistics 18, 1947), two-sided, with Holm's rule over
+all strata of a line on a set. Factors are taken one by one: a site with smaller lesions looks worse for their sake.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,66 +18,48 @@ from numpy.typing import NDArray
 from ...datasets.cohort import HEALTHY
 from ...metrics.inference import holm, interval_of_mean
 from ...metrics.lesions import SIZE_NAMES, size_class
+from .by_volume import sets_of, volume_scores
+from .measures import METRICS, Metric
 from .people import with_people
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What tells one line of a table from another; folds and cells are not among it.
-LINE = ("row", "title", "preset", "changes", "data", "modality", "seed")
 AGE_EDGES = (40.0, 60.0)
 AGE_NAMES = ("below 40 years", "40 to 59 years", "60 years and above")
 FACTORS = ("lesion size", "site", "age", "sex")
 #: Strata of fewer scans, or with fewer others, are shown and not tested.
 LEAST = 5
+#: False positives: the share of a healthy brain that is marked.
+FALSE_RATE = Metric("false_rate", "marked share of the brain", "%", 100, False)
 _ALPHA = 0.05
 _RESAMPLES = 2000
 
-
-@dataclass(frozen=True)
-class Measure:
-    """What is looked at by stratum.
-
-    Attributes:
-        name: of the column.
-        label: in words.
-        unit: of the printed number.
-        scale: from the stored number to the printed one.
-        higher: whether more is better.
-    """
-
-    name: str
-    label: str
-    unit: str
-    scale: float
-    higher: bool
-
-
-DICE = Measure("dice", "DICE", " %", 100, True)
-AUPRC = Measure("auprc", "AUPRC", " %", 100, True)
-FALSE_RATE = Measure("false_rate", "share of the brain that is marked", " %", 100, False)
+_Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """The scans of one level of a factor.
+    """The scans of one level of a factor, on one line of a table.
 
     Attributes:
+        line: what tells it from others, such as its title.
         set: key of the set; of healthy scans that of the lesion set whose threshold was used.
         factor: one of `FACTORS`.
-        stratum: the level.
+        stratum: the level, such as "1 to 10 ml": all lesions of a scan together.
         n: scans.
         mean: of their scores, unscaled.
-        low: of its 95 % interval; NaN of a single scan.
+        low: of its 95 % interval over scans; NaN of a single one.
         high: likewise.
-        doubtful: whether too few scans stand behind the interval.
+        doubtful: whether few scans stand behind the interval.
         rest: mean of the others of which the factor is known.
         others: how many these are.
         p: of no difference, two-sided; NaN where either side has fewer than `LEAST` scans.
-        p_holm: after Holm's rule over the strata of the row on the set.
-        worse: whether p_holm < 0.05, and the stratum's scores are the worse ones.
+        p_holm: after Holm's rule over the strata of the line on the set.
+        worse: whether p_holm < 0.05, and the stratum has the worse mean.
     """
 
+    line: str
     set: str
     factor: str
     stratum: str
@@ -94,114 +75,119 @@ class Stratum:
     worse: bool = False
 
 
-def lesion_strata(volumes: pd.DataFrame, people: pd.DataFrame, measure: Measure = DICE) -> pd.DataFrame:
+def lesion_strata(
+    volumes: pd.DataFrame, people: pd.DataFrame, metric: str = "dice", *, line: str = "title"
+) -> pd.DataFrame:
     """Scores of lesion scans by stratum.
 
     Args:
-        volumes: see `Results.volumes`.
+        volumes: see `Results.volumes`; of one data source.
         people: see `judgement.people`.
-        measure: a column of it.
+        metric: one of `METRICS`, of lesion sets.
+        line: the column that tells the lines apart; a line has one seed.
 
     Returns:
-        A row per line (`LINE`), set and stratum, with the fields of `Stratum`.
+        A row per `Stratum`, set by set; a factor of a single level makes none.
+
+    Raises:
+        ValueError: a line has several seeds.
     """
-    own = volumes[volumes["set"] != HEALTHY]
-    return _strata(own, people, measure)
+    return _strata(volumes[volumes["set"] != HEALTHY], people, METRICS[metric], line)
 
 
-def healthy_strata(detections: pd.DataFrame, people: pd.DataFrame) -> pd.DataFrame:
-    """False positives of healthy scans by stratum: the share of the brain that is marked, at each lesion set's threshold.
+def healthy_strata(detections: pd.DataFrame, people: pd.DataFrame, *, line: str = "title") -> pd.DataFrame:
+    """False positives of healthy scans by stratum, at each lesion set's threshold: the share of the brain marked.
 
     Args:
-        detections: see `Results.detections`.
+        detections: see `Results.detections`; of one data source.
         people: see `judgement.people`.
+        line: the column that tells the lines apart; a line has one seed.
 
     Returns:
-        As `lesion_strata`, `set` being the lesion set.
+        As `lesion_strata`; `set` is the lesion set.
+
+    Raises:
+        ValueError: a line has several seeds.
     """
     own = detections[detections["set"] == HEALTHY]
-    rates = own.assign(false_rate=own["found_ml"].astype(float) / own["brain_ml"].astype(float), set=own["at"])
-    return _strata(rates, people, FALSE_RATE)
+    rates = own["found_ml"].astype(float) / own["brain_ml"].astype(float)
+    return _strata(own.assign(**{FALSE_RATE.name: rates, "set": own["at"]}), people, FALSE_RATE, line)
 
 
-def strata_sentences(strata: pd.DataFrame, measure: Measure, titles: dict[str, str]) -> tuple[str, ...]:
+def strata_sentences(strata: pd.DataFrame, metric: Metric, titles: Mapping[str, str]) -> tuple[str, ...]:
     """A sentence per stratum that is worse than the rest, the surest first.
 
     Args:
         strata: see `lesion_strata` and `healthy_strata`.
-        measure: what was looked at.
+        metric: what was looked at.
         titles: key of a set to what people call it.
     """
     worse = strata[strata["worse"].astype(bool)].sort_values("p_holm", kind="stable")
-    return tuple(_sentence(line, measure, titles) for line in worse.to_dict("records"))
+    return tuple(_sentence(found, metric, titles) for found in worse.to_dict("records"))
 
 
-def _sentence(line: Any, measure: Measure, titles: dict[str, str]) -> str:
-    mean, rest = (f"{measure.scale * line[name]:.2f}{measure.unit}" for name in ("mean", "rest"))
-    where = titles.get(line["set"], line["set"])
-    healthy = " on healthy scans at the threshold of" if measure is FALSE_RATE else " on"
-    p = "p < 0.001" if line["p_holm"] < 0.001 else f"p = {line['p_holm']:.3f}"
+def _sentence(found: Mapping[Any, Any], metric: Metric, titles: Mapping[str, str]) -> str:
+    mean, rest = (f"{metric.scale * found[name]:.2f} {metric.unit}" for name in ("mean", "rest"))
+    title = titles.get(found["set"], found["set"])
+    where = f"on healthy scans at the threshold of {title}" if metric is FALSE_RATE else f"on {title}"
+    p = "p < 0.001" if found["p_holm"] < 0.001 else f"p = {found['p_holm']:.3f}"
     return (
-        f"{line['title']} is worse{healthy} {where} for {line['factor']} {line['stratum']}: {measure.label} {mean} in "
-        f"{line['n']} scans, {rest} in the {line['others']} others ({p} by Holm's rule)."
+        f"{found['line']} is worse {where} for {found['factor']} {found['stratum']}: {metric.label} {mean} in "
+        f"{found['n']} scans, {rest} in the {found['others']} others ({p} by Holm's rule)."
     )
 
 
 # ------------------------------------------------------------------------------------------------------ the strata
 
 
-def _strata(volumes: pd.DataFrame, people: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+def _strata(volumes: pd.DataFrame, people: pd.DataFrame, metric: Metric, line: str) -> pd.DataFrame:
     import pandas as pd
 
-    names = [*LINE, *Stratum.__dataclass_fields__]
-    scans = _scans(volumes, measure)
-    if not len(scans):
-        return pd.DataFrame(columns=names)
-    known = with_people(scans, people)
-    levels = pd.DataFrame(
-        {
-            "lesion size": [SIZE_NAMES[size_class(ml)] if ml > 0 else "" for ml in known["lesion_ml"]],
-            "site": known["site"],
-            "age": [AGE_NAMES[bisect_right(AGE_EDGES, age)] if age == age else "" for age in known["age"]],  # noqa: PLR0124 - not NaN
-            "sex": known["sex"],
-        }
-    )
-    lines = [
-        line for key, own in known.groupby("set") for line in _of_set(str(key), own, levels.loc[own.index], measure)
+    found = [
+        asdict(one)
+        for key in sets_of(volumes)
+        for one in _of_set(
+            key, volume_scores(volumes, key, metric.name, line=line), _levels(volumes, key, people), metric
+        )
     ]
-    return pd.DataFrame(lines, columns=names)
+    return pd.DataFrame(found, columns=[field.name for field in fields(Stratum)])
 
 
-def _scans(volumes: pd.DataFrame, measure: Measure) -> pd.DataFrame:
-    """A row per line, set and scan, folds averaged; scans without a score are left out."""
-    lesion = volumes["lesion_ml"] if "lesion_ml" in volumes else float("nan")
-    own = volumes.assign(lesion_ml=lesion).astype({measure.name: float, "lesion_ml": float})
-    by = [*LINE, "set", "cohort", "subject"]
-    means = own.groupby(by, sort=False)[[measure.name, "lesion_ml"]].mean().reset_index()
-    found: pd.DataFrame = means.dropna(subset=[measure.name]).reset_index(drop=True)
-    return found
+def _levels(volumes: pd.DataFrame, key: str, people: pd.DataFrame) -> pd.DataFrame:
+    """The level of each factor that a scan of a set has, by subject; "" where it is not known."""
+    import pandas as pd
+
+    scans = volumes[volumes["set"] == key].drop_duplicates("subject")
+    known = with_people(scans[["cohort", "subject"]], people).set_index("subject")
+    lesions = scans["lesion_ml"] if "lesion_ml" in scans else [float("nan")] * len(scans)
+    return pd.DataFrame(
+        {
+            "lesion size": [SIZE_NAMES[size_class(float(ml))] if ml > 0 else "" for ml in lesions],
+            "site": known["site"],
+            "age": ["" if np.isnan(age) else AGE_NAMES[bisect_right(AGE_EDGES, age)] for age in known["age"]],
+            "sex": known["sex"],
+        },
+        index=known.index,
+    )
 
 
-def _of_set(key: str, scans: pd.DataFrame, levels: pd.DataFrame, measure: Measure) -> Iterator[dict[str, Any]]:
-    """The strata of every line on a set; a factor of a single level makes none.
+def _of_set(key: str, scores: pd.DataFrame, levels: pd.DataFrame, metric: Metric) -> Iterator[Stratum]:
+    """The strata of every line on a set.
 
     Strata are the outer loop: lines on the same scans then share the draws of their intervals.
     """
-    lines = scans.groupby(list(LINE), sort=False).ngroup().to_numpy()
-    scores = scans[measure.name].to_numpy()
-    found: dict[int, list[Stratum]] = {int(line): [] for line in np.unique(lines)}
+    found: dict[str, list[Stratum]] = {str(line): [] for line in scores.columns}
+    values = scores.to_numpy(float)
     for factor in FACTORS:
-        words = levels[factor].to_numpy(dtype=str)
+        words = levels[factor].reindex(scores.index).fillna("").to_numpy(dtype=str)
         several = sorted(set(words) - {""}, key=lambda word: _place(factor, word))
         for word in several if len(several) > 1 else ():
-            for line, strata in found.items():
-                own = (lines == line) & (words != "")
-                one = _stratum((key, factor, word), scores[own & (words == word)], scores[own & (words != word)])
-                strata.extend([one] if one is not None else [])
-    heads = scans[list(LINE)].assign(line=lines).drop_duplicates("line").set_index("line")
-    for line, strata in found.items():
-        for one in _judged(strata, measure):
-            yield {**heads.loc[line].to_dict(), **asdict(one)}
+            own, others = words == word, (words != word) & (words != "")
+            for place, (line, strata) in enumerate(found.items()):
+                sides = (values[own, place], values[others, place])
+                strata.extend(_stratum((line, key, factor, word), *(side[~np.isnan(side)] for side in sides)))
+    for strata in found.values():
+        yield from _judged(strata, metric)
 
 
 def _place(factor: str, word: str) -> tuple[int, str]:
@@ -210,12 +196,12 @@ def _place(factor: str, word: str) -> tuple[int, str]:
     return (order.index(word) if word in order else len(order)), word
 
 
-def _stratum(what: tuple[str, str, str], scores: NDArray[np.float64], others: NDArray[np.float64]) -> Stratum | None:
-    """A stratum of a line; None where the line has no scan of it."""
+def _stratum(what: tuple[str, str, str, str], scores: _Scores, others: _Scores) -> list[Stratum]:
+    """A stratum of a line, not yet judged; none where the line has no score in it."""
     if not scores.size:
-        return None
+        return []
     interval = interval_of_mean(scores, resamples=_RESAMPLES)
-    return Stratum(
+    found = Stratum(
         *what,
         n=int(scores.size),
         mean=float(scores.mean()),
@@ -226,15 +212,16 @@ def _stratum(what: tuple[str, str, str], scores: NDArray[np.float64], others: ND
         others=int(others.size),
         p=_mann_whitney(scores, others) if min(scores.size, others.size) >= LEAST else float("nan"),
     )
+    return [found]
 
 
-def _mann_whitney(scores: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+def _mann_whitney(scores: _Scores, others: _Scores) -> float:
     from scipy.stats import mannwhitneyu
 
     return float(mannwhitneyu(scores, others).pvalue)
 
 
-def _judged(strata: Sequence[Stratum], measure: Measure) -> Iterator[Stratum]:
+def _judged(strata: Sequence[Stratum], metric: Metric) -> Iterator[Stratum]:
     for one, p in zip(strata, holm(one.p for one in strata), strict=True):
-        behind = one.mean < one.rest if measure.higher else one.mean > one.rest
+        behind = one.mean < one.rest if metric.higher else one.mean > one.rest
         yield replace(one, p_holm=float(p), worse=bool(p < _ALPHA and behind))

@@ -47,7 +47,7 @@ class Suite:
         name: what `bench table` takes.
         title: its caption.
         rows: from top to bottom.
-        lesion_metrics: the columns of each lesion set, see `reports.columns.METRICS`.
+        lesion_metrics: the columns of each lesion set, see `judgement.measures.METRICS`.
         healthy_metrics: those of the healthy set.
     """
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..judgement.measures import Metric
 from ..records.cost import CellCost, cost_of
 from ..records.record import RunRecord
 from ..records.record_files import RecordError
-from .columns import Column, Metric
+from .columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...datasets.modality import Modality
 from ...errors import UserError
+from ..judgement.found import FOUND_TABLES
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.record import all_records, finished
@@ -21,8 +22,8 @@ from ..tracking.fold_result import FoldResult
 from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
 from .cells import cells_of_results
+from .columns import found_suite
 from .console import counted
-from .columns import DETECTION_NOTES, detection_suites
 from .cost import bills_in, with_cost
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
@@ -142,8 +143,8 @@ def _beside(
 ) -> Iterator[Table]:
     """The tables of what was found, of our rows alone."""
     own = replace(PLAIN, variants=options.variants, fingerprint=options.fingerprint)
-    for title, further in detection_suites(suite).items():
-        notes = (DETECTION_NOTES[title],)
+    for found in FOUND_TABLES:
+        further, notes = found_suite(suite, found), (found.note,)
         table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
         yield replace(table, not_run=())  # the first table says it
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.engine.progress import RichReporter
-from uadbench.benchmarks.reports.columns import METRICS, Column
+from uadbench.benchmarks.judgement.measures import METRICS
+from uadbench.benchmarks.reports.columns import Column
 from uadbench.benchmarks.reports.console import in_ascii, make_console
 from uadbench.benchmarks.reports.renderers.terminal import renderable
 from uadbench.benchmarks.reports.table import Table as ResultTable

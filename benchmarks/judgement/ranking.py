@@ -1,0 +1,65 @@
+"""Ranks of lines, and how firmly they stand when volumes and trainings are drawn anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...metrics.inference import RESAMPLES, rank_stability
+from .by_volume import fold_scores
+from .measures import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANKS = ("line", "set", "metric", "rank", "mean", "low", "high", "first")
+
+
+def ranks_of(
+    volumes: pd.DataFrame,
+    numbers: Iterable[tuple[str, str]],
+    *,
+    line: str = "title",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Rank the lines by each number; see `metrics.inference.rank_stability`.
+
+    Args:
+        volumes: the frame of scored volumes (`Results.volumes`) of one seed per line.
+        numbers: (set, metric), see `measures.measured`.
+        line: the column that tells the lines apart.
+        resamples: of volumes and folds.
+        seed: makes the ranks repeatable.
+
+    Returns:
+        One row per line and number: `rank` as it is, its `mean` over resamples, the ranks from `low` to `high` that
+        hold 95 % of them, and `first`, the share of them in which the line is first.
+
+    Raises:
+        ValueError: a line has several seeds, or the lines of a set share no volume.
+    """
+    import pandas as pd
+
+    rows = [row for key, metric in numbers for row in _rows(volumes, key, metric, line, resamples, seed)]
+    return pd.DataFrame(rows, columns=list(RANKS))
+
+
+def _rows(
+    volumes: pd.DataFrame, key: str, metric: str, line: str, resamples: int, seed: int
+) -> Iterator[tuple[Any, ...]]:
+    frames = fold_scores(volumes, key, metric, line=line)
+    known = {name: frame for name, frame in frames.items() if frame.notna().any(axis=None)}
+    if not known:
+        return
+    subjects = list(dict.fromkeys(subject for frame in known.values() for subject in frame))
+    folds = max(map(len, known.values()))
+    array = np.full((len(known), folds, len(subjects)), np.nan)
+    for place, frame in enumerate(known.values()):
+        array[place, : len(frame)] = frame.reindex(columns=subjects).to_numpy()
+    found = rank_stability(array, higher=METRICS[metric].higher is not False, resamples=resamples, seed=seed)
+    columns = zip(known, found.rank, found.mean, found.low, found.high, found.first, strict=True)
+    for name, rank, mean, low, high, first in columns:
+        yield name, key, metric, rank, mean, low, high, first

@@ -109,16 +109,6 @@ def with_detection(cells: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
     return cells.merge(numbers, on="id", how="left", validate="one_to_one")
 
 
-def without_numbers(cells: pd.DataFrame, detections: pd.DataFrame) -> str:
-    """The sentence on cells that have no lines yet; "" where all have."""
-    missing = cells[~cells["id"].isin(set(detections["id"]))]
-    if not len(missing):
-        return ""
-    rows = " ".join(f"--method {row}" for row in dict.fromkeys(missing["row"]))
-    have = "1 cell has" if len(missing) == 1 else f"{len(missing)} cells have"
-    return f"{have} no lesion-wise numbers yet: `bench score {rows}` adds them."
-
-
 # --------------------------------------------------------------------------------------------------- scan by scan
 
 
@@ -142,7 +132,7 @@ def _of_set(scans: pd.DataFrame) -> Iterator[tuple[str, float]]:
     yield "nothing_found", float((ill["components"] == 0).mean()) if len(ill) else float("nan")
     means = scans[list(_MEANS)].astype(float).mean()
     yield from ((name, float(means[name])) for name in _MEANS)
-    yield "l1_ratio", float(means["l1_inside"] / means["l1_outside"])
+    yield "l1_ratio", float(means["l1_inside"] / means["l1_outside"]) if means["l1_outside"] else float("nan")
 
 
 def _of_healthy(scans: pd.DataFrame) -> Iterator[tuple[str, float]]:

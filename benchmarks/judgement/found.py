@@ -35,8 +35,8 @@ FOUND_TABLES = (
             _share("lesion_f1", "F1"),
             Metric("false_per_scan", "false per scan", "n", 1, False, optional=True),
         ),
-        "At the run's threshold, lesions pooled over the test scans: found is a lesion that a component matches one to one "
-        "at Dice 0.1 or more; false are components that touch no lesion.",
+        "At the run's threshold, lesions pooled over the test scans: found is a lesion that a component matches one to "
+        "one at Dice 0.1 or more; false are components that touch no lesion.",
     ),
     FoundTable(
         "lesions found, by size",
@@ -56,8 +56,8 @@ FOUND_TABLES = (
             _share("dice_at_10", "DICE at 10 %"),
             Metric("healthy_false_ml", "healthy scan", "ml", 1, False, optional=True),
         ),
-        "DICE at the score that 1, 5 and 10 % of the brain voxels of healthy validation scans exceed; healthy scan: what "
-        "is marked in a healthy test scan at the run's threshold of the set.",
+        "DICE at the score that 1, 5 and 10 % of the brain voxels of healthy validation scans exceed; healthy scan: "
+        "what is marked in a healthy test scan at the run's threshold of the set.",
     ),
     FoundTable(
         "surfaces, scans and ceilings",

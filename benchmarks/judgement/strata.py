@@ -8,6 +8,7 @@ all strata of a line on a set. Factors are taken one by one: a site with smaller
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -222,6 +223,12 @@ def _mann_whitney(scores: _Scores, others: _Scores) -> float:
 
 
 def _judged(strata: Sequence[Stratum], metric: Metric) -> Iterator[Stratum]:
-    for one, p in zip(strata, holm(one.p for one in strata), strict=True):
+    """With Holm's rule over the line's tests; the two levels of a factor of two are one test."""
+    levels = Counter(one.factor for one in strata)
+    tests = [(one.factor, one.stratum if levels[one.factor] > 2 else "") for one in strata]
+    family = dict(zip(tests, (one.p for one in strata), strict=True))
+    adjusted = dict(zip(family, holm(family.values()), strict=True))
+    for one, test in zip(strata, tests, strict=True):
+        p = float(adjusted[test])
         behind = one.mean < one.rest if metric.higher else one.mean > one.rest
-        yield replace(one, p_holm=float(p), worse=bool(p < _ALPHA and behind))
+        yield replace(one, p_holm=p, worse=p < _ALPHA and behind)

@@ -13,15 +13,22 @@ from typing import TYPE_CHECKING
 
 from ...datasets.modality import Modality
 from ...errors import UserError
+from ..judgement.detection import detection_numbers, with_detection
 from ..judgement.found import FOUND_TABLES
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
-from ..records.record import all_records, finished
+from ..records.record import RunRecord, all_records, finished
 from ..tracking.database import TrackingError, database_of, store_uri
 from ..tracking.fold_result import FoldResult
 from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
-from .cells import cells_of_results
+from .cells import (
+    cells_of_results,
+    detections_of_records,
+    histograms_of_records,
+    lesions_of_records,
+    without_detection,
+)
 from .columns import found_suite
 from .console import counted
 from .cost import bills_in, with_cost
@@ -78,6 +85,10 @@ def print_tables(
     cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
     if options.cost:
         cells = with_cost(cells, bills_in(results / "runs"))
+    if options.detection:
+        records = [record for record in all_records(results / "runs") if record.config.cell in set(cells["id"])]
+        cells = with_detection(cells, found_in(records))
+        notes = (*notes, *filter(None, [without_detection(records)]))
     tables = tables_of(
         suites, cells, preset, data, seed=seed, modality=modality, options=options, more=more, notes=notes
     )
@@ -86,6 +97,12 @@ def print_tables(
             console.print(renderable(table, ascii_only=console.options.ascii_only), soft_wrap=False)
     else:
         console.file.write(render(tables, form))
+
+
+def found_in(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """What was found, a row per cell that has lines of it; see `judgement.detection`."""
+    detections, lesions = detections_of_records(records), lesions_of_records(records)
+    return detection_numbers(detections, lesions, histograms_of_records(records))
 
 
 def render(tables: Sequence[Table], form: str) -> str:

@@ -15,6 +15,7 @@ from ...stopping import signals_stop
 from . import figure, prepare, splits
 from .cell import cell
 from .check import check
+from .compare import compare
 from .export import export
 from .import_ import import_
 from .list import list_
@@ -44,6 +45,7 @@ app.command("run")(run)
 app.command("score")(score)
 app.command("table")(table)
 app.command("reproduce")(reproduce)
+app.command("compare")(compare)
 app.command("list")(list_)
 app.command("status")(status)
 app.command("speed")(speed)

@@ -6,7 +6,11 @@ test that took them for a hundred would call chance a result. Seeds are no folds
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...datasets.cohort import HEALTHY
 
@@ -31,15 +35,48 @@ def volume_scores(volumes: pd.DataFrame, key: str, metric: str, *, line: str = "
     Raises:
         ValueError: a line has several seeds.
     """
-    own = _of_set(volumes, key, line)
-    means = own.pivot_table(index="subject", columns=line, values=metric, aggfunc="mean")
-    return means.reindex(index=own["subject"].unique(), columns=own[line].unique())
+    import pandas as pd
+
+    cube = cube_of(volumes, key, metric, line=line)
+    known = np.isfinite(cube.scores)
+    counts = known.sum(axis=1)
+    means = np.full(counts.shape, np.nan)
+    np.divide(np.where(known, cube.scores, 0.0).sum(axis=1), counts, out=means, where=counts > 0)
+    return pd.DataFrame(means.T, index=pd.Index(cube.subjects, name="subject"), columns=list(cube.lines))
 
 
-def fold_scores(volumes: pd.DataFrame, key: str, metric: str, *, line: str = "title") -> dict[str, pd.DataFrame]:
-    """Scores by fold and volume of each line: [folds, volumes]; args and errors are those of `volume_scores`."""
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """The scores of one number of one set.
+
+    Attributes:
+        lines: names.
+        folds: numbers.
+        subjects: ids of the volumes.
+        scores: [lines, folds, volumes]; NaN where a line has no such fold, or a fold no such score.
+    """
+
+    lines: tuple[str, ...]
+    folds: tuple[int, ...]
+    subjects: tuple[str, ...]
+    scores: NDArray[np.float64]
+
+    def of(self, line: str) -> NDArray[np.float64]:
+        """The scores of a line [folds, volumes]."""
+        found: NDArray[np.float64] = self.scores[self.lines.index(line)]
+        return found
+
+
+def cube_of(volumes: pd.DataFrame, key: str, metric: str, *, line: str = "title") -> Cube:
+    """Scores by line, fold and volume; args and errors are those of `volume_scores`."""
+    import pandas as pd
+
     own = _of_set(volumes, key, line)
-    return {str(name): _unfolded(part, metric) for name, part in own.groupby(line, sort=False)}
+    axes = tuple(tuple(own[name].unique().tolist()) for name in (line, "fold", "subject"))
+    places = [pd.factorize(own[name])[0] for name in (line, "fold", "subject")]
+    scores = np.full([len(axis) for axis in axes], np.nan)
+    scores[tuple(places)] = own[metric].to_numpy(dtype=np.float64)
+    return Cube(*axes, scores)
 
 
 def sets_of(volumes: pd.DataFrame) -> list[str]:
@@ -47,11 +84,6 @@ def sets_of(volumes: pd.DataFrame) -> list[str]:
     known = [str(key) for key in volumes["set"].unique()]
     first = [key for key in _PAPER_ORDER if key in known]
     return [*first, *sorted(set(known) - {*first, HEALTHY}), *([HEALTHY] if HEALTHY in known else [])]
-
-
-def _unfolded(part: pd.DataFrame, metric: str) -> pd.DataFrame:
-    means = part.pivot_table(index="fold", columns="subject", values=metric, aggfunc="mean")
-    return means.reindex(index=part["fold"].unique(), columns=part["subject"].unique())
 
 
 def _of_set(volumes: pd.DataFrame, key: str, line: str) -> pd.DataFrame:

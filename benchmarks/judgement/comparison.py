@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from ...metrics.inference import RESAMPLES, Paired, holm, paired
-from .by_volume import volume_scores
+import numpy as np
+from numpy.typing import NDArray
+
+from ...metrics.inference import RESAMPLES, differences_of, holm, paired_family
+from .by_volume import cube_of
 from .measures import METRICS
 
 if TYPE_CHECKING:
@@ -53,15 +56,10 @@ def compare(
     import pandas as pd
 
     own = volumes[volumes[line].isin([first, second])]
-    folds = set(own.loc[own[line] == first, "fold"]) & set(own.loc[own[line] == second, "fold"])
-    if not folds:
+    if not set(own.loc[own[line] == first, "fold"]) & set(own.loc[own[line] == second, "fold"]):
         raise ValueError(f"{first} and {second} share no fold")
-    shared = own[own["fold"].isin(folds)]
-    rows = []
-    for key, metric in numbers:
-        scores = volume_scores(shared, key, metric, line=line)
-        if {first, second} <= set(scores):
-            rows.append(_row(scores[first], scores[second], key, metric, len(folds), resamples, seed))
+    words = {"resamples": resamples, "seed": seed}
+    rows = [row for key, metric in numbers for row in _rows(own, key, metric, line, [(first, second)], words)]
     return _with_holm(pd.DataFrame([row for row in rows if row["n"]], columns=list(COMPARED)))
 
 
@@ -87,34 +85,40 @@ def pairwise(
     """
     import pandas as pd
 
-    scores = volume_scores(volumes, key, metric, line=line)
-    folds = volumes[volumes["set"] == key].groupby(line)["fold"].nunique()
-    rows = [
-        {"row": one, "column": other, **_row(scores[one], scores[other], key, metric, most, resamples, seed)}
-        for one, other in combinations(scores, 2)
-        for most in [int(max(folds[one], folds[other]))]
-    ]
-    return _with_holm(pd.DataFrame(rows, columns=["row", "column", *COMPARED]))
+    words = {"resamples": resamples, "seed": seed}
+    pairs = list(combinations(volumes.loc[volumes["set"] == key, line].unique(), 2))
+    rows = _rows(volumes, key, metric, line, pairs, words)
+    named = [{"row": one, "column": other, **row} for (one, other), row in zip(pairs, rows, strict=True)]
+    return _with_holm(pd.DataFrame(named, columns=["row", "column", *COMPARED]))
 
 
-def _row(
-    first: pd.Series, second: pd.Series, key: str, metric: str, folds: int, resamples: int, seed: int
-) -> dict[str, Any]:
-    both = first.notna() & second.notna()
-    found: Paired = paired(
-        first[both].to_numpy(),
-        second[both].to_numpy(),
-        higher=METRICS[metric].higher is not False,
-        resamples=resamples,
-        seed=seed,
-    )
-    words = {name: value for name, value in asdict(found).items() if name != "interval"}
-    return {
-        **{"set": key, "metric": metric, "folds": folds, "first": first[both].mean(), "second": second[both].mean()},
-        **words,
-        **{"low": found.interval.low, "high": found.interval.high, "method": found.interval.method},
-        "doubtful": found.interval.doubtful,
-    }
+def _rows(
+    volumes: pd.DataFrame,
+    key: str,
+    metric: str,
+    line: str,
+    pairs: Sequence[tuple[str, str]],
+    words: Mapping[str, int],
+) -> Iterator[dict[str, Any]]:
+    """One row per pair; none where a line has no volume of the set."""
+    cube = cube_of(volumes, key, metric, line=line)
+    if not pairs or not {name for pair in pairs for name in pair} <= set(cube.lines):
+        return
+    differences = np.stack([differences_of(cube.of(one), cube.of(other)) for one, other in pairs])
+    found = paired_family(differences, higher=METRICS[metric].higher is not False, **words)
+    for (one, other), both, each in zip(pairs, np.isfinite(differences), found, strict=True):
+        yield {
+            **{"set": key, "metric": metric, "n": each.n, "folds": int(both.any(axis=1).sum())},
+            **{"first": _mean(cube.of(one), both), "second": _mean(cube.of(other), both)},
+            **{"difference": each.difference, "low": each.interval.low, "high": each.interval.high},
+            **{"method": each.interval.method, "doubtful": each.interval.doubtful, "p": each.p},
+            **{"wins": each.wins, "ties": each.ties, "losses": each.losses, "false_claim": each.false_claim},
+        }
+
+
+def _mean(scores: NDArray[np.float64], both: NDArray[np.bool_]) -> float:
+    """Mean of a line's scores, of the folds and volumes that both lines have."""
+    return float(scores[both].mean()) if both.any() else math.nan
 
 
 def _with_holm(frame: pd.DataFrame) -> pd.DataFrame:
@@ -122,16 +126,18 @@ def _with_holm(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def tells_apart(row: Any) -> bool:
-    """Whether a row of a comparison is a difference: Holm's p below `ALPHA`, and an interval that leaves out zero.
+def tells_apart(p_holm: float, low: float, high: float) -> bool:
+    """Whether a comparison shows a difference: Holm's p below `ALPHA`, and an interval that leaves out zero.
 
-    The test asks about ranks and the interval about the mean: only where both agree a sentence about means is true.
+    The test asks about ranks and knows these trainings alone; the interval is of the mean and knows that trainings
+    differ. A sentence about which method is better needs both.
     """
-    return bool(row.p_holm < ALPHA and (row.low > 0 or row.high < 0))
+    return p_holm < ALPHA and (low > 0 or high < 0)
 
 
 def better_rows(frame: pd.DataFrame) -> Iterator[tuple[Any, bool | None]]:
     """Each row of a comparison, and whether the first line is better there; None where nothing tells them apart."""
     for row in frame.itertuples():
-        higher = METRICS[str(row.metric)].higher is not False
-        yield row, ((float(row.difference) > 0) == higher) if tells_apart(row) else None  # type: ignore[arg-type]
+        found: Any = row
+        higher = METRICS[found.metric].higher is not False
+        yield found, (found.difference > 0) == higher if tells_apart(found.p_holm, found.low, found.high) else None

@@ -1,44 +1,46 @@
 """Which lines of a column are not significantly worse than its best: what stands in a table beside bold.
 
-The best by its mean is compared with every other, by the Wilcoxon signed-rank test on shared volumes with the folds
-averaged first; Holm's adjustment is over these comparisons of the column. A line is worse where its adjusted p is below
-5 % and its mean is worse, too. Of few volumes hardly any line is: that says how little they tell.
+The best by its mean is compared with every other as `comparison.compare` does, Holm's adjustment over these comparisons
+of the column. A line is worse where that tells them apart. Of few volumes hardly any line is: that says how little they
+tell. The best is chosen by the same volumes and may owe its place to luck; a line beside it is no worse for that.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+import numpy as np
 
-from ...metrics.inference import holm
-from ...metrics.inference.paired import differences_of, signed_rank
-from .comparison import ALPHA
-
-if TYPE_CHECKING:
-    import pandas as pd
+from ...metrics.inference import RESAMPLES, differences_of, holm, paired_family
+from .by_volume import Cube
+from .comparison import tells_apart
 
 
-def near_best(scores: pd.DataFrame, *, higher: bool) -> dict[str, float]:
+def near_best(cube: Cube, *, higher: bool, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, float]:
     """The lines that are not significantly worse than the best, which is among them, with their adjusted p.
 
     Args:
-        scores: index volume, one column per line, see `by_volume.volume_scores`.
+        cube: the scores of one number, of the lines that compete.
         higher: whether more is better.
+        resamples: of the bootstrap.
+        seed: makes it repeatable.
 
     Returns:
         Line to Holm's p against the best; 1 for the best itself. Empty of fewer than two lines.
     """
-    means = scores.mean().dropna()
+    means = {
+        name: float(np.nanmean(one))
+        for name, one in zip(cube.lines, cube.scores, strict=True)
+        if np.isfinite(one).any()
+    }
     if len(means) < 2:
         return {}
-    best = means.idxmax() if higher else means.idxmin()
-    others = [name for name in means.index if name != best]
-    differences = {name: differences_of(scores[best], scores[name]) for name in others}
-    tests = [signed_rank(one) if one.size else math.nan for one in differences.values()]
-    adjusted = dict(zip(others, holm(tests), strict=True))
+    best = (max if higher else min)(means, key=means.__getitem__)
+    others = [name for name in means if name != best]
+    differences = np.stack([differences_of(cube.of(best), cube.of(name)) for name in others])
+    found = paired_family(differences, higher=higher, resamples=resamples, seed=seed)
+    adjusted = holm(one.p for one in found)
     near = {
-        str(name): float(adjusted[name])
-        for name, one in differences.items()
-        if one.size and not (adjusted[name] < ALPHA and (one.mean() > 0) == higher)
+        name: float(p)
+        for name, one, p in zip(others, found, adjusted, strict=True)
+        if one.n and not tells_apart(float(p), one.interval.low, one.interval.high)
     }
-    return {str(best): 1.0, **near}
+    return {best: 1.0, **near}

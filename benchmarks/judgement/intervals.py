@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...metrics.inference import RESAMPLES, interval_of_mean, two_level_interval
-from .by_volume import fold_scores
+from ...metrics.inference import RESAMPLES, two_level_interval
+from .by_volume import cube_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,9 +25,9 @@ def intervals_of(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """95 % intervals of means: over volumes and trainings where a line has several folds, else over volumes alone.
+    """95 % intervals of means: over volumes, and over trainings where a line has several folds.
 
-    A line whose folds do not differ, since it learns nothing, has no chance in its training either.
+    The folds of a line that learns nothing do not differ and add nothing.
 
     Args:
         volumes: the frame of scored volumes, see `Results.volumes`.
@@ -52,14 +52,9 @@ def intervals_of(
 def _rows(
     volumes: pd.DataFrame, key: str, metric: str, line: str, resamples: int, seed: int
 ) -> Iterator[tuple[Any, ...]]:
-    for name, frame in fold_scores(volumes, key, metric, line=line).items():
-        scores = frame.to_numpy()
-        differ = len(scores) > 1 and (frame.max() > frame.min()).any()
-        means = frame.mean().to_numpy()
-        found = (
-            two_level_interval(scores, resamples=resamples, seed=seed)
-            if differ
-            else interval_of_mean(means, resamples=resamples, seed=seed)
-        )
-        mean = float(np.nanmean(scores)) if found.n else math.nan
-        yield name, key, metric, mean, found.low, found.high, found.method, found.n, len(scores), found.doubtful
+    cube = cube_of(volumes, key, metric, line=line)
+    for name, scores in zip(cube.lines, cube.scores, strict=True):
+        found = two_level_interval(scores, resamples=resamples, seed=seed)
+        folds = int(np.isfinite(scores).any(axis=1).sum())
+        mean = float(np.nanmean(scores)) if folds else math.nan
+        yield name, key, metric, mean, found.low, found.high, found.method, found.n, folds, found.doubtful

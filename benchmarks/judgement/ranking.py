@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...metrics.inference import RESAMPLES, rank_stability
-from .by_volume import fold_scores
+from .by_volume import cube_of
 from .measures import METRICS
 
 if TYPE_CHECKING:
@@ -50,16 +50,13 @@ def ranks_of(
 def _rows(
     volumes: pd.DataFrame, key: str, metric: str, line: str, resamples: int, seed: int
 ) -> Iterator[tuple[Any, ...]]:
-    frames = fold_scores(volumes, key, metric, line=line)
-    known = {name: frame for name, frame in frames.items() if frame.notna().any(axis=None)}
-    if not known:
+    cube = cube_of(volumes, key, metric, line=line)
+    there = np.isfinite(cube.scores).any(axis=(1, 2))
+    if not there.any():
         return
-    subjects = list(dict.fromkeys(subject for frame in known.values() for subject in frame))
-    folds = max(map(len, known.values()))
-    array = np.full((len(known), folds, len(subjects)), np.nan)
-    for place, frame in enumerate(known.values()):
-        array[place, : len(frame)] = frame.reindex(columns=subjects).to_numpy()
-    found = rank_stability(array, higher=METRICS[metric].higher is not False, resamples=resamples, seed=seed)
+    known = [name for name, is_there in zip(cube.lines, there, strict=True) if is_there]
+    higher = METRICS[metric].higher is not False
+    found = rank_stability(cube.scores[there], higher=higher, resamples=resamples, seed=seed)
     columns = zip(known, found.rank, found.mean, found.low, found.high, found.first, strict=True)
     for name, rank, mean, low, high, first in columns:
         yield name, key, metric, rank, mean, low, high, first

@@ -29,6 +29,24 @@ def sentence_of(compared: pd.DataFrame, first: str, second: str, titles: Mapping
     return text[:1].upper() + text[1:]
 
 
+def sentence_of_seeds(compared: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """How the difference changes with the seed, of each set's main number; "" where there is one seed.
+
+    Args:
+        compared: comparisons of several seeds, told apart by a column `seed`.
+        titles: what the sets are called, by key.
+    """
+    seeds = list(dict.fromkeys(compared["seed"]))
+    if len(seeds) < 2:
+        return ""
+    heads = compared.drop_duplicates(["seed", "set"])
+    clauses = [
+        f"on {titles.get(str(key), str(key))} {', '.join(amount_of(row) for row in part.itertuples())}"
+        for key, part in heads.groupby("set", sort=False)
+    ]
+    return f"With the seeds {', '.join(map(str, seeds))} the difference is {'; '.join(clauses)}."
+
+
 def _clauses(heads: pd.DataFrame, first: str, second: str, titles: Mapping[str, str]) -> Iterator[str]:
     names = f"{first} and {second}"
     for row, better in better_rows(heads):
@@ -44,10 +62,19 @@ def _clauses(heads: pd.DataFrame, first: str, second: str, titles: Mapping[str, 
 
 
 def _amount(row: Any) -> str:
+    low, high = (_told(row, value) for value in (row.low, row.high))
+    return f"{METRICS[row.metric].label} {amount_of(row)}, 95 % {low} to {high}"
+
+
+def amount_of(row: Any) -> str:
+    """The difference of a row of a comparison in words: points of a percentage, or a plain number."""
+    return f"{_told(row, row.difference)}{' points' if METRICS[row.metric].unit == '%' else ''}"
+
+
+def _told(row: Any, value: float) -> str:
+    """Percentages as the table has them; others are small fractions, which need no unit as they are."""
     metric = METRICS[row.metric]
-    unit = "points" if metric.unit == "%" else metric.unit
-    difference, low, high = (signed(metric.scale * value) for value in (row.difference, row.low, row.high))
-    return f"{metric.label} {difference} {unit}, 95 % {low} to {high}"
+    return signed(metric.scale * value, 1) if metric.unit == "%" else signed(value, 4)
 
 
 def signed(number: float, decimals: int = 1) -> str:

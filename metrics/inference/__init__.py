@@ -2,7 +2,7 @@
 
 from .holm import holm
 from .intervals import FEW, RESAMPLES, IntervalOfMean, interval_of_mean, two_level_interval
-from .paired import Paired, paired
+from .paired import Paired, differences_of, paired, paired_family
 from .ranks import Ranks, rank_stability
 
 __all__ = [
@@ -11,9 +11,11 @@ __all__ = [
     "IntervalOfMean",
     "Paired",
     "Ranks",
+    "differences_of",
     "holm",
     "interval_of_mean",
     "paired",
+    "paired_family",
     "rank_stability",
     "two_level_interval",
 ]

@@ -53,16 +53,38 @@ def _parts(number: int, resamples: int, seed: int, size: int | None) -> Iterator
         yield np.bincount(chosen.ravel(), minlength=count * number).reshape(count, number).astype(np.float64)
 
 
-def resampled_means(values: Floats, resamples: int, seed: int) -> Floats:
-    """Means of resamples of volumes.
+def resampled_means(scores: Floats, resamples: int, seed: int, seed_of_trainings: int | None = None) -> Floats:
+    """Means of resamples of volumes and of trainings, both drawn anew and independently.
+
+    Folds share their test volumes, so they are no larger sample of volumes: rows and columns are drawn each for itself
+    (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1:386). Of F trainings F - 1 are drawn (Rao and
+    Wu 1988, "Resampling inference with complex survey data", JASA 83:231): drawing F of so few would make their spread
+    too small by a part in F. One training is no chance at all: then volumes alone are drawn.
 
     Args:
-        values: finite scores [volumes] or [volumes, columns]; all columns share the draws.
-        resamples: how often the volumes are drawn anew.
-        seed: makes the draws repeatable.
+        scores: [tables, trainings, volumes]; NaN where a training did not score a volume. All tables share the draws.
+        resamples: how often both are drawn anew.
+        seed: makes the draws of volumes repeatable.
+        seed_of_trainings: that of trainings, where methods on the same volumes are drawn each for itself.
 
     Returns:
-        [resamples] or [resamples, columns].
+        [resamples, tables]; NaN of a resample in which no score of the table is known.
     """
-    number = len(values)
-    return np.concatenate([weights @ values / number for weights in drawn_weights(number, resamples, seed)])
+    tables, trainings, volumes = scores.shape
+    known = np.isfinite(scores)
+    filled = np.where(known, scores, 0.0).reshape(tables * trainings, volumes).T
+    counted = known.astype(np.float64).reshape(tables * trainings, volumes).T
+    other = seed + 1 if seed_of_trainings is None else seed_of_trainings
+    rows = np.concatenate(list(drawn_weights(trainings, resamples, other, max(1, trainings - 1))))
+    means, done = np.full((resamples, tables), np.nan), 0
+    for weights in drawn_weights(volumes, resamples, seed):
+        part = slice(done, done + len(weights))
+        sums, numbers = (_by_table(weights @ one, rows[part], tables) for one in (filled, counted))
+        np.divide(sums, numbers, out=means[part], where=numbers > 0)
+        done += len(weights)
+    return means
+
+
+def _by_table(products: Floats, rows: Floats, tables: int) -> Floats:
+    """Products with the volumes' weights [resamples, tables × trainings], added up by the trainings' weights."""
+    return np.einsum("rtf,rf->rt", products.reshape(len(products), tables, -1), rows)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..checks import require_at_least
-from .draws import Floats, drawn_weights, resampled_means
+from .draws import Floats, resampled_means
 
 #: Below so many volumes an interval of a skewed score is too narrow: see the simulations in `benchmarks/judgement`.
 FEW = 50
@@ -64,12 +64,10 @@ def interval_of_mean(
     Raises:
         ValueError: the values are no flat sequence or hold infinity, confidence is not in (0, 1), or resamples < 1.
     """
-    _check(confidence, resamples)
-    numbers = _numbers(list(values))
-    if numbers.size < 2:
-        return IntervalOfMean(math.nan, math.nan, "none", int(numbers.size))
-    means = resampled_means(numbers, resamples, seed)
-    return interval_around(float(numbers.mean()), means, [numbers - numbers.mean()], confidence, int(numbers.size))
+    numbers = np.asarray(list(values), dtype=np.float64)
+    if numbers.ndim != 1:
+        raise ValueError(f"values must be a flat sequence, not of shape {numbers.shape}")
+    return two_level_interval(numbers[None], confidence=confidence, resamples=resamples, seed=seed)
 
 
 def two_level_interval(
@@ -77,10 +75,7 @@ def two_level_interval(
 ) -> IntervalOfMean:
     """How far a mean would move with other volumes *and* other trainings, both drawn anew and independently.
 
-    Folds share their test volumes, so they are no larger sample of volumes: rows and columns of the matrix are drawn
-    each for itself (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1:386). Of F trainings F - 1
-    are drawn (Rao and Wu 1988, "Resampling inference with complex survey data", JASA 83:231): drawing F of so few
-    would make their spread 1/F too small. The acceleration is that of a statistic of two samples.
+    See `draws.resampled_means` for how. Trainings that do not differ add nothing.
 
     Args:
         matrix: scores [trainings, volumes]; NaN where a training did not score a volume.
@@ -91,53 +86,51 @@ def two_level_interval(
     Raises:
         ValueError: the matrix is none or holds infinity, confidence is not in (0, 1), or resamples < 1.
     """
-    _check(confidence, resamples)
-    scores = np.asarray(matrix, dtype=np.float64)
-    if scores.ndim != 2:
-        raise ValueError(f"matrix must be [trainings, volumes], not of shape {scores.shape}")
-    if np.isinf(scores).any():
-        raise ValueError("matrix must be finite or NaN, but it holds infinity")
-    known = np.isfinite(scores)
-    scores, known = scores[known.any(axis=1)][:, known.any(axis=0)], known[known.any(axis=1)][:, known.any(axis=0)]
-    if scores.shape[0] < 2:
-        return interval_of_mean(scores.ravel(), confidence=confidence, resamples=resamples, seed=seed)
+    require_at_least("resamples", resamples, 1)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, not {confidence}")
+    scores = scored_part(np.asarray(matrix, dtype=np.float64))
     if scores.shape[1] < 2:
         return IntervalOfMean(math.nan, math.nan, "none", int(scores.shape[1]))
-    filled = np.where(known, scores, 0.0)
-    means = _crossed_means(filled, known.astype(np.float64), resamples, seed)
-    return interval_around(
-        float(filled.sum() / known.sum()),
-        means[np.isfinite(means)],
-        [_influences(filled, known, axis) for axis in (0, 1)],
-        confidence,
-        int(scores.shape[1]),
-    )
+    return interval_around(scores, resampled_means(scores[None], resamples, seed)[:, 0], confidence)
 
 
-def interval_around(
-    mean: float, means: Floats, influences: Sequence[Floats], confidence: float, number: int
-) -> IntervalOfMean:
+def scored_part(matrix: Floats) -> Floats:
+    """The rows and columns of [trainings, volumes] that hold a score.
+
+    Raises:
+        ValueError: it is no matrix, or holds infinity.
+    """
+    if matrix.ndim != 2:
+        raise ValueError(f"scores must be [trainings, volumes], not of shape {matrix.shape}")
+    if np.isinf(matrix).any():
+        raise ValueError("scores must be finite or NaN, but they hold infinity")
+    known = np.isfinite(matrix)
+    return np.asarray(matrix[known.any(axis=1)][:, known.any(axis=0)])
+
+
+def interval_around(scores: Floats, means: Floats, confidence: float) -> IntervalOfMean:
     """The interval that a bootstrap distribution gives.
 
     Args:
-        mean: of the scores.
+        scores: [trainings, volumes], see `scored_part`.
         means: of the resamples.
-        influences: by sample that was drawn from, what each of its members moves the mean by, times their number.
         confidence: probability the interval should cover.
-        number: of volumes.
     """
     from scipy.special import ndtr, ndtri
 
+    mean = float(np.nanmean(scores))
+    means = means[np.isfinite(means)]
     tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
     bias = ndtri(((means < mean).mean() + (means <= mean).mean()) / 2)
-    acceleration = _acceleration(influences)
+    acceleration = _acceleration([_influences(scores, axis) for axis in (0, 1)])
     shifted = bias + ndtri(tails)
     room = 1 - acceleration * shifted
     method: Method = "percentile"
     if np.isfinite(shifted).all() and (room > 0).all() and math.isfinite(acceleration):
         method, tails = "BCa", ndtr(bias + shifted / room)
     low, high = np.quantile(means, tails)
-    return IntervalOfMean(float(low), float(high), method, number)
+    return IntervalOfMean(float(low), float(high), method, int(scores.shape[1]))
 
 
 def _acceleration(influences: Sequence[Floats]) -> float:
@@ -147,36 +140,8 @@ def _acceleration(influences: Sequence[Floats]) -> float:
     return cubes / (6 * squares**1.5) if squares > 0 else math.nan
 
 
-def _influences(filled: Floats, known: np.ndarray, axis: int) -> Floats:
-    """What leaving out each line (axis 0) or column (axis 1) does to the mean, times their number."""
-    sums, counts = filled.sum(axis=1 - axis), known.sum(axis=1 - axis)
-    left = (filled.sum() - sums) / np.maximum(known.sum() - counts, 1)
+def _influences(scores: Floats, axis: int) -> Floats:
+    """What leaving out each training (axis 0) or volume (axis 1) does to the mean, times their number."""
+    sums, counts = np.nansum(scores, axis=1 - axis), np.isfinite(scores).sum(axis=1 - axis)
+    left = (sums.sum() - sums) / np.maximum(counts.sum() - counts, 1)
     return np.asarray((left.size - 1) * (left.mean() - left))
-
-
-def _crossed_means(filled: Floats, known: Floats, resamples: int, seed: int) -> Floats:
-    """Means of resamples of both trainings and volumes; NaN of one in which no score is known."""
-    trainings, volumes = filled.shape
-    rows = np.concatenate(list(drawn_weights(trainings, resamples, seed + 1, trainings - 1)))
-    sums, counts = [], []
-    for columns in drawn_weights(volumes, resamples, seed):
-        sums.append(columns @ filled.T)
-        counts.append(columns @ known.T)
-    numbers = (np.concatenate(counts) * rows).sum(axis=1)
-    totals = (np.concatenate(sums) * rows).sum(axis=1)
-    return np.divide(totals, numbers, out=np.full(resamples, math.nan), where=numbers > 0)
-
-
-def _check(confidence: float, resamples: int) -> None:
-    require_at_least("resamples", resamples, 1)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, e.g. 0.95, not {confidence}")
-
-
-def _numbers(values: ArrayLike) -> Floats:
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.ndim != 1:
-        raise ValueError(f"values must be a flat sequence, not of shape {numbers.shape}")
-    if np.isinf(numbers).any():
-        raise ValueError("values must be finite or NaN, but they hold infinity")
-    return numbers[~np.isnan(numbers)]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .draws import Floats, resampled_means
-from .intervals import RESAMPLES, IntervalOfMean, interval_around
+from .intervals import RESAMPLES, IntervalOfMean, interval_around, scored_part
 
 #: Up to so many volumes the test counts every pattern of signs, ties and zeros included; SciPy's does so without ties.
 EXACT_UP_TO = 50
@@ -24,8 +24,9 @@ class Paired:
     Attributes:
         n: volumes that both have a score of.
         difference: mean of the first's scores less the second's.
-        interval: of the difference, bootstrap over volumes, the trainings being what they are.
-        p: of the Wilcoxon signed-rank test, two-sided; NaN of no volume, 1 where no volume differs.
+        interval: of the difference, by the bootstrap over volumes, and over trainings where there are several.
+        p: of the Wilcoxon signed-rank test, two-sided; NaN of no volume, 1 where no volume differs. It knows these
+            trainings and no others.
         wins: volumes on which the first is better.
         ties: on which both are equal.
         losses: on which the second is better.
@@ -53,42 +54,88 @@ def paired(
 ) -> Paired:
     """Compare two methods volume by volume.
 
-    The Wilcoxon signed-rank test asks whether differences lie symmetrically around zero. Zeros, of which two methods
-    that both find nothing have many, take part in the ranking and then their ranks are dropped (Pratt 1959, "Remarks on
-    zeros and ties in the Wilcoxon signed rank procedures", JASA 54:655), so that p does not jump where a small
-    difference becomes none; SciPy's default leaves them out of the ranking.
+    Folds share their test volumes and are averaged first; the Wilcoxon signed-rank test then asks whether differences
+    lie symmetrically around zero. Zeros, of which two methods that both find nothing have many, take part in the
+    ranking and then their ranks are dropped (Pratt 1959, "Remarks on zeros and ties in the Wilcoxon signed rank
+    procedures", JASA 54:655), so that p does not jump where a small difference becomes none; SciPy's default leaves
+    them out of the ranking.
 
     `false_claim` is the probability that the method with the worse mean is in truth at least as good, which
     Christodoulou et al. 2025 ("False promises in medical imaging AI?", arXiv:2505.04720) compute as a posterior from
-    what papers report; here the volumes are known, so it is the share of bootstrap resamples whose mean difference has
+    what papers report; here the scores are known, so it is the share of bootstrap resamples whose mean difference has
     the other sign, one of exactly zero counting half.
 
     Args:
-        first: one score per volume [n], means over folds; NaN where there is none.
-        second: the other's on the same volumes.
+        first: scores [volumes] or [trainings, volumes]; NaN where there is none.
+        second: the other's, of the same folds on the same volumes.
         higher: whether more is better.
         confidence: probability that the interval should cover.
-        resamples: how many times the volumes are drawn anew.
+        resamples: how many times volumes and trainings are drawn anew.
         seed: makes the interval repeatable.
 
     Raises:
-        ValueError: they are no flat sequences of one length, or hold infinity.
+        ValueError: they are no two arrays of one such shape, or hold infinity.
     """
-    differences = differences_of(first, second)
-    n = int(differences.size)
-    better = differences if higher else -differences
-    wins, losses = int((better > 0).sum()), int((better < 0).sum())
-    counts = {"wins": wins, "ties": n - wins - losses, "losses": losses}
+    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if one.shape != other.shape or one.ndim not in (1, 2):
+        raise ValueError(f"both must be [trainings, volumes] of one shape, not {one.shape} and {other.shape}")
+    differences = scored_part(differences_of(np.atleast_2d(one), np.atleast_2d(other)))
+    (found,) = paired_family(differences[None], higher=higher, confidence=confidence, resamples=resamples, seed=seed)
+    return found
+
+
+def paired_family(
+    differences: Floats,
+    *,
+    higher: bool = True,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Paired, ...]:
+    """Many comparisons on the same volumes, all on the same resamples; see `paired`.
+
+    Args:
+        differences: [pairs, trainings, volumes], see `differences_of`.
+        higher: whether more is better.
+        confidence: probability that an interval should cover.
+        resamples: how many times volumes and trainings are drawn anew.
+        seed: makes the intervals repeatable.
+    """
+    means = (
+        resampled_means(differences, resamples, seed) if differences.size else np.full((1, len(differences)), np.nan)
+    )
+    return tuple(
+        _compared(scored_part(one), drawn, higher, confidence) for one, drawn in zip(differences, means.T, strict=True)
+    )
+
+
+def differences_of(first: Floats, second: Floats) -> Floats:
+    """Scores of one method less those of another; what rounding alone makes is zero."""
+    return np.asarray(np.round(first - second, _DECIMALS))
+
+
+def _compared(differences: Floats, means: Floats, higher: bool, confidence: float) -> Paired:
+    n = int(differences.shape[1])
     if n == 0:
         nothing = IntervalOfMean(math.nan, math.nan, "none", 0)
-        return Paired(n, math.nan, nothing, math.nan, **counts, false_claim=math.nan)
-    mean = float(differences.mean())
-    if n == 1:
-        one = IntervalOfMean(math.nan, math.nan, "none", 1)
-        return Paired(n, mean, one, signed_rank(differences), **counts, false_claim=math.nan)
-    means = resampled_means(differences, resamples, seed)
-    interval = interval_around(mean, means, [differences - mean], confidence, n)
-    return Paired(n, mean, interval, signed_rank(differences), **counts, false_claim=_false_claim(mean, means))
+        return Paired(0, math.nan, nothing, math.nan, 0, 0, 0, math.nan)
+    by_volume = np.round(np.nanmean(differences, axis=0), _DECIMALS)
+    better = by_volume if higher else -by_volume
+    wins, losses = int((better > 0).sum()), int((better < 0).sum())
+    mean = float(by_volume.mean())
+    alone = n == 1
+    return Paired(
+        n=n,
+        difference=mean,
+        interval=IntervalOfMean(math.nan, math.nan, "none", 1)
+        if alone
+        else interval_around(differences, means, confidence),
+        p=signed_rank(by_volume),
+        wins=wins,
+        ties=n - wins - losses,
+        losses=losses,
+        false_claim=math.nan if alone else _false_claim(mean, means),
+    )
 
 
 def signed_rank(differences: Floats) -> float:
@@ -123,21 +170,6 @@ def _exact(differences: Floats) -> float:
     positive = int(ranks[differences[there] > 0].sum())
     least = min(positive, int(ranks.sum()) - positive)
     return min(1.0, 2 * float(patterns[: least + 1].sum()))
-
-
-def differences_of(first: ArrayLike, second: ArrayLike) -> Floats:
-    """Scores of one method less those of another, of the volumes that both have; what rounding alone makes is zero.
-
-    Raises:
-        ValueError: they are no flat sequences of one length, or hold infinity.
-    """
-    one, other = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if one.ndim != 1 or one.shape != other.shape:
-        raise ValueError(f"both must be flat and of one length, not of shapes {one.shape} and {other.shape}")
-    if np.isinf(one).any() or np.isinf(other).any():
-        raise ValueError("scores must be finite or NaN, but they hold infinity")
-    differences = np.round(one - other, _DECIMALS)
-    return np.asarray(differences[~np.isnan(differences)])
 
 
 def _false_claim(mean: float, means: Floats) -> float:

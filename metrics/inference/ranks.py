@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..checks import require_at_least
-from .draws import Floats, drawn_weights
+from .draws import Floats, resampled_means
 from .intervals import RESAMPLES
 
 
@@ -58,31 +58,19 @@ def rank_stability(scores: ArrayLike, *, higher: bool = True, resamples: int = R
     if 0 in array.shape:
         raise ValueError("the methods share no volume, so that they have no ranks")
     signed = array if higher else -array
-    known = np.isfinite(signed)
-    filled = np.where(known, signed, 0.0)
-    now = _ranks((filled.sum(axis=(1, 2)) / known.sum(axis=(1, 2)))[None])[0]
-    drawn = _ranks(np.stack([_means(*pair, resamples, seed, number) for number, pair in _pairs(filled, known)], axis=1))
+    now = _ranks(np.nanmean(signed, axis=(1, 2))[None])[0]
+    drawn = _ranks(np.stack([_means(one, resamples, seed, number) for number, one in enumerate(signed)], axis=1))
     first = drawn == drawn.min(axis=1, keepdims=True)
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0, method="inverted_cdf")
     shares = (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
     return Ranks(*(tuple(map(float, one)) for one in (now, drawn.mean(axis=0), low, high, shares)))
 
 
-def _pairs(filled: Floats, known: np.ndarray) -> list[tuple[int, tuple[Floats, Floats]]]:
-    return list(enumerate(zip(filled, known.astype(np.float64), strict=True)))
-
-
-def _means(filled: Floats, known: Floats, resamples: int, seed: int, method: int) -> Floats:
+def _means(scores: Floats, resamples: int, seed: int, method: int) -> Floats:
     """Means of a method on resamples; -infinity, the last place, where a resample has no score of it."""
-    scored = known.any(axis=1)
-    filled, known = filled[scored], known[scored]
-    trainings, volumes = filled.shape
-    own = seed + 1 + method  # trainings of two methods have nothing to do with each other
-    rows = np.concatenate(list(drawn_weights(trainings, resamples, own, max(1, trainings - 1))))
-    parts = [(weights @ filled.T, weights @ known.T) for weights in drawn_weights(volumes, resamples, seed)]
-    sums, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-    numbers = (counts * rows).sum(axis=1)
-    return np.divide((sums * rows).sum(axis=1), numbers, out=np.full(resamples, -math.inf), where=numbers > 0)
+    own = scores[np.isfinite(scores).any(axis=1)]
+    means = resampled_means(own[None], resamples, seed, seed + 1 + method)[:, 0]
+    return np.where(np.isfinite(means), means, -math.inf)
 
 
 def _ranks(means: Floats) -> Floats:

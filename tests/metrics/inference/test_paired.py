@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from uadbench.metrics.inference import paired
+from uadbench.metrics.inference import differences_of, paired, paired_family
 from uadbench.metrics.inference.paired import EXACT_UP_TO, signed_rank
 
 
@@ -103,8 +103,34 @@ def test_volumes_of_one_alone_do_not_count() -> None:
     assert (one.n, one.p, one.interval.method, math.isnan(one.false_claim)) == (1, 1.0, "none", True)
 
 
+def test_folds_are_averaged_for_the_test_and_drawn_for_the_interval() -> None:
+    """Two methods whose every training is lucky or not by more than they differ: many volumes cannot tell."""
+    rng = np.random.default_rng(11)
+    hard, luck = rng.normal(0, 1, 1000), rng.normal(0, 0.1, (2, 5, 1))
+    first, second = hard + luck + rng.normal(0, 0.1, (2, 5, 1000))
+    found, averaged = paired(first, second), paired(first.mean(axis=0), second.mean(axis=0))
+    assert (found.n, found.p, found.wins, found.losses) == (1000, averaged.p, averaged.wins, averaged.losses)
+    assert found.difference == pytest.approx(averaged.difference)
+    spread = np.std((luck[0] - luck[1])[:, 0], ddof=1) / math.sqrt(5)
+    assert found.interval.high - found.interval.low == pytest.approx(2 * 1.96 * spread, rel=0.2)
+    assert averaged.interval.high - averaged.interval.low < 0.3 * (found.interval.high - found.interval.low)
+    assert averaged.false_claim < found.false_claim
+
+
+def test_a_family_says_what_each_pair_says() -> None:
+    rng = np.random.default_rng(12)
+    scores = rng.beta(1, 3, (3, 4, 30))
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    family = paired_family(np.stack([differences_of(scores[one], scores[other]) for one, other in pairs]))
+    for found, (one, other) in zip(family, pairs, strict=True):
+        alone = paired(scores[one], scores[other])
+        assert (found.p, found.wins, found.n) == (alone.p, alone.wins, alone.n)
+        assert found.interval.low == pytest.approx(alone.interval.low, abs=1e-12)
+        assert found.false_claim == pytest.approx(alone.false_claim, abs=1e-3)
+
+
 def test_refuses_what_is_no_pair() -> None:
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match="of one shape"):
         paired([0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="infinity"):
         paired([math.inf], [0.1])

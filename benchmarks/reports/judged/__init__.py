@@ -1,0 +1,1 @@
+"""Judgements of finished cells: which are meant, and how they are shown."""

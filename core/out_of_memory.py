@@ -100,6 +100,11 @@ class Stage:
         return f"{who}{self.what} ran out of memory{size} ({_message(error)}); less is needed with {self.advice}"
 
     @property
+    def doing(self) -> str:
+        """The work and its batch, e.g. "the training with train.batch_size=32"."""
+        return f"{self.what} with {self.batch}" if self.batch else self.what
+
+    @property
     def advice(self) -> str:
         """The remedies as a choice."""
         *first, last = self.remedies

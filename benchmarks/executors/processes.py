@@ -206,8 +206,7 @@ class _Team:
         assert place.pool is not None  # it had a process
         place.pool.shutdown(wait=False)
         stage = stage_of(spec.job(), record_of_spec(spec))
-        doing = f"{stage.what}{f' with {stage.batch}' if stage.batch else ''}"
-        words = f"{spec.label}: its process {how} at {doing}, perhaps for lack of memory"
+        words = f"{spec.label}: its process {how} at {stage.doing}, perhaps for lack of memory"
         if not self._backlog.try_again(spec):
             self._idle.append(_Place(place.card))
             problem = f"{words}, for the second time; less is needed with {stage.advice}; {KEPT}"

@@ -275,7 +275,7 @@ class _Team:
     def _lose(self, spec: CellSpec, loss: _Loss) -> Outcome | None:
         """A cell without its process is tried again from its checkpoint, until it has been lost too often."""
         most, stage = _TRIES[loss.what], stage_of(spec.job(), record_of_spec(spec))
-        words = f"{spec.label}: {loss.words} at {stage.what}{f' with {stage.batch}' if stage.batch else ''}"
+        words = f"{spec.label}: {loss.words} at {stage.doing}"
         if not self._backlog.try_again(spec, loss.what, most):
             advice = f"less memory is needed with {stage.advice}; " if loss.what == "process" else ""
             return Outcome.of(spec, CellEnd(USER, f"{words}, for the {_TIMES[most + 1]} time; {advice}{KEPT}"))

@@ -18,6 +18,9 @@ _FAILED = 1
 def reproduce(
     which: Annotated[str, typer.Argument(help="table1 or table2.")],
     form: Annotated[str, typer.Option("--format", help="rich, markdown, csv or json.")] = "rich",
+    fingerprint: Annotated[
+        str, typer.Option("--fingerprint", help="Of several versions of the data: the one whose fingerprint begins so.")
+    ] = "",
     data: DataOption = "phantom",
     modality: ModalityOption = Modality.T2,
     preset: PresetOption = "paper",
@@ -30,8 +33,8 @@ def reproduce(
     A verdict is given on the paper's sets with the published splits alone.
     """
     from ..plan.request import requested_preset
+    from ..reports.judged.reproduction import reproduction_of
     from ..reports.renderers.reproduction import print_reproduction
-    from ..reports.reproduction import reproduction_of
     from ..reports.results import load_results
 
     records = load_results(results)
@@ -44,6 +47,7 @@ def reproduce(
         data,
         seed=seed,
         modality=modality,
+        fingerprint=fingerprint,
     )
     print_reproduction(found, form, make_console(sys.stdout))
     if found.failed:

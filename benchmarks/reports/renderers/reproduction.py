@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....errors import UserError
 from ....markdown import markdown_table
 from ..console import in_ascii
-from ..reproduction import Reproduction
+from ..judged.reproduction import Reproduction
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 from uadbench.benchmarks.commands.app import app
 from uadbench.benchmarks.plan import request
 from uadbench.benchmarks.plan.suite import load_suite
-from uadbench.benchmarks.reports import reproduction
+from uadbench.benchmarks.reports.judged import reproduction
+from uadbench.benchmarks.reports.judged.reproduction import Reproduction, reproduction_of
 from uadbench.benchmarks.reports.published import published, reruns
 from uadbench.benchmarks.reports.renderers.reproduction import print_reproduction
-from uadbench.benchmarks.reports.reproduction import Reproduction, reproduction_of
 from uadbench.benchmarks.reports.results import load_results
 from uadbench.errors import UserError
 
@@ -168,6 +168,13 @@ def test_every_format_has_the_same_figures(paper: Bench) -> None:
     assert texts["markdown"].count("| reproduced |") == 4
     with pytest.raises(UserError, match="choose rich, markdown, csv, json"):
         print_reproduction(one, "pdf", Console(file=io.StringIO()))
+
+
+def test_versions_of_the_data_do_not_mix(paper: Bench) -> None:
+    paper.run(2, 0, numbers(0.4, 0.4, 0.1, 0.1, 0.01), fingerprint="0" * 64, **PAPER)
+    with pytest.raises(UserError, match="Table 1 would mix 2 versions of the data"):
+        found(paper)
+    assert set(found(paper, fingerprint="f").frame["row"]) == {"ae"}
 
 
 def test_what_cannot_be_compared_is_one_sentence(paper: Bench) -> None:

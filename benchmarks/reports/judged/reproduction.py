@@ -11,19 +11,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from ...datasets import brats21, ixi, mslub
-from ...datasets.modality import Modality
-from ...errors import UserError
-from ..judgement.reproduce import PUBLISHED_FOLDS, Figure, Judgement, judge
-from ..plan.departures import departures_of
-from ..plan.preset import Preset
-from ..plan.suite import Suite, load_suite
-from .cells import sets_in
-from .columns import Column
-from .console import counted
-from .published import Published, Rerun, as_numbers, published, reruns
-from .selection import RowCells, select_cells
-from .tables import data_names
+from ....datasets import brats21, ixi, mslub
+from ....datasets.modality import Modality
+from ....errors import UserError
+from ...judgement.reproduce import PUBLISHED_FOLDS, Figure, Judgement, judge
+from ...plan.departures import departures_of
+from ...plan.preset import Preset
+from ...plan.suite import Suite, load_suite
+from ..cells import sets_in
+from ..columns import Column, columns_of, set_titles
+from ..console import counted
+from ..notes import preset_title
+from ..provenance import on_version, require_one_version
+from ..published import Published, Rerun, as_numbers, published, reruns
+from ..selection import RowCells, select_cells
+from ..tables import data_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,6 +120,7 @@ def reproduction_of(
     *,
     seed: int = 0,
     modality: Modality = Modality.T2,
+    fingerprint: str = "",
 ) -> Reproduction:
     """Compare finished cells with a table of the paper.
 
@@ -129,12 +132,14 @@ def reproduction_of(
         data: what `--data` took.
         seed: the seed of the runs.
         modality: the contrast of the scans.
+        fingerprint: of several versions of the data, that whose fingerprint begins so.
 
     Raises:
+        MixedDataError: rows were measured on several versions of the data.
         UserError: the paper has no such table, no row of it is finished, or the preset does not fit a row.
     """
     suite = _suite(which)
-    own = cells[cells["data"].isin(data_names(data)) & (cells["modality"] == modality.value)]
+    own = _own_cells(cells, data, modality, fingerprint)
     selection = select_cells(suite.rows, own, preset, seed, variants=False, modality=modality)
     rows = selection.shown(all_rows=False)
     if not rows:
@@ -143,16 +148,17 @@ def reproduction_of(
             f"`bench run --method {suite.name} --preset {preset.name} --data {data} --folds all` first, or name the "
             "--preset, --data and --seed of what was run"
         )
+    require_one_version(suite.title.partition(":")[0], rows)
     used = _together(rows)
     reasons = tuple(_reasons(used, preset, rows, modality))
     others = tuple(one for one in reruns() if one.row in {row.entry.row.name for row in rows})
     lines = list(_lines(suite, rows, volumes, judged=not reasons))
     title = str(used.sort_values("started")["data_title"].iloc[-1])
-    names = " ".join([preset.name, *preset.changed])
     return Reproduction(
         name=suite.name,
         title=suite.title,
-        caption=f"Data: {title}, {modality.upper()}; preset: {names}; seed: {seed}; mean ± standard deviation (n − 1).",
+        caption=f"Data: {title}, {modality.upper()}; preset: {preset_title(preset)}; seed: {seed}; "
+        "mean ± standard deviation (n − 1).",
         frame=_frame(lines, others),
         others=others,
         reasons=reasons,
@@ -165,6 +171,12 @@ def _suite(which: str) -> Suite:
         if name in SUITES:
             return load_suite(name)
     raise UserError(f"the paper has no {which}; choose {' or '.join(SUITES)}")
+
+
+def _own_cells(cells: pd.DataFrame, data: str, modality: Modality, fingerprint: str) -> pd.DataFrame:
+    """Cells on the data that are meant; of several names that these may have, that of the newest counts."""
+    found = cells[cells["data"].isin(data_names(data)) & (cells["modality"] == modality.value)].sort_values("started")
+    return on_version(found[found["data"] == found["data"].iloc[-1]] if len(found) else found, fingerprint)
 
 
 def _together(rows: Sequence[RowCells]) -> pd.DataFrame:
@@ -209,8 +221,6 @@ class _Line:
 
 
 def _lines(suite: Suite, rows: Sequence[RowCells], volumes: pd.DataFrame, *, judged: bool) -> Iterator[dict[str, Any]]:
-    from .columns import columns_of, set_titles
-
     figures = published(suite.name)
     columns = columns_of(suite, set_titles(_together(rows), (), phantom=False), beside=False)
     pairs = [

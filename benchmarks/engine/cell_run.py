@@ -19,6 +19,7 @@ from ...own_files import own_file_of
 from ...stopping import exit_code
 from ..records.attempts import LEASE
 from ..records.record import ERROR_LOG, METHOD, RunRecord, record_of
+from ..records.repair import put_aside_broken
 from ..records.reuse import find_donor, take_over
 from .arithmetic import arithmetic
 from .bill import Count, billed
@@ -98,7 +99,7 @@ def _run(run: CellRun, environment: dict[str, str], draw: Draw | None, count: Co
 
 def _begin(run: CellRun, environment: dict[str, str]) -> None:
     """Put aside what is broken, write what is run and where, and take over weights that fit."""
-    for sentence in run.record.put_aside_broken(run.job.cell):
+    for sentence in put_aside_broken(run.record, run.job.cell):
         run.reporter.say(f"  warning: {sentence}")
     if run.record.state.trained and not run.record.history():
         restore_history(run.record)

@@ -284,10 +284,15 @@ class RunRecord:
         self._write_digests(DIGESTS, {name: file_digest(self.folder / name) for name in COVERED if self._has(name)})
 
     def reopen(self) -> None:
-        """Open a finished cell for what is found in its test volumes; lines that were there do not count any more."""
+        """Open a finished cell for what is found in its test volumes; what was there of that does not count any more.
+
+        Whenever that is interrupted, the cell is finished or open, and counts.
+        """
         kept = {name: digest for name, digest in self.digests.items() if name not in DETECTION_FILES}
-        self._write_digests(REOPENED, kept)
-        self.fenced.remove(DIGESTS)
+        self._write_digests(DIGESTS, kept)
+        for name in DETECTION_FILES:
+            self.fenced.remove(name)
+        self.fenced.rename(DIGESTS, self.folder / REOPENED)
 
     def close(self, *, added: bool) -> None:
         """Finish a cell that was reopened; its numbers are those that it was finished with before.

@@ -42,9 +42,13 @@ def put_aside_broken(record: RunRecord, cell: Cell) -> tuple[str, ...]:
         _put_aside_all(record)
         name = record.folder.name
         return (f"{name} held the files of another cell; they are put aside in {name}.broken",)
-    broken = {**_changed(record), **_unreadable(record)}
-    said = [put_aside(record, name, why) for name, why in broken.items()]
-    return (*said, *_without_weights(record))
+    changed = [put_aside(record, name, why) for name, why in _changed(record).items()]
+    return (*changed, *put_aside_unreadable(record), *_without_weights(record))
+
+
+def put_aside_unreadable(record: RunRecord) -> tuple[str, ...]:
+    """Rename the files that cannot be read, weights aside, to NAME.broken; a sentence for each."""
+    return tuple(put_aside(record, name, why) for name, why in _unreadable(record).items())
 
 
 def put_aside(record: RunRecord, name: str, why: str) -> str:

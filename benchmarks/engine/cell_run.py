@@ -18,12 +18,15 @@ from ...out_of_memory import is_out_of_memory
 from ...own_files import own_file_of
 from ...stopping import exit_code
 from ..records.attempts import LEASE
+from ..records.cost import add_seconds
 from ..records.record import ERROR_LOG, METHOD, RunRecord, record_of
+from ..records.record_files import RecordError
+from ..records.repair import put_aside_broken, put_aside_unreadable
 from ..records.reuse import find_donor, take_over
 from .arithmetic import arithmetic
 from .bill import Count, billed
 from .environment import describe_environment
-from .evaluate import evaluate
+from .evaluate import add_detection, evaluate
 from .job import Job
 from .learn import learn
 from .progress import Reporter
@@ -41,7 +44,7 @@ def run_job(
     count: Count | None = None,
     lease: float = LEASE,
 ) -> RunRecord:
-    """Run one cell to its end; a finished cell is left alone.
+    """Run one cell to its end; a finished cell is left alone, unless it was reopened for something to be added.
 
     Where something unforeseen ends it, the traceback is kept in the record's `error.log`.
 
@@ -66,8 +69,11 @@ def run_job(
         return record
     environment = describe_environment(device)
     with record.claimed(environment, lease) as held, arithmetic(job.plan.train, device), _traceback_kept(held):
-        if not held.done:  # somebody may have finished it meanwhile
-            _run(CellRun.of(job, held, device, reporter), environment, draw, count)
+        run = CellRun.of(job, held, device, reporter)
+        if held.is_reopened and held.counts:
+            _add(run)
+        elif not held.done:  # somebody may have finished it meanwhile
+            _run(run, environment, draw, count)
     return record
 
 
@@ -96,9 +102,23 @@ def _run(run: CellRun, environment: dict[str, str], draw: Draw | None, count: Co
     run.record.finish(run.record.state.seconds + time.monotonic() - started)
 
 
+def _add(run: CellRun) -> None:
+    """Add to a finished cell what is found in its test volumes; config, environment and numbers stay as they are."""
+    started = time.monotonic()
+    for sentence in put_aside_unreadable(run.record):
+        run.reporter.say(f"  warning: {sentence}")
+    try:
+        add_detection(run, run.job.detector())
+    except RecordError:  # without its weights nothing can be added, and the cell is as good as before
+        run.record.close(added=False)
+        raise
+    run.record.close(added=True)
+    add_seconds(run.record, "detection", time.monotonic() - started)
+
+
 def _begin(run: CellRun, environment: dict[str, str]) -> None:
     """Put aside what is broken, write what is run and where, and take over weights that fit."""
-    for sentence in run.record.put_aside_broken(run.job.cell):
+    for sentence in put_aside_broken(run.record, run.job.cell):
         run.reporter.say(f"  warning: {sentence}")
     if run.record.state.trained and not run.record.history():
         restore_history(run.record)

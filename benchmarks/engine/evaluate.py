@@ -1,33 +1,42 @@
 """The evaluation of a cell run: the score learns, thresholds are found on validation scans, test scans are scored.
 
+Beside the scores stands what is found in each test scan (see `records.detections`); `add_detection` gives it to a cell
+that was finished without.
+
 The network goes from volume to volume without a pause: other threads do meanwhile what follows a reconstruction. Those
 read lesion masks; the method's own thread may not (see `contract.labels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from lightning.pytorch.utilities.seed import isolate_rng
 
 from ...datasets.cohort import Cohort
 from ...in_order import in_order
 from ...methods import Detector
 from ...stopwatch import spent
 from ..records.checkpoint import load_weights
+from ..records.detections import DetectionConfig, Measured
 from ..records.kept import keep
 from ..records.record import FIGURE
 from ..records.record_files import RecordError, ThresholdPair, VolumeScore, file_digest, read_arrays, write_arrays
 from ..records.reuse import kept_reconstructions
 from .cell_metrics import cell_metrics, tested_volumes
+from .detection.config import belongs_to, detection_config, validation_sets
+from .detection.lines import kept_lines
+from .detection.measure import Measurer
 from .reading import Reader, make_reader
 from .run_context import CellRun
 from .samples import Draw, KeptReadings, figure_samples, figure_volumes
 from .scoring import (
     Inferred,
+    Reading,
     find_thresholds,
     lesion_free_scans,
     score_healthy,
@@ -48,6 +57,11 @@ class _Seen:
     subject: str
     inferred: Inferred
 
+    @property
+    def volume(self) -> tuple[str, str]:
+        """Name of the cohort, subject."""
+        return self.cohort.name, self.subject
+
 
 def evaluate(run: CellRun, detector: Detector, draw: Draw | None) -> dict[str, float]:
     """The cell's numbers from its best weights; whatever the record holds already is not computed again.
@@ -56,21 +70,46 @@ def evaluate(run: CellRun, detector: Detector, draw: Draw | None) -> dict[str, f
         RecordError: the weights are missing or damaged.
         MemoryShortageError: memory ran out.
     """
+    reader, val_loss = _reader(run, detector)
+    run.record.set_state("scoring")
+    thresholds, scores, kept = _evaluated(run, reader, draw)
+    with run.scoring("drawing the figure"), spent("figure"):
+        _draw(run, reader, kept, thresholds, draw)
+    return cell_metrics(run.job, run.record, scores, detector, val_loss)
+
+
+def add_detection(run: CellRun, detector: Detector) -> None:
+    """Measure what is found in the test volumes of a cell that has its numbers; none of these is computed again.
+
+    Raises:
+        RecordError: the weights are missing or damaged; nothing was measured.
+        MemoryShortageError: memory ran out.
+    """
+    reader, _ = _reader(run, detector)
+    _evaluated(run, reader, None)
+
+
+def _reader(run: CellRun, detector: Detector) -> tuple[Reader, float]:
+    """A reader with the cell's best weights, and their validation loss."""
     with run.scoring("loading the weights"):
         reader = make_reader(run.job, detector, run.device, run.halving)
         val_loss = load_weights(run.record, detector)
-        reader = replace(reader, kept=kept_reconstructions(run.record.folder.parent, run.job.cell))
-    run.record.set_state("scoring")
+        return replace(reader, kept=kept_reconstructions(run.record.folder.parent, run.job.cell)), val_loss
+
+
+def _evaluated(
+    run: CellRun, reader: Reader, draw: Draw | None
+) -> tuple[dict[str, ThresholdPair], tuple[VolumeScore, ...], KeptReadings]:
+    """Thresholds, scores of every test volume, and the readings that the figure shows."""
     with run.scoring("learning the score"):
         _learn_score(run, reader)
     stream = _Stream.of(run, reader, draw)
     with run.scoring("the search for thresholds"):
         thresholds = _thresholds(run, stream)
+        config = _detection(run, stream, thresholds)
     with run.scoring("the scoring"):
-        scores = _scores(run, stream, thresholds)
-    with run.scoring("drawing the figure"), spent("figure"):
-        _draw(run, reader, stream.for_figure, thresholds, draw)
-    return cell_metrics(run.job, run.record, scores, detector, val_loss)
+        scores = _scores(run, stream, thresholds, Measurer(config, reader.slab, reader.settings))
+    return thresholds, scores, stream.for_figure
 
 
 @dataclass(frozen=True)
@@ -122,18 +161,42 @@ class _Stream:
         score_map = self.reader.finish(seen.inferred).score_map
         write_arrays(self.run.record.fenced, _map_name(seen.cohort, seen.subject), {"score_map": score_map})
 
-    def measure(self, seen: _Seen, thresholds: Mapping[str, ThresholdPair]) -> VolumeScore:
-        """The scores of a test volume."""
+    def measure(self, seen: _Seen, work: _Work) -> tuple[VolumeScore | None, Measured | None]:
+        """The scores of a test volume and what is found in it, each where it is not known yet."""
         self.keep(seen)
-        cohort, subject, settings = seen.cohort, seen.subject, self.reader.settings
-        wanted = self.for_figure.wants(cohort, subject)
-        reading = None if cohort.is_healthy and not wanted else self.reader.finish(seen.inferred)
-        if wanted and reading is not None:
+        cohort, subject = seen.cohort, seen.subject
+        reading = self.reader.finish(seen.inferred)
+        if self.for_figure.wants(cohort, subject):
             self.for_figure.write(cohort, subject, reading)
         with spent("metrics"):
-            if cohort.is_healthy or reading is None:
-                return score_healthy(cohort, subject, seen.inferred)
-            return score_lesions(cohort, subject, reading, thresholds[cohort.key], self.reader.slab, settings)
+            score = None if seen.volume in work.scored else self._score(seen, reading, work.thresholds)
+        with spent("detection"):
+            measured = None if seen.volume in work.measured else work.measurer.measure(cohort, subject, reading)
+        return score, measured
+
+    def _score(self, seen: _Seen, reading: Reading, thresholds: Mapping[str, ThresholdPair]) -> VolumeScore:
+        cohort, subject = seen.cohort, seen.subject
+        if cohort.is_healthy:
+            return score_healthy(cohort, subject, seen.inferred)
+        pair, settings = thresholds[cohort.key], self.reader.settings
+        return score_lesions(cohort, subject, reading, pair, self.reader.slab, settings)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is to be done with test volumes.
+
+    Attributes:
+        thresholds: by key of a lesion set.
+        measurer: measures what is found.
+        scored: the volumes whose scores are on disk: name of the cohort, subject.
+        measured: those of which is on disk what is found in them.
+    """
+
+    thresholds: Mapping[str, ThresholdPair]
+    measurer: Measurer
+    scored: Set[tuple[str, str]]
+    measured: Set[tuple[str, str]]
 
 
 def _learn_score(run: CellRun, reader: Reader) -> None:
@@ -167,8 +230,22 @@ def _thresholds(run: CellRun, stream: _Stream) -> dict[str, ThresholdPair]:
                 job.plan.score.threshold_steps,
             )
         run.record.save_thresholds(found)
-    run.record.fenced.remove(_MAPS)
     return found
+
+
+def _detection(run: CellRun, stream: _Stream, thresholds: Mapping[str, ThresholdPair]) -> DetectionConfig:
+    """How test volumes are measured; needs the maps of all validation volumes, those of healthy ones too."""
+    files = run.record.detection
+    config = files.config
+    if config is None or not belongs_to(config, thresholds):
+        with isolate_rng():  # a method that draws from the global generators scores test volumes as it ever did
+            for cohort, subjects in validation_sets(run.job):
+                _write_maps(run, stream, cohort, subjects)
+        with spent("detection"):
+            config = detection_config(run.job, thresholds, partial(_read_map, run))
+        files.begin(config)
+    run.record.fenced.remove(_MAPS)
+    return config
 
 
 def _write_maps(run: CellRun, stream: _Stream, cohort: Cohort, subjects: tuple[str, ...]) -> None:
@@ -204,21 +281,30 @@ def _has_map(run: CellRun, cohort: Cohort, subject: str) -> bool:
     return True
 
 
-def _scores(run: CellRun, stream: _Stream, thresholds: Mapping[str, ThresholdPair]) -> tuple[VolumeScore, ...]:
-    """Scores of every test volume, each a line on disk as soon as it and those before it are there."""
-    job = run.job
+def _scores(
+    run: CellRun, stream: _Stream, thresholds: Mapping[str, ThresholdPair], measurer: Measurer
+) -> tuple[VolumeScore, ...]:
+    """Scores of every test volume, each a line on disk as soon as it and those before it are there.
+
+    The line of a volume's score is written last, so that whatever has one has all.
+    """
+    job, files = run.job, run.record.detection
     for key, cohort in job.data.lesions.items():
         lesion_free_scans(cohort, job.test_scans(key), job.slab, job.plan.score, "test")
+    every = list(dict.fromkeys(tested_volumes(job)))
     scores = list(run.record.scores())
-    known = {(score.cohort, score.subject) for score in scores}
-    work = list(dict.fromkeys(tested_volumes(job)))
-    missing = [(cohort, subject) for cohort, subject in work if (cohort.name, subject) not in known]
-    measure = partial(stream.measure, thresholds=thresholds)
-    measured = in_order(measure, stream.seen(missing), threads=stream.threads, ahead=_AHEAD)
-    with run.reporter.bar(f"score {job.cell.label}", len(work), len(work) - len(missing)) as bar, closing(measured):
-        for score in measured:
-            run.record.add_score(score)
-            scores.append(score)
+    known = frozenset((score.cohort, score.subject) for score in scores)
+    work = _Work(thresholds, measurer, known, kept_lines(files, every))
+    there = work.scored & work.measured
+    missing = [(cohort, subject) for cohort, subject in every if (cohort.name, subject) not in there]
+    measured = in_order(partial(stream.measure, work=work), stream.seen(missing), threads=stream.threads, ahead=_AHEAD)
+    with run.reporter.bar(f"score {job.cell.label}", len(every), len(every) - len(missing)) as bar, closing(measured):
+        for score, found in measured:
+            if found is not None:
+                files.add(found)
+            if score is not None:
+                run.record.add_score(score)
+                scores.append(score)
             bar.advance()
     return tuple(scores)
 

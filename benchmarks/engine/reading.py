@@ -74,13 +74,17 @@ class Reader:
         Raises:
             UserError: as `read`.
         """
+        seen, raw = self._seen(cohort, subject)
+        if raw is None or not raw.is_cuda:
+            return seen
+        return replace(seen, score_map=self._on_device(raw, seen.brain_mask))
+
+    def _seen(self, cohort: Cohort, subject: str) -> tuple[Inferred, torch.Tensor | None]:
+        """What the network makes of a volume, and the method's own map where it lies, see `_infer`."""
         original, mask = self._load(cohort, subject)
         kept = None if self.kept is None else self.kept.read(cohort, subject, self._shape(original))
         seen, raw = self._infer(original, mask, subject, kept)
-        seen = replace(seen, was_kept=kept is not None)
-        if raw is None or not raw.is_cuda or cohort.is_healthy:
-            return seen
-        return replace(seen, score_map=self._on_device(raw, mask))
+        return replace(seen, was_kept=kept is not None), raw
 
     def read_arrays(self, original: np.ndarray, mask: np.ndarray, name: str) -> Reading:
         """Reconstruct, score and post-process a volume that is cut to the slab.
@@ -119,7 +123,7 @@ class Reader:
             UserError: as `read`.
         """
         if not self.detector.blind:
-            yield from (self.infer(cohort, subject) for subject in subjects)
+            yield from (self._seen(cohort, subject)[0] for subject in subjects)  # nobody looks at the maps
             return
         answer = None
         for subject in subjects:

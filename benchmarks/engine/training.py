@@ -35,6 +35,7 @@ from ..plan.settings import TrainSettings
 from ..records.checkpoint import read_checkpoint
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError
+from ..records.repair import put_aside
 from ..records.snapshots import BestWeights, Snapshot, SnapshotWriter
 from .progress import Bar, Reporter
 from .slices import Batching, Slab, training_loader, validation_loader
@@ -246,7 +247,7 @@ def _last_epoch(record: RunRecord, reporter: Reporter) -> int | None:
         content = read_checkpoint(record.last_checkpoint, *_NEEDED_TO_RESUME)
         history = _history_in(content, record)
     except RecordError as error:
-        reporter.say(f"  warning: {record.put_aside('checkpoints/last.ckpt', str(error))}")
+        reporter.say(f"  warning: {put_aside(record, 'checkpoints/last.ckpt', str(error))}")
         return None
     record.save_history(history)
     return int(content["epoch"])

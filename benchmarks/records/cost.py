@@ -30,6 +30,7 @@ STAGES = (
     "reconstruct",
     "post-process",
     "metrics",
+    "detection",
     "figure",
     "mlflow",
 )

@@ -13,16 +13,30 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from .record_files import Recorded
+from .fence import FencedFolder
+from .record_files import Recorded, append_lines, read_as, read_lines, write_lines
 
 DETECTION, DETECTIONS, LESIONS, HISTOGRAMS = "detection.json", "detections.csv", "lesions.csv", "histograms.csv"
 #: Raised by a change of what the lines mean or of how they are measured; older lines are measured again.
 DETECTION_VERSION = 1
+#: All of them, and those that grow while test volumes are measured.
+DETECTION_FILES = (DETECTION, DETECTIONS, LESIONS, HISTOGRAMS)
+GROWING = (DETECTIONS, LESIONS, HISTOGRAMS)
+#: Bins of the grid of a histogram; edges and slices that a record of whatever origin may have.
+BINS = 4096
+_MOST_EDGES = 1 << 16
+
+LineT = TypeVar("LineT", "VolumeDetection", "LesionDetection")
+_Score = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class SetThresholds(Recorded):
@@ -36,11 +50,11 @@ class SetThresholds(Recorded):
         at_10: 10 % of them.
     """
 
-    greedy: float
-    exact: float
-    at_1: float
-    at_5: float
-    at_10: float
+    greedy: _Score
+    exact: _Score
+    at_1: _Score
+    at_5: _Score
+    at_10: _Score
 
 
 class DetectionConfig(Recorded):
@@ -55,10 +69,10 @@ class DetectionConfig(Recorded):
     """
 
     version: int
-    thresholds: dict[str, SetThresholds]
-    top: float
-    bins: int
-    voxel_mm: float
+    thresholds: Annotated[dict[str, SetThresholds], Field(max_length=1000)]
+    top: Annotated[_Score, Field(ge=0)]
+    bins: Annotated[int, Field(ge=1, le=_MOST_EDGES // 2)]
+    voxel_mm: Annotated[_Score, Field(gt=0)]
 
     @property
     def edges(self) -> NDArray[np.float64]:
@@ -68,7 +82,9 @@ class DetectionConfig(Recorded):
         that a threshold marks (score > threshold) are counted exactly.
         """
         values = [value for one in self.thresholds.values() for value in one.model_dump().values()]
-        return np.unique(np.concatenate([np.linspace(0.0, self.top, self.bins + 1), values]))
+        every = np.concatenate([np.linspace(0.0, self.top, self.bins + 1), values])
+        # As float32, which scores are: every edge then compares with a score as the threshold itself did.
+        return np.unique(every.astype(np.float32)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -200,7 +216,7 @@ def pack(array: NDArray[np.generic]) -> str:
     return f"{array.dtype.str}:{base64.b64encode(content).decode()}"
 
 
-def unpack(word: str, most: int = 1 << 16) -> NDArray[np.generic]:
+def unpack(word: str, most: int = _MOST_EDGES) -> NDArray[np.generic]:
     """The array that `pack` made a word of.
 
     Args:
@@ -222,3 +238,122 @@ def unpack(word: str, most: int = 1 << 16) -> NDArray[np.generic]:
     if len(unzipped) > room or len(unzipped) % dtype.itemsize:
         raise ValueError(f"is no packed array of at most {most} values")
     return np.frombuffer(unzipped, dtype)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a test volume adds to the files.
+
+    Attributes:
+        volumes: of `detections.csv`, one or, of a healthy volume, one per lesion set.
+        lesions: of `lesions.csv`.
+        histogram: of `histograms.csv`.
+    """
+
+    volumes: tuple[VolumeDetection, ...]
+    lesions: tuple[LesionDetection, ...]
+    histogram: VolumeHistogram
+
+    @property
+    def volume(self) -> tuple[str, str]:
+        """Whose lines these are: cohort, subject."""
+        return self.histogram.cohort, self.histogram.subject
+
+
+@dataclass(frozen=True)
+class DetectionFiles:
+    """The files in a record's folder; whatever is read raises a `RecordError` where a file is damaged.
+
+    Attributes:
+        folder: the record's.
+    """
+
+    folder: FencedFolder
+
+    @property
+    def config(self) -> DetectionConfig | None:
+        """How the lines were measured; None where there are none, or where older rules measured them."""
+        found: DetectionConfig | None = read_as(self.folder.path / DETECTION, DetectionConfig)
+        return None if found is None or found.version != DETECTION_VERSION else found
+
+    def volumes(self) -> tuple[VolumeDetection, ...]:
+        """The lines of `detections.csv` so far; one that a kill has cut does not count."""
+        return read_lines(self.folder.path / DETECTIONS, VolumeDetection, appended=True)
+
+    def lesions(self) -> tuple[LesionDetection, ...]:
+        """The lines of `lesions.csv` so far."""
+        return read_lines(self.folder.path / LESIONS, LesionDetection, appended=True)
+
+    def histograms(self) -> tuple[VolumeHistogram, ...]:
+        """The lines of `histograms.csv` so far."""
+        return read_lines(self.folder.path / HISTOGRAMS, VolumeHistogram, appended=True)
+
+    def measured(self) -> tuple[Measured, ...]:
+        """What is there of each test volume, up to the first of which something is missing."""
+        config = self.config
+        if config is None:
+            return ()
+        volumes, lesions = deque(self.volumes()), deque(self.lesions())
+        found = []
+        for histogram in self.histograms():
+            whose = (histogram.cohort, histogram.subject)
+            own = _taken(volumes, whose, 1 if histogram.role in config.thresholds else len(config.thresholds))
+            marked = _taken(lesions, whose, own[0].lesions or 0 if own else 0)
+            if own is None or marked is None:
+                break
+            found.append(Measured(own, marked, histogram))
+        return tuple(found)
+
+    def begin(self, config: DetectionConfig) -> None:
+        """Say how lines will be measured; those that were measured in another way are removed first."""
+        if self.config != config:
+            for name in DETECTION_FILES:
+                self.folder.remove(name)
+            self.folder.write_json(DETECTION, config.model_dump(mode="json"))
+
+    def keep(self, measured: Sequence[Measured]) -> None:
+        """Let the files hold these lines and no others."""
+        write_lines(self.folder, DETECTIONS, [line for one in measured for line in one.volumes], VolumeDetection)
+        write_lines(self.folder, LESIONS, [line for one in measured for line in one.lesions], LesionDetection)
+        write_lines(self.folder, HISTOGRAMS, [one.histogram for one in measured], VolumeHistogram)
+
+    def add(self, measured: Measured) -> None:
+        """Add the lines of a volume, that of `histograms.csv` last; `measured` passes over what a kill leaves of it."""
+        append_lines(self.folder, DETECTIONS, measured.volumes, VolumeDetection, durable=False)
+        append_lines(self.folder, LESIONS, measured.lesions, LesionDetection, durable=False)
+        append_lines(self.folder, HISTOGRAMS, [measured.histogram], VolumeHistogram, durable=False)
+
+    def problem(self) -> str:
+        """What the files of a stranger's record say in two ways, in words that follow its name; "" if nothing.
+
+        Raises:
+            RecordError: one is damaged.
+        """
+        config: DetectionConfig | None = read_as(self.folder.path / DETECTION, DetectionConfig)
+        there = [name for name in GROWING if (self.folder.path / name).exists()]
+        if config is None:
+            return f"brings {there[0]} without {DETECTION}" if there else ""
+        if any(line.at not in config.thresholds for line in self.volumes()):
+            return f"measures volumes at the thresholds of a set that {DETECTION} does not name"
+        bins = len(config.edges) + 1
+        odd = [line.subject for line in self.histograms() if not _fits(line, bins)]
+        return f"holds a histogram that is none, of {ascii(odd[0])[:40]}" if odd else ""
+
+
+def _taken(lines: deque[LineT], whose: tuple[str, str], count: int) -> tuple[LineT, ...] | None:
+    """The next lines, so many, where all of them are of one volume; else None."""
+    if len(lines) < count:
+        return None
+    taken = tuple(lines.popleft() for _ in range(count))
+    return taken if all((line.cohort, line.subject) == whose for line in taken) else None
+
+
+def _fits(line: VolumeHistogram, bins: int) -> bool:
+    """Whether arrays are of the types and sizes that they should be."""
+    words = (line.inside, line.outside, line.slice_scores, line.slice_lesions)
+    try:
+        inside, outside, scores, lesions = map(unpack, words)
+    except ValueError:
+        return False
+    counts = all(array.dtype == np.int64 for array in (inside, outside, lesions)) and scores.dtype == np.float32
+    return counts and len(inside) == len(outside) == bins and len(scores) == len(lesions)

@@ -12,11 +12,15 @@
       score.npz          what the score learnt from healthy validation scans, where it learns
       maps/              validation maps, kept only until the thresholds are known
       thresholds.json    a lesion set each: greedy and exact threshold with their pooled validation Dice
+      detection.json     how test volumes are measured beside the paper's numbers, see `detections.py`
+      detections.csv, lesions.csv, histograms.csv
+                         what was found in each, added when it is scored; a record of before they were has none
       scores.csv         a line a test volume, added when it is scored
       reconstructions/   of every volume that was scored, where `score.keep` says so
       metrics.json       the cell's numbers: means over test volumes
       figures/           reconstruction.png; until it is drawn, what it shows
       digests.json       written last: the cell's id, and the SHA-256 of every file that its numbers stand in
+      reopened.json      the digests of a finished cell, while `bench score` adds to it; it counts meanwhile
       error.log          the traceback of what nobody had foreseen, where there was such an end
       attempts/          a file per attempt: where, when, how it ended; the last one's holder alone may write here
 
@@ -28,7 +32,7 @@ that was cut, a record copied under another cell's name do not count, and what i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -38,10 +42,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import numpy as np
 from pydantic import Field
 
-from ...files import remove
 from ..plan.cell_id import cell_id
-from .attempts import ATTEMPTS, LEASE, HeldError, check_free
+from .attempts import LEASE, HeldError, check_free
 from .claims import Claim, claimed
+from .detections import DETECTION, DETECTION_FILES, DETECTIONS, GROWING, HISTOGRAMS, LESIONS, DetectionFiles
 from .fence import FencedFolder
 from .record_files import (
     CellConfig,
@@ -52,12 +56,12 @@ from .record_files import (
     Status,
     ThresholdPair,
     VolumeScore,
-    append_line,
-    archive_problem,
+    append_lines,
     file_digest,
     read_arrays,
     read_as,
     read_lines,
+    sync,
     write_arrays,
     write_lines,
 )
@@ -75,10 +79,15 @@ BEST, LAST = "checkpoints/best.ckpt", "checkpoints/last.ckpt"
 METHOD, FIGURES, FIGURE = "method.py", "figures", "figures/reconstruction.png"
 #: Of a record that was computed elsewhere, see `origin.py`.
 ORIGIN = "origin.json"
+#: The digests of a finished cell, while something is added to it.
+REOPENED = "reopened.json"
 #: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
-COVERED = (CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST)
-#: Weights take long to read and may be removed to make room: they are compared when they are used.
-_COMPARED_LATER = BEST
+COVERED = (
+    *(CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST),
+    *(DETECTION, DETECTIONS, LESIONS, HISTOGRAMS),
+)
+#: What takes long to read is compared when it is used; weights may be removed to make room, too.
+_COMPARED_LATER = (BEST, HISTOGRAMS)
 _ID_LENGTH = 12
 _HEX = frozenset("0123456789abcdef")
 _Numbers = dict[str, Annotated[float, Field(strict=True)]]
@@ -129,8 +138,46 @@ class RunRecord:
 
     @property
     def done(self) -> bool:
-        """True once every number of the cell is on disk, and as long as nobody changes one."""
+        """True once nothing is left to do: every number of the cell is on disk, and nobody has changed one."""
         return (self.folder / DIGESTS).exists() and not self.problem()
+
+    @property
+    def counts(self) -> bool:
+        """Whether every number of the cell is there, unchanged; something may be added to it just now."""
+        return self.was_finished and not self.problem()
+
+    @property
+    def was_finished(self) -> bool:
+        """Whether the cell was finished once; whether it still counts is another question."""
+        return (self.folder / DIGESTS).exists() or self.is_reopened
+
+    @property
+    def is_reopened(self) -> bool:
+        """Whether the cell was finished, and is open for something to be added."""
+        return (self.folder / REOPENED).exists() and not (self.folder / DIGESTS).exists()
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """SHA-256 of the files that a finished cell was finished with, by name; empty of one that never was."""
+        found: Digests | None = read_as(self.folder / (REOPENED if self.is_reopened else DIGESTS), Digests)
+        return {} if found is None else found.files
+
+    @property
+    def detection(self) -> DetectionFiles:
+        """What was found in each test volume, beside the paper's numbers."""
+        return DetectionFiles(self.fenced)
+
+    @property
+    def has_detection(self) -> bool:
+        """Whether the cell was finished with what was found in each test volume, measured by the rules of today."""
+        with suppress(RecordError):
+            known = self.digests
+            return (
+                known.keys() >= set(DETECTION_FILES)
+                and self.detection.config is not None
+                and file_digest(self.folder / HISTOGRAMS) == known[HISTOGRAMS]
+            )
+        return False
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -189,6 +236,7 @@ class RunRecord:
     def begin(self, config: CellConfig, environment: dict[str, str]) -> None:
         """Write what is run and where; a record begun before keeps its state."""
         self.fenced.remove(DIGESTS)
+        self.fenced.remove(REOPENED)
         self.fenced.remove(ORIGIN)
         self.fenced.write_json(CONFIG, config.model_dump(mode="json"))
         self.fenced.write_json(ENVIRONMENT, environment)
@@ -204,7 +252,7 @@ class RunRecord:
 
     def add_score(self, score: VolumeScore) -> None:
         """Add a line to the table of scores."""
-        append_line(self.fenced, SCORES, score, VolumeScore)
+        append_lines(self.fenced, SCORES, [score], VolumeScore)
 
     def save_history(self, history: tuple[Epoch, ...]) -> None:
         """Replace the training history."""
@@ -233,13 +281,43 @@ class RunRecord:
             seconds: time spent on the cell in all.
         """
         self.set_state("done", seconds=seconds)
-        files = {name: file_digest(path) for name in COVERED if (path := self.folder / name).is_file()}
-        self.fenced.write_json(DIGESTS, Digests(cell=self.config.cell, files=files).model_dump())
+        self._write_digests(DIGESTS, {name: file_digest(self.folder / name) for name in COVERED if self._has(name)})
+
+    def reopen(self) -> None:
+        """Open a finished cell for what is found in its test volumes; what was there of that does not count any more.
+
+        Whenever that is interrupted, the cell is finished or open, and counts.
+        """
+        kept = {name: digest for name, digest in self.digests.items() if name not in DETECTION_FILES}
+        self._write_digests(DIGESTS, kept)
+        for name in DETECTION_FILES:
+            self.fenced.remove(name)
+        self.fenced.rename(DIGESTS, self.folder / REOPENED)
+
+    def close(self, *, added: bool) -> None:
+        """Finish a cell that was reopened; its numbers are those that it was finished with before.
+
+        Args:
+            added: what was found in the test volumes is there, whole.
+        """
+        files = {name: file_digest(self.folder / name) for name in DETECTION_FILES} if added else {}
+        self._write_digests(REOPENED, {**self.digests, **files})
+        self.fenced.rename(REOPENED, self.folder / DIGESTS)
+
+    def _write_digests(self, name: str, files: Mapping[str, str]) -> None:
+        for growing in GROWING:
+            if growing in files:
+                sync(self.folder / growing)
+        self.fenced.write_json(name, Digests(cell=self.config.cell, files=dict(files)).model_dump())
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).is_file()
 
     def problem(self) -> str:
         """Why a finished cell does not count any more, in words that follow its name; "" where it counts."""
         try:
-            digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
+            name = REOPENED if self.is_reopened else DIGESTS
+            digests: Digests | None = read_as(self.folder / name, Digests)
             if digests is None:
                 return "is not finished"
             return self._mismatch(digests, self.config)
@@ -250,7 +328,7 @@ class RunRecord:
         for name, digest in digests.files.items():
             if name not in COVERED:  # a path of a stranger's choice is not even looked at
                 return f"is damaged: {DIGESTS} names {name[:80]!r}, which is no file of a record"
-            if name == _COMPARED_LATER:
+            if name in _COMPARED_LATER:
                 continue
             if not (self.folder / name).exists():
                 return f"is not whole: {name} is missing"
@@ -273,8 +351,7 @@ class RunRecord:
         Raises:
             RecordError: they were changed.
         """
-        digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
-        known = None if digests is None else digests.files.get(BEST)
+        known = self.digests.get(BEST)
         if known is not None and file_digest(self.best_checkpoint) != known:
             raise RecordError(
                 f"{self.best_checkpoint} is not the file that the cell was finished with; move {self.folder} away and "
@@ -285,92 +362,6 @@ class RunRecord:
         """Remove what killed processes left half-written; where somebody runs the cell, it is theirs to do."""
         with suppress(HeldError):
             self.fenced.shut_out()
-
-    def put_aside_broken(self, cell: Cell) -> tuple[str, ...]:
-        """Before a cell goes on: rename what cannot be used to NAME.broken, so that it is computed again.
-
-        Args:
-            cell: whose record this should be.
-
-        Returns:
-            A sentence for each.
-        """
-        if self._belongs_to_another(cell):
-            self._put_aside_all()
-            name = self.folder.name
-            return (f"{name} held the files of another cell; they are put aside in {name}.broken",)
-        broken = {**self._changed(), **self._unreadable()}
-        said = [self.put_aside(name, why) for name, why in broken.items()]
-        return (*said, *self._without_weights())
-
-    def _unreadable(self) -> dict[str, str]:
-        """By name, what is wrong with each file that cannot be read."""
-        readers: dict[str, Callable[[], object]] = {
-            CONFIG: lambda: read_as(self.folder / CONFIG, CellConfig),
-            ENVIRONMENT: lambda: self.environment,
-            STATE: lambda: self.state,
-            METRICS: lambda: self.metrics,
-            THRESHOLDS: lambda: self.thresholds,
-            UNTRAINED: lambda: self.untrained,
-            SCORES: self.scores,
-            HISTORY: self.history,
-            SCORE_STATE: lambda: self.score_state,
-            DIGESTS: lambda: read_as(self.folder / DIGESTS, Digests),
-        }
-        broken = {}
-        for name, read in readers.items():
-            try:
-                read()
-            except RecordError as error:
-                broken[name] = str(error)
-        return broken
-
-    def _without_weights(self) -> tuple[str, ...]:
-        """Let the training begin anew where it is over and its weights are gone or damaged; the last ones do not do."""
-        why = archive_problem(self.best_checkpoint)
-        said = [self.put_aside(BEST, f"{self.best_checkpoint} {why}")] if why else []
-        if self.state.trained and not self.best_checkpoint.exists():
-            said.append(f"{self.folder.name} has no weights any more; it is trained again")
-            self.fenced.remove(LAST)
-            self.set_state("training", trained=False, weights_from=None)
-        return tuple(said)
-
-    def put_aside(self, name: str, why: str) -> str:
-        """Rename a file, or whatever stands in its place, to NAME.broken; returns the sentence that says so."""
-        path = self.folder / name
-        aside = path.with_name(f"{path.name}.broken")
-        self.fenced.rename(name, aside)
-        return f"{why}; it is put aside as {aside.name} and made again"
-
-    def _changed(self) -> dict[str, str]:
-        """Of a cell that was finished, the files that are there and are not those that it was finished with."""
-        try:
-            digests: Digests | None = read_as(self.folder / DIGESTS, Digests)
-        except RecordError:
-            return {}
-        changed = {}
-        for name, digest in ({} if digests is None else digests.files).items():
-            path = self.folder / name
-            if name in COVERED and path.exists() and (not path.is_file() or file_digest(path) != digest):
-                changed[name] = f"{path} is not the file that the cell was finished with"
-        return changed
-
-    def _belongs_to_another(self, cell: Cell) -> bool:
-        try:
-            found: CellConfig | None = read_as(self.folder / CONFIG, CellConfig)
-        except RecordError:
-            return False
-        return found is not None and (found.cell != cell.id or found.fingerprint != cell.fingerprint)
-
-    def _put_aside_all(self) -> None:
-        """Move everything but the attempts, of which one is ours, into a folder beside this one."""
-        aside = self.folder.with_name(f"{self.folder.name}.broken")
-        self.fenced.check()
-        remove(aside)
-        aside.mkdir()
-        for path in self.folder.iterdir():
-            if path.name != ATTEMPTS:
-                self.fenced.rename(path.name, aside / path.name)
 
     @contextmanager
     def claimed(self, environment: dict[str, str], lease: float = LEASE) -> Iterator[Self]:
@@ -389,7 +380,7 @@ class RunRecord:
         """
         with claimed(self.folder, environment, lease) as claim:
             held = type(self)(self.folder, claim)
-            held.fenced.shut_out(SCORES)
+            held.fenced.shut_out(SCORES, *GROWING)
             yield held
 
     def raise_if_lost(self) -> None:
@@ -419,7 +410,7 @@ def finished(records: Iterable[RunRecord]) -> tuple[RunRecord, ...]:
     """Those that are finished; one that was, and is not whole any more, costs a warning."""
     whole = []
     for record in records:
-        if not (record.folder / DIGESTS).exists():
+        if not record.was_finished:
             continue
         problem = record.problem()
         if problem:

@@ -11,18 +11,21 @@ import io
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from ...datasets.cohort import is_phantom_name
-from ...errors import UserError
+from ...errors import UserError, WriteError
 from ...files import sha256_of_file
 from .fence import FencedFolder
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Status = Literal["new", "training", "scoring", "done", "failed"]
 
@@ -202,7 +205,7 @@ class ThresholdPair:
     exact_dice: float
 
 
-LineT = TypeVar("LineT", VolumeScore, Epoch)
+LineT = TypeVar("LineT", bound="DataclassInstance")
 
 
 def read_as(path: Path, kind: Any) -> Any:
@@ -272,25 +275,48 @@ def write_lines(folder: FencedFolder, name: str, lines: Iterable[LineT], kind: t
     folder.write_text(name, _header(kind) + "".join(map(_line, lines)))
 
 
-def append_line(folder: FencedFolder, name: str, line: LineT, kind: type[LineT]) -> None:
-    """Add a line to a CSV file, which then holds what `write_lines` would have written.
+def append_lines(
+    folder: FencedFolder, name: str, lines: Sequence[LineT], kind: type[LineT], *, durable: bool = True
+) -> None:
+    """Add lines to a CSV file, which then holds what `write_lines` would have written.
 
     A line that a kill had cut is removed first; one that this very call cuts is what `read_lines` passes over.
+
+    Args:
+        folder: where the file lies.
+        name: of the file; need not be there.
+        lines: to add, at its end.
+        kind: of the lines.
+        durable: wait until the disk has them, so that not even a power cut costs one that came before another file's.
 
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
     if not (folder.path / name).exists():
-        write_lines(folder, name, (line,), kind)
+        write_lines(folder, name, lines, kind)
         return
     with folder.opened(name) as file:
         whole = _whole_lines(file)
         file.seek(whole)
         file.truncate()
-        content = (_line(line) if whole else _header(kind) + _line(line)).encode()
+        content = (("" if whole else _header(kind)) + "".join(map(_line, lines))).encode()
         if file.write(content) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        os.fsync(file.fileno())
+        if durable:
+            os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file to whose end lines were added.
+
+    Raises:
+        UserError: the disk is full, or the file is not there.
+    """
+    try:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _whole_lines(file: io.FileIO) -> int:
@@ -306,11 +332,11 @@ def _whole_lines(file: io.FileIO) -> int:
     return 0
 
 
-def _header(kind: type[VolumeScore] | type[Epoch]) -> str:
+def _header(kind: type[DataclassInstance]) -> str:
     return _csv([field.name for field in fields(kind)])
 
 
-def _line(line: VolumeScore | Epoch) -> str:
+def _line(line: DataclassInstance) -> str:
     return _csv(list(asdict(line).values()))
 
 

@@ -157,7 +157,8 @@ def _binned(scores: FloatArray, edges: FloatArray) -> Counts:
 
 def _share(part: NDArray[Any], whole: NDArray[Any] | int) -> _Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.true_divide(part, whole)
+        share: _Floats = np.true_divide(part, whole)
+    return share
 
 
 def _require_edges(edges: FloatArray) -> None:

@@ -101,7 +101,8 @@ def _surface(mask: BoolArray, spacing_mm: tuple[float, float, float]) -> _Floats
     inner = mask[box]
     shell = inner & ~ndimage.binary_erosion(inner, _FACES) if inner.size else inner
     places = np.argwhere(shell) + [side.start for side in box]
-    return places * np.asarray(spacing_mm, np.float64)
+    centres: _Floats = places * np.asarray(spacing_mm, np.float64)
+    return centres
 
 
 def _nearest(points: _Floats, others: _Floats) -> _Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from uadbench.benchmarks.records.fence import FencedFolder
-from uadbench.benchmarks.records.record_files import VolumeScore, append_line, read_lines, write_arrays, write_lines
+from uadbench.benchmarks.records.record_files import VolumeScore, append_lines, read_lines, write_arrays, write_lines
 from uadbench.errors import UserError, WriteError
 
 LINE = VolumeScore("tiny", "tumours", "a", 0.1, 0.3, 0.7, 0.5, 0.02, 1.5, 0.25)
@@ -48,8 +48,8 @@ WRITES: dict[str, tuple[int, Callable[[FencedFolder], None]]] = {
     "new json": (2, lambda folder: folder.write_json("deep/er/state.json", {"a": 1})),
     "arrays": (2, lambda folder: write_arrays(folder, "maps/a.npz", {"a": [1]})),
     "lines": (2, lambda folder: write_lines(folder, "scores.csv", (), VolumeScore)),
-    "a line more": (1, lambda folder: append_line(folder, "scores.csv", LINE, VolumeScore)),
-    "a first line": (2, lambda folder: append_line(folder, "more.csv", LINE, VolumeScore)),
+    "a line more": (1, lambda folder: append_lines(folder, "scores.csv", [LINE], VolumeScore)),
+    "a first line": (2, lambda folder: append_lines(folder, "more.csv", [LINE], VolumeScore)),
     "remove a file": (1, lambda folder: folder.remove("state.json")),
     "remove a folder": (1, lambda folder: folder.remove("maps")),
     "rename": (1, lambda folder: folder.rename("state.json", folder.path.with_name("aside"))),
@@ -111,7 +111,7 @@ def test_a_line_is_cut_where_it_was_cut_and_the_copy_has_it_whole(folder: Path) 
     path.write_bytes(path.read_bytes() + b"half a li")
     fenced = FencedFolder(folder, lambda: None)
     fenced.shut_out("scores.csv", "nothing.csv")
-    append_line(fenced, "scores.csv", LINE, VolumeScore)
+    append_lines(fenced, "scores.csv", [LINE], VolumeScore)
     assert read_lines(path, VolumeScore) == (LINE, LINE)
 
 

@@ -9,6 +9,7 @@ from .engine.environment import describe_environment
 from .engine.progress import Reporter
 from .experiment import Experiment
 from .plan.departures import departures_of
+from .reports.console import counted
 from .reports.duration import duration
 from .speed.estimate import Estimate, estimates
 
@@ -46,6 +47,9 @@ def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
     reporter.say(f"Cells: {len(experiment.jobs)}, of which {len(experiment.jobs) - len(left)} are done.")
     if not left:
         return Forecast(0, 0.0, ())
+    lacking = len(experiment.incomplete_jobs())
+    if lacking:
+        reporter.say(f"  {counted(lacking, 'finished cell')} without lesion-wise numbers: these are added.")
     for note in experiment.lesion_notes:
         reporter.say(f"  note: {note}")
     recipes = {job.cell.recipe.id: job for job in left}

@@ -9,6 +9,7 @@ notebook: progress and remarks go to the client's reporter, and what came out is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,7 @@ from .plan.own import word_of
 from .plan.preset import Preset
 from .plan.request import Request
 from .preflight import preflight
+from .records.attempts import HeldError
 from .records.handed_out import SPECS
 from .records.record import record_of
 from .records.reuse import require_weights
@@ -68,8 +70,19 @@ class Experiment:
         return self.request.results / "runs"
 
     def open_jobs(self) -> tuple[Job, ...]:
-        """The cells that are not finished."""
-        return tuple(job for job in self.jobs if not record_of(self.runs, job.cell).done)
+        """The cells of which anything is left to do."""
+        incomplete = {job.cell.id for job in self.incomplete_jobs()}
+        return tuple(job for job in self.jobs if job.cell.id in incomplete or not record_of(self.runs, job.cell).done)
+
+    def incomplete_jobs(self) -> tuple[Job, ...]:
+        """Finished cells that a scoring adds to, as they lack what is found in each test volume.
+
+        A run leaves finished cells alone, so that it has none.
+        """
+        if self.request.train:
+            return ()
+        records = [(job, record_of(self.runs, job.cell)) for job in self.jobs]
+        return tuple(job for job, record in records if record.done and not record.has_detection)
 
     @cached_property
     def lesion_notes(self) -> tuple[str, ...]:
@@ -105,6 +118,9 @@ class Experiment:
         """
         teller = _Teller(self.request, reporter)
         found = {}
+        for job in self.incomplete_jobs():
+            with suppress(HeldError):  # somebody else is adding it
+                record_of(self.runs, job.cell).reopen()
         jobs = longest_first(self.jobs, expected) if expected and self.workers > 1 else self.jobs
         for number, outcome in enumerate(self.executor.run(self._hand_out(jobs), reporter), start=1):
             words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)

@@ -41,7 +41,7 @@ def _lines(archive: Path, results: Path, arrival: Arrival) -> Iterator[str]:
     joined, completed, known = arrival.of("joined"), arrival.of("completed"), arrival.of("known")
     parts = [
         f"{counted(len(joined), 'cell')} joined {results}",
-        f"{len(completed)} given the weights that they lacked" if completed else "",
+        f"{len(completed)} given the weights or lesion-wise numbers that they lacked" if completed else "",
         f"{len(known)} there already" if known else "",
         f"{len(arrival.refused)} refused" if arrival.refused else "",
     ]

@@ -154,7 +154,7 @@ def find_run(word: str, runs: Path, mlflow_uri: str, modality: Modality | None =
 
 
 def _finished(word: str, records: Sequence[RunRecord]) -> TrainedRun:
-    done = [record for record in records if record.done]
+    done = [record for record in records if record.counts]
     if not done:
         folder, problem = records[0].folder, records[0].problem()
         raise UserError(f"--run {word}: {folder.name} {problem}; run it to its end first")

@@ -10,12 +10,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..records.detections import (
+    DETECTION,
+    DETECTIONS,
+    HISTOGRAMS,
+    LESIONS,
+    DetectionConfig,
+    LesionDetection,
+    VolumeDetection,
+    VolumeHistogram,
+)
 from ..records.origin import origin_of
-from ..records.record import DIGESTS, RecordWarning, RunRecord
-from ..records.record_files import CellConfig, CohortConfig, RecordError, VolumeScore
+from ..records.record import RecordWarning, RunRecord
+from ..records.record_files import CellConfig, CohortConfig, RecordError, VolumeScore, file_digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +34,7 @@ if TYPE_CHECKING:
     from ..tracking.fold_result import FoldResult
 
 _T = TypeVar("_T")
+_Line = TypeVar("_Line", VolumeDetection, LesionDetection)
 
 #: What a table needs to know of a cell, beside its sets and its numbers.
 IDENTITY = (
@@ -50,6 +62,29 @@ RECORDED = ("score", "protocol", "control", "trainable", "state", "done", "secon
 #: What tells the volumes of one cell from those of another.
 _OF_A_VOLUME = ("id", "row", "title", "preset", "changes", "data", "modality", "fold", "seed", "done")
 _SCORES = ("dice", "dice_exact", "auprc", "l1", "l1_brain", "lesion_ml", "seconds")
+
+
+@dataclass(frozen=True)
+class CellHistograms:
+    """The score histograms of a cell's test volumes.
+
+    Attributes:
+        id: of the cell.
+        row: name of its table row.
+        title: of the row.
+        fold: index of the fold.
+        seed: the user's seed.
+        config: the edges of the bins, and the thresholds.
+        lines: a line per test volume; `records.detections.unpack` opens its arrays.
+    """
+
+    id: str
+    row: str
+    title: str
+    fold: int
+    seed: int
+    config: DetectionConfig
+    lines: tuple[VolumeHistogram, ...]
 
 
 def cells_of_results(results: Iterable[FoldResult]) -> pd.DataFrame:
@@ -86,6 +121,46 @@ def volumes_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(_SCORES, float))
 
 
+def detections_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The frame of what was found: a row per cell, test volume and lesion set whose thresholds were used (`at`).
+
+    The columns are those of `volumes_of_records` that tell cells apart, then `VolumeDetection`'s, `set` for its role.
+    A number that a volume has not is NaN. Cells without such lines have no rows; `without_detection` names them.
+    """
+    return _frame_of(_readable(_detection_frame, records), VolumeDetection)
+
+
+def lesions_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The frame of lesions: a row per cell, test volume and lesion, columns as above and `LesionDetection`'s."""
+    return _frame_of(_readable(_lesion_frame, records), LesionDetection)
+
+
+def histograms_of_records(records: Iterable[RunRecord]) -> Iterator[CellHistograms]:
+    """The score histograms, cell by cell as they are asked for; cells without them are passed over."""
+    return (found for found in _readable(_histograms, records) if found is not None)
+
+
+def without_detection(records: Iterable[RunRecord]) -> str:
+    """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
+    rows = [record.config.row for record in records if record.counts and DETECTION not in record.digests]
+    if not rows:
+        return ""
+    words = " ".join(f"--method {row.partition('+')[0]}" for row in dict.fromkeys(rows))
+    cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
+    return f"{cells} no lesion-wise numbers yet: `bench score {words}` adds them."
+
+
+def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.DataFrame:
+    """The frames of cells below each other."""
+    import pandas as pd
+
+    found = [frame for frame in frames if frame is not None and len(frame)]
+    if found:
+        return pd.concat(found, ignore_index=True)
+    names = ["set" if field.name == "role" else field.name for field in fields(kind)]
+    return pd.DataFrame(columns=[*_OF_A_VOLUME, *names])
+
+
 def sets_in(cells: pd.DataFrame) -> list[str]:
     """Keys of the sets that cells of a frame have, by name."""
     keys = sorted(name.removesuffix("/cohort") for name in cells.columns if name.endswith("/cohort"))
@@ -102,7 +177,7 @@ def _readable(read: Callable[[RunRecord], _T], records: Iterable[RunRecord]) -> 
     """What is read of each record; one that is damaged, or was changed after it was finished, costs a warning."""
     for record in records:
         try:
-            if (record.folder / DIGESTS).exists() and (problem := record.problem()):
+            if record.was_finished and (problem := record.problem()):
                 raise RecordError(f"{record.folder} {problem}")
             yield read(record)
         except RecordError as error:
@@ -110,7 +185,7 @@ def _readable(read: Callable[[RunRecord], _T], records: Iterable[RunRecord]) -> 
 
 
 def _line(record: RunRecord) -> dict[str, Any]:
-    config, state, environment, done = record.config, record.state, record.environment, record.done
+    config, state, environment, done = record.config, record.state, record.environment, record.counts
     score, origin = (config.plan.get("score_by") or {}).get("name", ""), origin_of(record)
     status = "scoring" if state.status == "done" and not done else state.status
     return {
@@ -143,8 +218,75 @@ def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, A
 
 def _volume_lines(record: RunRecord) -> list[dict[str, Any]]:
     config = record.config
-    head = {**_identity(config, {}), "done": record.done}
+    head = {**_identity(config, {}), "done": record.counts}
     return [{**head, **asdict(score), "set": score.role} for score in record.scores()]
+
+
+def _has_detection(record: RunRecord) -> bool:
+    """Whether there are lines to read: of a finished cell, that they are those that it was finished with."""
+    is_vouched = DETECTION in record.digests or not (record.was_finished and not record.is_reopened)
+    return is_vouched and record.detection.config is not None
+
+
+def _detection_frame(record: RunRecord) -> pd.DataFrame | None:
+    return _cell_frame(record, DETECTIONS, VolumeDetection, record.detection.volumes)
+
+
+def _lesion_frame(record: RunRecord) -> pd.DataFrame | None:
+    return _cell_frame(record, LESIONS, LesionDetection, record.detection.lesions)
+
+
+def _cell_frame(
+    record: RunRecord, name: str, kind: type[_Line], read: Callable[[], Sequence[_Line]]
+) -> pd.DataFrame | None:
+    """The lines of a cell with the columns that tell it from others; None where it has none."""
+    import pandas as pd
+
+    if not _has_detection(record):
+        return None
+    if record.was_finished and not record.is_reopened:
+        lines = _read_table(record.folder / name, kind)
+    else:  # a line at the end may be cut
+        lines = pd.DataFrame([vars(line) for line in read()], columns=[field.name for field in fields(kind)])
+    identity = {**_identity(record.config, {}), "done": record.counts}
+    head = pd.DataFrame({column: [identity[column]] * len(lines) for column in _OF_A_VOLUME})
+    return pd.concat([head, lines.astype(_types(kind))], axis=1).rename(columns={"role": "set"})
+
+
+def _read_table(path: Path, kind: type[_Line]) -> pd.DataFrame:
+    """A table that nobody has changed, all at once: a study has hundreds of thousands of lines."""
+    import pandas as pd
+
+    types = _types(kind)
+    try:
+        return pd.read_csv(
+            path,
+            usecols=list(types),
+            dtype=types,  # type: ignore[arg-type]
+            keep_default_na=False,
+            na_values={column: [""] for column, of in types.items() if of is float},
+            float_precision="round_trip",
+        )[list(types)]
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+
+
+def _types(kind: type[_Line]) -> dict[str, type]:
+    """What the columns of a table hold; what is counted may be missing, hence floats."""
+    words = ("cohort", "role", "subject", "at")
+    return {one.name: str if one.name in words else int if one.name == "lesion" else float for one in fields(kind)}
+
+
+def _histograms(record: RunRecord) -> CellHistograms | None:
+    if not _has_detection(record) or (config := record.detection.config) is None:
+        return None
+    known = record.digests.get(HISTOGRAMS)
+    if known is not None and file_digest(record.folder / HISTOGRAMS) != known:
+        raise RecordError(
+            f"{record.folder / HISTOGRAMS} is not the file that the cell was finished with; `bench score` makes it anew"
+        )
+    cell = record.config
+    return CellHistograms(cell.cell, cell.row, cell.title, cell.fold, cell.seed, config, record.detection.histograms())
 
 
 def _sets(cohorts: Mapping[str, CohortConfig]) -> dict[str, str]:

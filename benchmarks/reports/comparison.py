@@ -33,7 +33,7 @@ def draw_comparison(jobs: Sequence[Job], runs: Path, device: str, path: Path) ->
         UserError: no cell is finished.
     """
     records = {job.cell.id: record_of(runs, job.cell) for job in jobs}
-    done = [job for job in jobs if records[job.cell.id].done]
+    done = [job for job in jobs if records[job.cell.id].counts]
     if not done:
         words = " ".join(f"--method {word_of(job.entry.method, job.entry.row.name)}" for job in jobs)
         raise UserError(

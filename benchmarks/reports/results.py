@@ -6,7 +6,7 @@ that PyTorch is imported only where there is no card yet.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,15 @@ from ..records.cost import CellCost, cost_of
 from ..records.origin import Origin, origin_of
 from ..records.record import RunRecord, all_records
 from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
-from .cells import cells_of_records, volumes_of_records
+from .cells import (
+    CellHistograms,
+    cells_of_records,
+    detections_of_records,
+    histograms_of_records,
+    lesions_of_records,
+    volumes_of_records,
+    without_detection,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +56,26 @@ class Results:
     def volumes(self) -> pd.DataFrame:
         """One row per cell and scored test volume: scan, set, dice, auprc, l1, lesion volume (ml), seconds."""
         return volumes_of_records(self.records)
+
+    def detections(self) -> pd.DataFrame:
+        """What was found: one row per cell, test volume and lesion set whose thresholds were used (`at`).
+
+        A lesion scan has a row at its own set's thresholds, a healthy one a row at each set's. Columns as `volumes`,
+        then those of `VolumeDetection`; ml and mm.
+        """
+        return detections_of_records(self.records)
+
+    def lesions(self) -> pd.DataFrame:
+        """One row per cell, test volume and lesion: its volume (ml), and how it was found."""
+        return lesions_of_records(self.records)
+
+    def histograms(self) -> Iterator[CellHistograms]:
+        """The score histograms of test volumes, cell by cell, from which curves follow without a network."""
+        return histograms_of_records(self.records)
+
+    def without_detection(self) -> str:
+        """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
+        return without_detection(self.records)
 
     def table(
         self,
@@ -162,7 +190,7 @@ class CellView:
     @property
     def done(self) -> bool:
         """Whether every number of the cell is there, unchanged."""
-        return self.record.done
+        return self.record.counts
 
     @property
     def environment(self) -> dict[str, str]:

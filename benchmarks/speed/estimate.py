@@ -84,7 +84,7 @@ def estimate_seconds(job: Job, runs: Path, device: str, workers: int) -> float:
 def _sister_seconds(job: Job, runs: Path, trained: bool) -> float | None:
     for record in all_records(runs):
         config = record.config
-        if config.recipe != job.cell.recipe.id or config.fingerprint != job.data.fingerprint or not record.done:
+        if config.recipe != job.cell.recipe.id or config.fingerprint != job.data.fingerprint or not record.counts:
             continue
         with suppress(RecordError):  # the time is no number of the cell; without it a few steps are timed
             if trained == (record.state.weights_from is not None) and record.state.seconds:

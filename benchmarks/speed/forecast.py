@@ -90,7 +90,7 @@ def forecasts(
     Raises:
         UserError: a number of the preset is missing, misspelt or out of range.
     """
-    records = [record for record in all_records(runs) if record.done]
+    records = [record for record in all_records(runs) if record.counts]
     works = workloads(entries, preset)
     return tuple(_forecast(work, preset, line, records) for work, line in zip(works, measured, strict=True))
 

@@ -22,9 +22,10 @@ from ...errors import UserError, WriteError
 from ...files import locked
 from ..engine.progress import Reporter, SilentReporter
 from ..records.attempts import ATTEMPTS
+from ..records.detections import DETECTION_FILES
 from ..records.origin import Origin, save_origin
 from ..records.record import BEST, DIGESTS, RunRecord
-from ..records.record_files import Digests, RecordError, read_as
+from ..records.record_files import Digests, RecordError
 from .archive import Archive, ArchiveError, open_archive
 from .contents import ListedCell
 from .trust import DataHere, check_record
@@ -35,7 +36,8 @@ _SILENT = SilentReporter()
 _SPARE = 64 * 2**20
 
 
-#: What becomes of a cell: it is new here; it was here without its weights, and has them now; it was here, the same.
+#: What becomes of a cell: it is new here; it was here without its weights or without what was found in each volume, and
+#: has them now; it was here, the same.
 Fate = Literal["joined", "completed", "known"]
 
 
@@ -136,8 +138,9 @@ def _take_in(archive: Archive, cell: ListedCell, runs: Path, place: Path, data: 
     if _is_there(target):
         here = RunRecord(target)
         _check_same(archive, cell, here)
+        completed = _complete_detection(archive, cell, here, place)
         if BEST not in cell.files or here.best_checkpoint.exists():
-            return "known"
+            return "completed" if completed else "known"
         here.fenced.write_with(BEST, lambda partial: archive.copy(cell, BEST, partial))
         return "completed"
     record = _unpack(archive, cell, place)
@@ -145,6 +148,27 @@ def _take_in(archive: Archive, cell: ListedCell, runs: Path, place: Path, data: 
     save_origin(record, _origin(archive, cell, record))
     _give_name(record.folder, target, cell.label)
     return "joined"
+
+
+def _complete_detection(archive: Archive, cell: ListedCell, here: RunRecord, place: Path) -> bool:
+    """Add what was found in each test volume to a record that lacks it; whether that was done.
+
+    Raises:
+        RecordError: what arrives is damaged; nothing was changed.
+        HeldError: another process is at work on the record.
+    """
+    if here.has_detection or not cell.files.keys() >= set(DETECTION_FILES):
+        return False
+    arrived = _unpack(archive, cell, place)
+    check_record(arrived, cell)
+    if not arrived.has_detection:  # measured by rules of another version
+        return False
+    if not here.is_reopened:
+        here.reopen()
+    for name in DETECTION_FILES:
+        here.fenced.write_with(name, lambda partial, name=name: archive.copy(cell, name, partial))  # type: ignore[misc]
+    here.close(added=True)
+    return True
 
 
 def _is_there(target: Path) -> bool:
@@ -188,17 +212,16 @@ def _check_same(archive: Archive, cell: ListedCell, here: RunRecord) -> None:
     Raises:
         RecordError: it is another, or not whole, or what arrives is damaged.
     """
-    if not (here.folder / DIGESTS).exists():
+    if not here.was_finished:
         raise RecordError(f"{cell.label} is begun here and not finished; let it end, or move {here.folder} away")
     problem = here.problem()
     if problem:
         raise RecordError(f"{cell.label} here {problem}; move {here.folder} away, then import again")
     for name in cell.files:
         archive.check(cell, name)
-    ours: Digests | None = read_as(here.folder / DIGESTS, Digests)
-    known = {} if ours is None else ours.files
-    theirs = _digests(archive, cell)
-    differ = sorted(name for name in known.keys() | theirs.keys() if known.get(name) != theirs.get(name))
+    known, theirs = here.digests, _digests(archive, cell)
+    names = (known.keys() | theirs.keys()) - set(DETECTION_FILES)  # what one of the two may lack, or measure anew
+    differ = sorted(name for name in names if known.get(name) != theirs.get(name))
     differ += [name for name, file in cell.files.items() if theirs.get(name, file.sha256) != file.sha256]
     if differ:
         raise RecordError(

@@ -11,6 +11,7 @@ from ..records.record import RunRecord, all_records, finished
 from ..tracking.database import store_uri
 from ..tracking.named import records_named
 from .contents import label_of
+from .packing import why_not_sent
 
 _ALL = "all"
 
@@ -40,7 +41,7 @@ def choose(words: Sequence[str], results: Path) -> Choice:
     """
     everything = all_records(results / "runs")
     named = {label_of(record.config): record for word in words for record in _named(word, everything, results)}
-    problems = {label: record.problem() for label, record in named.items()}
+    problems = {label: why_not_sent(record) for label, record in named.items()}
     notes = [f"Left out: {label}, which {problem}." for label, problem in problems.items() if problem]
     return Choice(tuple(record for label, record in named.items() if not problems[label]), tuple(notes))
 
@@ -60,5 +61,5 @@ def _named(word: str, everything: Sequence[RunRecord], results: Path) -> Sequenc
             f"finished rows: {known}"
         )
     if not any(record.done for record in found):
-        raise UserError(f"{word}: {found[0].folder.name} {found[0].problem()}; run it to its end first")
+        raise UserError(f"{word}: {found[0].folder.name} {why_not_sent(found[0])}; run it to its end first")
     return found

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from ..records.attempts import ATTEMPTS
 from ..records.cost import COST
+from ..records.detections import DETECTION, DETECTIONS, HISTOGRAMS, LESIONS
 from ..records.record import (
     BEST,
     CONFIG,
@@ -49,6 +50,10 @@ _MOST_BYTES = {
     THRESHOLDS: 4 * _MIB,
     UNTRAINED: _MIB,
     SCORES: 64 * _MIB,
+    DETECTION: _MIB,
+    DETECTIONS: 256 * _MIB,
+    LESIONS: 256 * _MIB,
+    HISTOGRAMS: _GIB,
     HISTORY: 64 * _MIB,
     SCORE_STATE: _GIB,
     BEST: 16 * _GIB,

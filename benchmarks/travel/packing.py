@@ -24,6 +24,7 @@ from ...files import replacing, sha256_of_file
 from ..engine.progress import Reporter, SilentReporter
 from ..plan.cell import PROTOCOL_VERSION
 from ..records.attempts import ATTEMPTS
+from ..records.detections import DETECTION_FILES
 from ..records.origin import computed_by
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError, read_as
@@ -115,13 +116,19 @@ def pack(
     return Packed(path, tuple(files), size, digest)
 
 
+def why_not_sent(record: RunRecord) -> str:
+    """Why a record cannot be sent, in words that follow its name; "" where it can."""
+    adding = "is open for what `bench score` adds to it" if record.is_reopened else ""
+    return record.problem() or adding
+
+
 def _files_of(label: str, record: RunRecord, *, with_weights: bool) -> tuple[str, ...]:
     """The names of the files of a record that travel, in order.
 
     Raises:
         UserError: the record is not whole, or something that cannot travel.
     """
-    problem = record.problem()
+    problem = why_not_sent(record)
     if problem:
         raise UserError(f"{record.folder} {problem}; run the cell to its end, or leave it out")
     if record.config.content.get("protocol") != PROTOCOL_VERSION:
@@ -132,7 +139,9 @@ def _files_of(label: str, record: RunRecord, *, with_weights: bool) -> tuple[str
     if with_weights and BEST in _digests(record) and not record.best_checkpoint.is_file():
         raise UserError(f"{record.folder} has no weights to send; leave --with-weights out, or train the cell again")
     attempts = sorted(f"{ATTEMPTS}/{path.name}" for path in (record.folder / ATTEMPTS).glob("*.json"))
+    vouched = _digests(record)
     names = [name for name in travelling_files() if name != BEST or with_weights]
+    names = [name for name in names if name not in DETECTION_FILES or name in vouched]
     found = [name for name in (*names, *attempts) if (record.folder / name).is_file() and most_bytes(name) is not None]
     return tuple(sorted(found))
 

@@ -16,8 +16,9 @@ from ..plan.cell import PROTOCOL_VERSION, Recipe
 from ..plan.cell_id import digest
 from ..plan.own import FILE_SOURCE
 from ..plan.plan import Plan
+from ..records.detections import HISTOGRAMS
 from ..records.record import BEST, COVERED, DIGESTS, ENVIRONMENT, RecordWarning, RunRecord, all_records
-from ..records.record_files import CellConfig, Digests, RecordError, read_as
+from ..records.record_files import CellConfig, Digests, RecordError, file_digest, read_as
 from ..reports.cells import IDENTITY, RECORDED
 from .contents import ListedCell, fault_of_words, label_of
 
@@ -120,6 +121,7 @@ def _read_all(record: RunRecord) -> None:
     bad = fault_of_words(*words, *(word for line in scores for word in (line.cohort, line.role, line.subject)))
     if bad:
         raise RecordError(f"{record.folder.name} holds {bad}, which is no line of text")
+    check_detection(record)
     odd = [name for name in record.metrics if _hides_a_column(name)]
     if odd:
         raise RecordError(f"{record.folder.name} calls a number {odd[0][:40]!r}, which is the name of something else")
@@ -127,6 +129,26 @@ def _read_all(record: RunRecord) -> None:
         datetime.fromisoformat(record.environment.get("started", "") or _ANY_DATE)
     except ValueError as error:
         raise RecordError(f"{record.folder.name} was begun at no time that is one ({ENVIRONMENT}: started)") from error
+
+
+def check_detection(record: RunRecord) -> None:
+    """Read what was found in test volumes as what it should be.
+
+    Raises:
+        RecordError: it is something else.
+    """
+    files, name = record.detection, record.folder.name
+    try:
+        problem, config = files.problem(), files.config
+        lines = (*files.volumes(), *files.lesions(), *files.histograms())
+    except RecordError as error:
+        raise RecordError(f"{name} is damaged: {error}") from error
+    words = {word for line in lines for word in (line.cohort, line.role, line.subject)}
+    bad = fault_of_words(*words, *(() if config is None else config.thresholds))
+    if problem or bad:
+        raise RecordError(f"{name} {problem or f'holds {bad}, which is no line of text'}")
+    if HISTOGRAMS in (known := record.digests) and file_digest(record.folder / HISTOGRAMS) != known[HISTOGRAMS]:
+        raise RecordError(f"{name} brings a {HISTOGRAMS} that is not the one that it was finished with")
 
 
 def _hides_a_column(metric: str) -> bool:

@@ -93,17 +93,16 @@ def test_the_file_of_scores_is_what_writing_all_at_once_gives(trained: Path, tin
     assert (whole.folder / SCORES).read_bytes() == (record.folder / SCORES).read_bytes()
 
 
-def test_healthy_volumes_are_not_post_processed(
-    tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_volume_is_post_processed_once(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     whole = metrics.postprocess
     monkeypatch.setattr(
         metrics, "postprocess", lambda raw, *words, **more: (seen.append(1), whole(raw, *words, **more))[1]
     )
     run_job(job_of("thresh", tiny_data), tmp_path / "a", "cpu", SilentReporter())
-    splits = tiny_data.splits.lesion.values()
-    assert len(seen) == sum(len(part.val) + len(part.test) for part in splits)
+    splits = tiny_data.splits
+    healthy = len(splits.folds[0].val) + len(splits.healthy_test)
+    assert len(seen) == healthy + sum(len(part.val) + len(part.test) for part in splits.lesion.values())
 
 
 def test_the_figure_shows_what_was_reconstructed_for_the_scores(
@@ -214,6 +213,7 @@ def test_keeping_changes_no_number_and_no_id(keeping: Path, trained: Path, tiny_
     assert numbers(record_of(keeping, kept.cell)) == numbers(record_of(trained, plain.cell))
     volumes = {(c.name, s) for c, s in cell_metrics.tested_volumes(plain)}
     volumes |= {(tiny_data.lesions[key].name, s) for key, part in tiny_data.splits.lesion.items() for s in part.val}
+    volumes |= {(tiny_data.healthy.name, s) for s in tiny_data.splits.folds[0].val}
     found = {path.stem for path in (record_of(keeping, kept.cell).folder / "reconstructions").iterdir()}
     assert found == {f"{cohort}-{subject}" for cohort, subject in volumes}
 

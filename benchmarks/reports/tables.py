@@ -163,7 +163,8 @@ def _beside(
     for found in FOUND_TABLES:
         further, notes = found_suite(suite, found), (found.note,)
         table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
-        yield replace(table, not_run=())  # the first table says it
+        simulated = (note for note in table.notes if note.startswith("phantom:"))
+        yield replace(table, not_run=(), notes=(*notes, *simulated))  # the rest stands below the first table
 
 
 def suites_of(which: str) -> tuple[Suite, ...]:

@@ -30,6 +30,9 @@ def table(
             "--detection", help="Add tables of lesions found, false positives, other thresholds, surfaces and healing."
         ),
     ] = False,
+    ci: Annotated[
+        bool, typer.Option("--ci", help="Add 95 % intervals, and mark what is not significantly worse than the best.")
+    ] = False,
     fingerprint: Annotated[
         str, typer.Option("--fingerprint", help="Of several versions of the data: the one whose fingerprint begins so.")
     ] = "",
@@ -69,6 +72,7 @@ def table(
             cost=cost,
             detection=detection,
             fingerprint=fingerprint,
+            ci=ci,
         ),
         more=more,
     )

@@ -72,11 +72,11 @@ def cube_of(volumes: pd.DataFrame, key: str, metric: str, *, line: str = "title"
     import pandas as pd
 
     own = _of_set(volumes, key, line)
-    axes = tuple(tuple(own[name].unique().tolist()) for name in (line, "fold", "subject"))
-    places = [pd.factorize(own[name])[0] for name in (line, "fold", "subject")]
-    scores = np.full([len(axis) for axis in axes], np.nan)
-    scores[tuple(places)] = own[metric].to_numpy(dtype=np.float64)
-    return Cube(*axes, scores)
+    lines, folds, subjects = (own[name].unique().tolist() for name in (line, "fold", "subject"))
+    scores = np.full((len(lines), len(folds), len(subjects)), np.nan)
+    places = tuple(pd.factorize(own[name])[0] for name in (line, "fold", "subject"))
+    scores[places] = own[metric].to_numpy(dtype=np.float64)
+    return Cube(tuple(lines), tuple(folds), tuple(subjects), scores)
 
 
 def sets_of(volumes: pd.DataFrame) -> list[str]:

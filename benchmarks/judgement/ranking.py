@@ -51,10 +51,10 @@ def _rows(
     volumes: pd.DataFrame, key: str, metric: str, line: str, resamples: int, seed: int
 ) -> Iterator[tuple[Any, ...]]:
     cube = cube_of(volumes, key, metric, line=line)
-    there = np.isfinite(cube.scores).any(axis=(1, 2))
+    there = np.isfinite(cube.scores).reshape(len(cube.lines), -1).any(axis=1)
     if not there.any():
         return
-    known = [name for name, is_there in zip(cube.lines, there, strict=True) if is_there]
+    known = [cube.lines[place] for place in np.flatnonzero(there)]
     higher = METRICS[metric].higher is not False
     found = rank_stability(cube.scores[there], higher=higher, resamples=resamples, seed=seed)
     columns = zip(known, found.rank, found.mean, found.low, found.high, found.first, strict=True)

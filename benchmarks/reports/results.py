@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
     from ..plan.preset import Preset
+    from .judged.asked import Comparison
     from .table import Table, TableOptions
 
 
@@ -73,6 +74,18 @@ class Results:
         """The score histograms of test volumes, cell by cell, from which curves follow without a network."""
         return histograms_of_records(self.records)
 
+    def found(self) -> pd.DataFrame:
+        """What was found, as numbers of a set: one row per finished cell that has such lines, `<set>/<metric>`.
+
+        Fractions, ml and mm, as `judgement.detection` names them, such as "ms/lesion_recall"; NaN where there is nothing
+        to measure.
+        """
+        from .tables import found_in
+
+        cells = self.to_dataframe()
+        heads = cells.loc[cells["done"].astype(bool), ["id", "row", "title", "preset", "data", "fold", "seed"]]
+        return heads.merge(found_in(self.records), on="id", validate="one_to_one")
+
     def without_detection(self) -> str:
         """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
         return without_detection(self.records)
@@ -88,6 +101,7 @@ class Results:
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
         cost: bool = False,
+        ci: bool = False,
     ) -> Styler:
         """A table of the paper, mean ± standard deviation over folds: the best is bold, the second underlined.
 
@@ -100,13 +114,14 @@ class Results:
             changes: what `--set` changed, `section.key=value`.
             options: what else stands in the table, see `TableOptions`.
             cost: columns of parameters, GFLOP per slice, minutes of training, seconds per volume and memory.
+            ci: 95 % intervals, and a sign at what is not significantly worse than the best.
 
         Raises:
             UserError: there is no such table or preset, or the preset does not fit a row.
         """
         from .renderers.html import html_style
 
-        table = self._table(which, preset, data, seed, modality, changes, options, cost)
+        table = self._table(which, preset, data, seed, modality, changes, options, cost, ci)
         return html_style(table).set_caption(table.title)
 
     def numbers(
@@ -120,16 +135,58 @@ class Results:
         changes: Sequence[str] = (),
         options: TableOptions | None = None,
         cost: bool = False,
+        ci: bool = False,
     ) -> pd.DataFrame:
         """The numbers of a table, unrounded: index (row, kind), columns (set, metric, mean | std | folds).
 
-        Args and errors are those of `table`.
+        With `ci` also low, high and volumes: the interval's ends and the volumes behind it. Args and errors are those
+        of `table`.
         """
         import pandas as pd
 
-        table = self._table(which, preset, data, seed, modality, changes, options, cost)
-        numbers = table.numbers.drop(columns="printed", level="statistic")
+        table = self._table(which, preset, data, seed, modality, changes, options, cost, ci)
+        numbers = (table.with_intervals() if table.certainty else table.numbers).drop(
+            columns="printed", level="statistic"
+        )
         return numbers.set_index(pd.MultiIndex.from_frame(table.lines[["row", "kind"]]))
+
+    def compare(
+        self,
+        first: str,
+        second: str,
+        *,
+        metrics: Sequence[str] = (),
+        preset: str | Preset = "demo",
+        data: str = "phantom",
+        seed: int = 0,
+        modality: str = "t2",
+        changes: Sequence[str] = (),
+        fingerprint: str = "",
+    ) -> Comparison:
+        """Two rows, volume by volume: difference, interval, p, wins, ties and losses of each set, and one sentence.
+
+        Args:
+            first: a row, as `--method` takes it, e.g. "maediff".
+            second: the row that it is compared with.
+            metrics: "dice", "dice_exact", "auprc", "l1" or "l1_brain"; none are the paper's.
+            preset: the numbers both were run with: name, path of a .toml file, or a preset.
+            data: what they were run on: "phantom" or a directory.
+            seed: the seed that is spoken of; others that both were run with stand below it.
+            modality: the contrast of their scans.
+            changes: what `--set` changed, `section.key=value`.
+            fingerprint: of several versions of the data, that whose fingerprint begins so.
+
+        Raises:
+            UserError: there is no such row, metric or preset, a row has no finished cell, or both are the same cells.
+        """
+        from ...datasets.modality import modality_named
+        from ..plan.request import requested_preset
+        from .judged.asked import Asked, comparison_of, row_of, usable_metrics
+
+        rows = (row_of(first), row_of(second))
+        chosen = requested_preset(preset, changes, rows) if isinstance(preset, str) else preset
+        kind, names = modality_named(modality), usable_metrics(metrics)
+        return comparison_of(self.records, Asked(first, second, chosen, data, seed, kind, names, fingerprint))
 
     def _table(
         self,
@@ -141,12 +198,13 @@ class Results:
         changes: Sequence[str],
         options: TableOptions | None,
         cost: bool,
+        ci: bool,
     ) -> Table:
         from ...datasets.modality import modality_named
         from ..plan.preset import load_preset
         from .cost import bills_of, with_cost
         from .table import PLAIN
-        from .tables import suites_of, tables_of
+        from .tables import suites_of, tables_of, volumes_in
 
         suites = suites_of(which)
         if len(suites) > 1:
@@ -154,10 +212,22 @@ class Results:
         chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
         cells = self.to_dataframe()
         done = cells[cells["done"].astype(bool)]
-        wanted = replace(options or PLAIN, cost=cost or (options is not None and options.cost))
+        plain = options or PLAIN
+        wanted = replace(plain, cost=cost or plain.cost, ci=ci or plain.ci)
+        if wanted.detection:
+            raise UserError("detection makes several tables; `Results.found()` has their numbers")
         if wanted.cost:
             done = with_cost(done, bills_of(self.records))
-        (table,) = tables_of(suites, done, chosen, data, seed=seed, modality=modality_named(modality), options=wanted)
+        (table,) = tables_of(
+            suites,
+            done,
+            chosen,
+            data,
+            seed=seed,
+            modality=modality_named(modality),
+            options=wanted,
+            volumes=partial(volumes_in, self.records),
+        )
         return table
 
 

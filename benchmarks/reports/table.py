@@ -7,7 +7,7 @@ with them; neither do controls, nor rows of which folds are missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from ..plan.suite import Suite, SuiteRow
 from ..tracking.fold_result import over_folds
 from .columns import BESIDE_NOTE, Column, columns_of, set_titles
 from .cost import COST, COST_COLUMNS, cost_note
+from .judged.certainty import FEW_SIGN, NEAR_SIGN, CertainLine, Certainty, Sureness, certainty_notes, certainty_of
 from .notes import (
     DASH,
     MARK,
@@ -58,6 +59,7 @@ class TableOptions:
         detection: further tables of lesions found, other thresholds, surfaces, ceilings and healing; the frame of cells
             must have them, see `judgement.detection`.
         fingerprint: cells of the version of the data alone whose fingerprint begins so; "" takes what is there.
+        ci: 95 % intervals, and what is not significantly worse than the best; the volumes' scores must be there.
     """
 
     paper: bool = False
@@ -69,6 +71,7 @@ class TableOptions:
     cost: bool = False
     detection: bool = False
     fingerprint: str = ""
+    ci: bool = False
 
 
 #: Our finished rows alone.
@@ -95,6 +98,7 @@ class Table:
         not_run: titles of the rows that were asked for and not run yet.
         caption: data, preset, seed and folds in one sentence.
         notes: what a reader must know.
+        certainty: how sure the numbers are; None where nobody asked.
     """
 
     name: str
@@ -109,6 +113,7 @@ class Table:
     not_run: tuple[str, ...]
     caption: str
     notes: tuple[str, ...]
+    certainty: Certainty | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -138,16 +143,40 @@ class Table:
             ranks[column.name] = rivals.map(places).reindex(self.lines.index).fillna(0).astype(int)
         return pd.DataFrame(ranks, index=self.lines.index, columns=[column.name for column in self.columns])
 
-    def text(self, plus_minus: str = " ± ") -> pd.DataFrame:
-        """By line and column, each number as it is read: two decimals, as in the paper."""
+    def text(self, plus_minus: str = " ± ", interval: str = " [{:.2f}, {:.2f}]") -> pd.DataFrame:
+        """By line and column, each number as it is read: two decimals, as in the paper.
+
+        Args:
+            plus_minus: between mean and deviation.
+            interval: how the ends of an interval are written behind them, where the table has intervals.
+        """
         import pandas as pd
 
-        cells = {}
+        cells, ranks = {}, self.ranks()
         for column in self.columns:
             numbers = self.of(column).to_dict("records")
             pairs = zip(numbers, self.lines["kind"], strict=True)
-            cells[column.name] = [_text(found, is_published(kind), plus_minus) for found, kind in pairs]
+            texts = [_text(found, is_published(kind), plus_minus) for found, kind in pairs]
+            places = enumerate(zip(texts, ranks[column.name] == 1, strict=True))
+            cells[column.name] = [
+                _surely(text, self.sure(place, column), interval, best=bool(best)) for place, (text, best) in places
+            ]
         return pd.DataFrame(cells, index=self.lines.index, columns=[column.name for column in self.columns])
+
+    def sure(self, place: int, column: Column) -> Sureness | None:
+        """How sure the number of a line (by its place) and a column is; None where nothing is known of it."""
+        return None if self.certainty is None else self.certainty.at(place, column.name)
+
+    def with_intervals(self) -> pd.DataFrame:
+        """The numbers, and of each the statistics low, high and volumes: NaN where there is no interval."""
+        numbers = self.numbers.copy()
+        for column in self.columns:
+            found = [self.sure(place, column) for place in range(len(self.lines))]
+            head = (column.key, column.metric.name)
+            numbers[*head, "low"] = [math.nan if one is None else one.low for one in found]
+            numbers[*head, "high"] = [math.nan if one is None else one.high for one in found]
+            numbers[*head, "volumes"] = [0 if one is None else one.n for one in found]
+        return numbers
 
 
 def is_published(kind: str) -> bool:
@@ -170,6 +199,14 @@ def _text(found: Mapping[Hashable, Any], foreign: bool, plus_minus: str) -> str:
     return f"{mean:.2f}" if math.isnan(std) else f"{mean:.2f}{plus_minus}{std:.2f}"
 
 
+def _surely(text: str, sure: Sureness | None, interval: str, *, best: bool) -> str:
+    """A number with its interval, and with its signs."""
+    if sure is None:
+        return text
+    near = NEAR_SIGN if sure.near and not best else ""
+    return f"{near}{text}{interval.format(sure.low, sure.high)}{FEW_SIGN if sure.doubtful else ''}"
+
+
 def make_table(
     suite: Suite,
     cells: pd.DataFrame,
@@ -181,6 +218,7 @@ def make_table(
     controls: Sequence[SuiteRow] = (),
     options: TableOptions = PLAIN,
     notes: Sequence[str] = (),
+    volumes: Callable[[Set[str]], pd.DataFrame] | None = None,
 ) -> Table:
     """Make a table of finished cells.
 
@@ -194,6 +232,7 @@ def make_table(
         controls: rows to add below, and with them an untrained copy of every trained row.
         options: what else stands in the table.
         notes: what is to be said of the source of the cells.
+        volumes: reads the frame of the scored volumes of cells, by their ids; for intervals.
 
     Raises:
         MixedDataError: its rows were measured on several versions of the data.
@@ -219,6 +258,7 @@ def make_table(
     ]
     lines += [_published_line(line, columns, "elsewhere") for line in others]
     frame = pd.DataFrame([line.words for line in lines], columns=list(_LINE))
+    certainty = _certainty(lines, columns[:measured], volumes) if options.ci and volumes is not None else None
     remarks = (
         *(
             *notes,
@@ -232,6 +272,7 @@ def make_table(
             *(preset_notes(preset, [row.entry for row in shown]) if shown else ()),
             *([BESIDE_NOTE] if options.beside else []),
             *([cost_note(used)] if options.cost else []),
+            *(certainty_notes(certainty, sum(bool(line.cells) for line in lines)) if certainty is not None else ()),
         ),
         *(f"{MARK} {line.title}: {line.note}." for line in figures.values() if line.note),
         *([OTHER_MODALITY_NOTE] if (figures or others) and modality is not Modality.T2 else ()),
@@ -250,7 +291,20 @@ def make_table(
         not_run=() if options.all_rows else selection.not_run,
         caption=caption_of(used, f"{source}, {modality.upper()}", preset, None if options.variants else seed),
         notes=tuple(dict.fromkeys(remarks)),
+        certainty=certainty,
     )
+
+
+def _certainty(
+    lines: Sequence[_Line], columns: Sequence[Column], volumes: Callable[[Set[str]], pd.DataFrame]
+) -> Certainty:
+    """How sure the numbers of our lines are."""
+    ours = [
+        CertainLine(place, line.cells, competes=line.kind == "method" and not line.mark)
+        for place, line in enumerate(lines)
+        if line.cells
+    ]
+    return certainty_of(ours, columns, volumes({cell for line in ours for cell in line.cells}))
 
 
 @dataclass(frozen=True)
@@ -276,6 +330,7 @@ class _Line:
     mark: str = ""
     origin: str = ""
     sign: str = ""
+    cells: frozenset[str] = frozenset()
 
     @property
     def words(self) -> tuple[str | int, ...]:
@@ -308,7 +363,8 @@ def _lines_of(
     kind: Kind = "control" if entry.card.info.control else "method"
     numbers = tuple(_statistics(row.cells, column, learns=learns) for column in columns)
     from_where = people_of(row.cells), signs_of(row.cells, signs)
-    yield _Line(entry.row.name, row.title, kind, numbers, done, folds, mark, *from_where)
+    cells = frozenset(row.cells["id"])
+    yield _Line(entry.row.name, row.title, kind, numbers, done, folds, mark, *from_where, cells)
     if figure is not None:
         yield _published_line(figure, columns, "paper")
     if untrained and entry.card.trainable and not entry.score:

@@ -6,8 +6,9 @@ Both make their tables by `tables_of`, of a frame of cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,13 @@ from .cells import (
     detections_of_records,
     histograms_of_records,
     lesions_of_records,
+    volumes_of_records,
     without_detection,
 )
 from .columns import found_suite
 from .console import counted
 from .cost import bills_in, with_cost
+from .notes import DASH
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
 from .table import PLAIN, Table, TableOptions, make_table
@@ -47,6 +50,7 @@ _RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "html": html.render,
 }
 FORMATS = ("rich", *_RENDERERS)
+_GAP = f"{DASH}: nothing to measure, such as a lesion of that size, or no lesion-wise numbers in the record yet."
 
 
 def print_tables(
@@ -90,7 +94,16 @@ def print_tables(
         cells = with_detection(cells, found_in(records))
         notes = (*notes, *filter(None, [without_detection(records)]))
     tables = tables_of(
-        suites, cells, preset, data, seed=seed, modality=modality, options=options, more=more, notes=notes
+        suites,
+        cells,
+        preset,
+        data,
+        seed=seed,
+        modality=modality,
+        options=options,
+        more=more,
+        notes=notes,
+        volumes=partial(volumes_in, all_records(results / "runs")) if options.ci else None,
     )
     if form == "rich":
         for table in tables:
@@ -121,6 +134,7 @@ def tables_of(
     options: TableOptions = PLAIN,
     more: Sequence[SuiteRow] = (),
     notes: Sequence[str] = (),
+    volumes: Callable[[Set[str]], pd.DataFrame] | None = None,
 ) -> tuple[Table, ...]:
     """The tables of some suites.
 
@@ -134,6 +148,7 @@ def tables_of(
         options: what else stands in the tables.
         more: rows to show below those of each table.
         notes: what is to be said of the source of the cells.
+        volumes: reads the scored volumes of cells, by their ids; for intervals.
 
     Raises:
         UserError: the preset does not fit a row.
@@ -148,7 +163,16 @@ def tables_of(
         for suite in whole
         for table in (
             make_table(
-                suite, own, preset, name, seed, modality=modality, controls=controls, options=options, notes=notes
+                suite,
+                own,
+                preset,
+                name,
+                seed,
+                modality=modality,
+                controls=controls,
+                options=options,
+                notes=notes,
+                volumes=volumes,
             ),
             *(_beside(suite, own, preset, name, seed, modality, options) if options.detection else ()),
         )
@@ -163,8 +187,14 @@ def _beside(
     for found in FOUND_TABLES:
         further, notes = found_suite(suite, found), (found.note,)
         table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
-        simulated = (note for note in table.notes if note.startswith("phantom:"))
-        yield replace(table, not_run=(), notes=(*notes, *simulated))  # the rest stands below the first table
+        gaps = [_GAP] if (table.text() == DASH).any(axis=None) else []
+        simulated = [note for note in table.notes if note.startswith("phantom:")]
+        yield replace(table, not_run=(), notes=(*notes, *gaps, *simulated))  # the rest stands below the first table
+
+
+def volumes_in(records: Sequence[RunRecord], cells: Set[str]) -> pd.DataFrame:
+    """The scored volumes of the records of these cells."""
+    return volumes_of_records(record for record in records if record.config.cell in cells)
 
 
 def suites_of(which: str) -> tuple[Suite, ...]:

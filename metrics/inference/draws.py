@@ -87,4 +87,4 @@ def resampled_means(scores: Floats, resamples: int, seed: int, seed_of_trainings
 
 def _by_table(products: Floats, rows: Floats, tables: int) -> Floats:
     """Products with the volumes' weights [resamples, tables × trainings], added up by the trainings' weights."""
-    return np.einsum("rtf,rf->rt", products.reshape(len(products), tables, -1), rows)
+    return np.asarray(np.einsum("rtf,rf->rt", products.reshape(len(products), tables, -1), rows))

@@ -119,7 +119,7 @@ def _compared(differences: Floats, means: Floats, higher: bool, confidence: floa
     if n == 0:
         nothing = IntervalOfMean(math.nan, math.nan, "none", 0)
         return Paired(0, math.nan, nothing, math.nan, 0, 0, 0, math.nan)
-    by_volume = np.round(np.nanmean(differences, axis=0), _DECIMALS)
+    by_volume = np.asarray(np.round(np.nanmean(differences, axis=0), _DECIMALS))
     better = by_volume if higher else -by_volume
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
     mean = float(by_volume.mean())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..judged.certainty import Sureness
 from ..notes import UNREPORTED
 from ..table import Table, is_published
 
@@ -12,17 +13,19 @@ _HEADS = (
     *("table", "data", "modality", "preset", "seed", "kind", "row", "title", "role", "set", "metric", "unit"),
     *("mean", "std", "folds", "printed", "origin"),
 )
+_SURE = ("low", "high", "volumes", "near_best")
 
 
 def render(tables: Sequence[Table]) -> str:
-    """Every number of the tables, unrounded.
+    """Every number of the tables, unrounded; with intervals their ends, the volumes, and what is near the best.
 
     `role` is the key of the set and `set` its title; `origin` is who computed cells of the row elsewhere.
     """
     import pandas as pd
 
+    heads = [*_HEADS, *(_SURE if any(table.certainty for table in tables) else ())]
     lines = [line for table in tables for line in _lines(table)]
-    return pd.DataFrame(lines, columns=list(_HEADS)).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(lines, columns=[*_HEADS, *_SURE])[heads].to_csv(index=False, lineterminator="\n")
 
 
 def _lines(table: Table) -> Iterator[tuple[Any, ...]]:
@@ -32,7 +35,12 @@ def _lines(table: Table) -> Iterator[tuple[Any, ...]]:
         for column, found in numbers:
             what = (column.key, column.title, column.metric.name, column.metric.unit)
             values = _values(found[place], line["kind"])
-            yield (*conditions, line["kind"], line["row"], line["title"], *what, *values, line["origin"])
+            head = (*conditions, line["kind"], line["row"], line["title"])
+            yield (*head, *what, *values, line["origin"], *_sureness(table.sure(place, column)))
+
+
+def _sureness(sure: Sureness | None) -> tuple[Any, ...]:
+    return (None, None, None, None) if sure is None else (sure.low, sure.high, sure.n, sure.near)
 
 
 def _values(found: Mapping[Hashable, Any], kind: str) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ _TEX = str.maketrans(
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "$": r"\$",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "×": r"$\times$", "³": r"$^3$",
         "↑": r"$\uparrow$", "↓": r"$\downarrow$", "–": "--", "−": "$-$", "‡": r"$\ddagger$", "·": r"$\cdot$",
-        "<": "$<$", ">": "$>$",
+        "<": "$<$", ">": "$>$", "≈": r"$\approx$", "†": r"$\dagger$",
     }
 )  # fmt: skip
 

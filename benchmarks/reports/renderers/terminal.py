@@ -19,6 +19,8 @@ _FAINT = {"method": "", "control": "italic", "paper": "dim italic", "elsewhere":
 _EMPHASIS = {0: "", 1: "bold", 2: "underline"}
 #: Of more columns, the deviation stands below the mean.
 _MOST_SIDE_BY_SIDE = 5
+#: Before the deviation, and how the ends of an interval stand below it.
+_BESIDE, _BELOW = ("±", "\n{:.1f}–{:.1f}"), ("\n±", "\n{:.1f}\n–{:.1f}")
 
 
 def renderable(table: Table, *, ascii_only: bool = False) -> Group:
@@ -66,7 +68,8 @@ def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichT
     for column in columns:
         grid.add_column(words(_head(column)), justify="right", overflow="fold")
     names = [column.name for column in columns]
-    texts = table.text("±" if len(columns) <= _MOST_SIDE_BY_SIDE else "\n±")[names].to_numpy()
+    narrow = len(columns) > _MOST_SIDE_BY_SIDE
+    texts = table.text(*_BELOW if narrow else _BESIDE)[names].to_numpy()
     ranks = table.ranks()[names].to_numpy()
     for line, *found in zip(table.lines.to_dict("records"), texts, ranks, strict=True):
         cells = [Text(words(cell), style=_EMPHASIS[rank]) for cell, rank in zip(*found, strict=True)]

@@ -77,8 +77,8 @@ class Results:
     def found(self) -> pd.DataFrame:
         """What was found, as numbers of a set: one row per finished cell that has such lines, `<set>/<metric>`.
 
-        Fractions, ml and mm, as `judgement.detection` names them, such as "ms/lesion_recall"; NaN where there is nothing
-        to measure.
+        Fractions, ml and mm, as `judgement.detection` names them, such as "ms/lesion_recall"; NaN where nothing can be
+        measured.
         """
         from .tables import found_in
 

@@ -162,9 +162,9 @@ def _ranked(what: str, scores: NDArray[np.float64], labels: NDArray[np.bool_]) -
 def _of_lesions(lines: pd.DataFrame) -> dict[str, float]:
     """Recall by size of the lesion."""
     found = {}
-    classes = lines["ml"].map(size_class)
-    for (key, size), hits in (lines["dice"] >= DICE_RULE.least).groupby([lines["set"], classes]):
-        found[f"{key}/recall_{SIZES[int(size)]}"] = float(hits.mean())
+    sizes = lines["ml"].map(lambda ml: SIZES[size_class(ml)])
+    for (key, size), hits in (lines["dice"] >= DICE_RULE.least).groupby([lines["set"], sizes]):
+        found[f"{key}/recall_{size}"] = float(hits.mean())
     return found
 
 

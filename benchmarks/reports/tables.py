@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...datasets.modality import Modality
 from ...errors import UserError
 from ..judgement.detection import detection_numbers, with_detection
-from ..judgement.found import FOUND_TABLES
+from ..judgement.found import FOUND_TABLES, POOLED_TABLE
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.record import RunRecord, all_records, finished
@@ -184,7 +184,7 @@ def _beside(
 ) -> Iterator[Table]:
     """The tables of what was found, of our rows alone."""
     own = replace(PLAIN, variants=options.variants, fingerprint=options.fingerprint)
-    for found in FOUND_TABLES:
+    for found in (*FOUND_TABLES, POOLED_TABLE):
         further, notes = found_suite(suite, found), (found.note,)
         table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
         gaps = [_GAP] if (table.text() == DASH).any(axis=None) else []

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uadbench.benchmarks.judgement.detection import detection_numbers, with_detection
-from uadbench.benchmarks.judgement.found import FOUND_METRICS
+from uadbench.benchmarks.judgement.found import FOUND_TABLES, POOLED_TABLE
 from uadbench.benchmarks.records.detections import (
     DetectionConfig,
     SetThresholds,
@@ -140,6 +140,7 @@ def test_what_is_pooled_over_voxels_and_slices_is_scikit_learns() -> None:
     cell = SimpleNamespace(id="a", config=CONFIG, lines=[one for one, _, _ in made])
     empty = pd.DataFrame(columns=["id", "set", "at"])
     found = detection_numbers(empty, pd.DataFrame(columns=["id", "set", "ml", "dice"]), [cell]).set_index("id").loc["a"]
+    assert {f"ms/{metric.name}" for metric in POOLED_TABLE.metrics} <= set(found.index)
     scores = np.concatenate([one.ravel() for _, one, _ in made[:3]])
     labels = np.concatenate([one.ravel() for _, _, one in made[:3]])
     assert found["ms/auprc_pooled"] == pytest.approx(average_precision_score(labels, scores))
@@ -166,4 +167,5 @@ def test_cells_without_lines_stay_in_the_frame(detections: pd.DataFrame) -> None
 def test_every_column_of_the_tables_is_measured(detections: pd.DataFrame) -> None:
     lesions = pd.DataFrame([lesion("a", ml, 0.5) for ml in (0.05, 0.5, 5.0, 50.0)])
     frame = detection_numbers(detections, lesions)
-    assert {f"ms/{name}" for name in FOUND_METRICS} <= set(frame.columns)
+    wanted = {f"ms/{metric.name}" for table in FOUND_TABLES for metric in table.metrics}
+    assert wanted <= set(frame.columns)

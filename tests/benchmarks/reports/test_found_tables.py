@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from uadbench.benchmarks.judgement.found import FOUND_TABLES
+from uadbench.benchmarks.judgement.found import FOUND_TABLES, POOLED_TABLE
 from uadbench.benchmarks.records.detections import (
     DETECTION_VERSION,
     DetectionConfig,
@@ -32,6 +32,7 @@ from uadbench.errors import UserError
 if TYPE_CHECKING:
     from .conftest import Bench
 
+SHOWN = (*FOUND_TABLES, POOLED_TABLE)
 DOWN = "http://127.0.0.1:9"
 THRESHOLDS = SetThresholds(greedy=0.3, exact=0.3, at_1=0.6, at_5=0.5, at_10=0.4)
 CONFIG = DetectionConfig(
@@ -101,7 +102,7 @@ def printed(bench: Bench, form: str, width: int = 1000) -> str:
 
 def test_the_numbers_are_means_over_the_folds_that_have_them(found: Bench) -> None:
     lines = list(csv.DictReader(io.StringIO(printed(found, "csv"))))
-    assert len({line["table"] for line in lines}) == 1 + len(FOUND_TABLES)
+    assert len({line["table"] for line in lines}) == 1 + len(SHOWN)
     own = {
         (line["role"], line["metric"]): (float(line["mean"]), int(line["folds"]))
         for line in lines
@@ -114,19 +115,19 @@ def test_the_numbers_are_means_over_the_folds_that_have_them(found: Bench) -> No
     assert ("tumours", "recall_1_10") not in own
     other = [line for line in lines if line["row"] == "maediff" and line["table"] != "table1"]
     assert other and all(not line["mean"] for line in other)
-    assert len(lines) == 2 * (5 + 2 * sum(len(table.metrics) for table in FOUND_TABLES))
+    assert len(lines) == 2 * (5 + 2 * sum(len(table.metrics) for table in SHOWN))
 
 
 @pytest.mark.parametrize("form", ["rich", "markdown", "latex", "html"])
 def test_every_format_has_the_tables_and_their_notes(found: Bench, form: str) -> None:
     text = " ".join(printed(found, form).split())
-    for table in FOUND_TABLES:
+    for table in SHOWN:
         assert f"Table 1: {table.title}" in text or table.title.capitalize() in text
     assert "1 cell has no lesion-wise numbers yet: `bench score --method maediff` adds them." in text.replace(
         r"\_", "_"
     )
     assert "nothing to measure" in text
-    assert text.count("phantom: simulated brains") == 1 + len(FOUND_TABLES)
+    assert text.count("phantom: simulated brains") == 1 + len(SHOWN)
 
 
 def test_the_terminal_keeps_to_80_letters(found: Bench) -> None:

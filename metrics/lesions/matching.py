@@ -8,10 +8,10 @@ voxels comes first, then the larger lesion, then the larger component. A lesion 
 One to one is what makes recall and precision count the same hits; what it leaves out is counted apart: lesions that
 one component swallowed together (`merged`), and pieces that one lesion was found in (`split`).
 
-Sources: the greedy one-to-one matching of panoptic quality (Kirillov et al. 2019, section 4.1) as
-panoptica does it for biomedical volumes (Kofler et al. 2023), where IoU >= 0.5 makes it unique; the lower bar of
-Dice >= 0.1 for small lesions, where a shift by one voxel costs half the overlap, follows Metrics Reloaded
-(Maier-Hein et al. 2024), which leaves the bar to the task.
+Sources: one-to-one matching at a bar is that of panoptic quality (Kirillov et al. 2019), where an IoU above 0.5 leaves
+a lesion one possible match; panoptica brings it to biomedical volumes and takes the pairs of greatest overlap first, as
+here (Kofler et al. 2023). The lower bar of Dice >= 0.1 is ours: a plaque of 3 mm has two voxels of 2 mm, and a shift by
+one of them is no miss. BraTS 2023 has no bar and is many to one: whatever touches a dilated lesion has found it.
 """
 
 from __future__ import annotations

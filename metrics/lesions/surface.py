@@ -1,10 +1,10 @@
 """How far the surface of what was found lies from the surface of the lesions: HD95 and surface Dice.
 
 The surface of a mask is its voxels with a face neighbour outside the mask; beyond the border of the volume is outside.
-A distance is that between centres of voxels. HD95 is the larger of the two directed 95th percentiles and surface Dice
-the share of both surfaces within a tolerance of the other, as Metrics Reloaded has them (Maier-Hein et al. 2024,
-after Huttenlocher et al. 1993 and Nikolov et al. 2021). Nikolov et al. weigh each surface voxel by the area of the mesh
-through it, BraTS takes percentiles by these areas, medpy one percentile of both directions together: other numbers.
+A distance is that between centres of voxels. HD95 is the larger of the two directed 95th percentiles (Huttenlocher et
+al. 1993 have the largest distance in place of a percentile) and surface Dice the share of both surfaces within a
+tolerance of the other (Nikolov et al. 2021). The latter's code, which BraTS uses, weighs surface voxels by the area of
+a mesh through them; panoptica takes one percentile of both directions together and averages the two surfaces' shares.
 """
 
 from __future__ import annotations

@@ -105,6 +105,10 @@ def front_sentence(points: tuple[FrontPoint, ...], price: str) -> str:
     """
     if len(points) < 2:
         return ""
-    on, off = (", ".join(one.title for one in points if one.on_front is side) for side in (True, False))
-    rest = f"; beaten in both: {off}" if off else ""
-    return f"In {PRICES[price]}, no row reaches more for less than {on}{rest}."
+    on, off = ([one.title for one in points if one.on_front is side] for side in (True, False))
+    rest = f"; {_are(off)} beaten by a row that costs no more" if off else ""
+    return f"By {PRICES[price]}, {_are(on)} on the front{rest}."
+
+
+def _are(titles: list[str]) -> str:
+    return f"{' and '.join(filter(None, [', '.join(titles[:-1]), titles[-1]]))} {'are' if len(titles) > 1 else 'is'}"

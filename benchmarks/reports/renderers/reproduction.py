@@ -88,7 +88,7 @@ def _renderable(found: Reproduction, *, ascii_only: bool) -> Group:
     others = words[(words[list(found.sources)] != "–").any(axis=1)] if found.sources else words.iloc[:0]
     if len(others):
         grids.append(_grid_of_others(others, shown, found.sources))
-    notes = [Text(shown(found.caption)), *(Text(shown(note), style="dim") for note in found.sentences[1:])]
+    notes = [Text(shown(f"{found.caption} {_units(found)}")), *(Text(shown(note), style="dim") for note in found.sentences[1:])]
     return Group(*grids, Text(shown(found.sentences[0]), style="bold"), *notes)
 
 
@@ -107,7 +107,7 @@ def _grid(words: pd.DataFrame, shown: Callable[[str], str], title: str) -> RichT
             tight = [shown(line[name]).replace(shown(" ± "), shown("±")) for name in ("ours", "paper")]
             verdict = Text(shown(line["verdict"]), style=_STYLES.get(line["verdict"], ""))
             rest = shown(line["difference"]).replace(" [", "\n["), shown(line["inside ±1σ"])
-            grid.add_row(f"  {shown(line['figure'])}", *tight, *rest, verdict)
+            grid.add_row(f"  {shown(_short(line['figure']))}", *tight, *rest, verdict)
     return grid
 
 
@@ -120,8 +120,18 @@ def _grid_of_others(words: pd.DataFrame, shown: Callable[[str], str], sources: t
         grid.add_column(shown(head.replace(" ", "\n")), justify="right", overflow="fold")
     for line in words.to_dict("records"):
         cells = [shown(str(line[head]).replace(" ± ", "±")) for head in heads]
-        grid.add_row(shown(line["Method"]), shown(line["figure"]), *cells)
+        grid.add_row(shown(line["Method"]), shown(_short(line["figure"])), *cells)
     return grid
+
+
+def _short(figure: str) -> str:
+    """A figure without its unit, which the caption tells once."""
+    return figure.rpartition(" (")[0]
+
+
+def _units(found: Reproduction) -> str:
+    pairs = dict(zip(found.frame["label"], found.frame["unit"], strict=True))
+    return f"{', '.join(f'{label} in {unit}' for label, unit in pairs.items())}."
 
 
 def _empty(title: str) -> RichTable:

@@ -50,7 +50,7 @@ def test_rows_are_means_over_folds_and_named_with_who_beats_them() -> None:
         ("MAEDiff", 0.42, 30.0, True, ""),
     ]
     assert front_sentence(points, PRICE) == (
-        "In seconds per volume, no row reaches more for less than AE, MAEDiff; beaten in both: VAE."
+        "By seconds per volume, AE and MAEDiff are on the front; VAE is beaten by a row that costs no more."
     )
     assert front(cells, "ms/dice", PRICE) == ()
     assert front_sentence(points[:1], PRICE) == ""

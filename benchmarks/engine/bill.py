@@ -133,11 +133,13 @@ def reconstructed(plan: Plan, lesions: int, healthy: int, validation: int, *, co
         plan: whether an untrained control is measured, and by which score.
         lesions: volumes with lesions, of validation and test.
         healthy: healthy test volumes.
-        validation: healthy validation volumes, from which a score may learn.
+        validation: healthy validation volumes: the thresholds that need no lesion are theirs, and a score may learn
+            from them before that.
         control: whether there can be an untrained control.
     """
     untrained = healthy if plan.score.untrained_control and control else 0
     score = score_of(plan)
+    scored = lesions + healthy + validation
     if score is None:
-        return lesions + healthy + untrained
-    return (lesions + healthy + (validation if score.learns else 0)) * score.reconstructions + untrained
+        return scored + untrained
+    return (scored + (validation if score.learns else 0)) * score.reconstructions + untrained

@@ -104,7 +104,7 @@ class VolumeDetection:
         components: marked, by 26-neighbourhood.
         lesions: connected lesions, by 26-neighbourhood.
         hits: lesions matched one to one, by greatest overlap, at Dice >= 0.1.
-        hits_iou: lesions matched one to one at IoU >= 0.5, BraTS' rule.
+        hits_iou: lesions matched one to one at IoU >= 0.5, the bar of panoptic quality.
         merged: unmatched lesions that a component matched to another one touches (many lesions to one component).
         split: unmatched components that touch a matched lesion (many components to one lesion).
         false_below_01: unmatched components below 0.1 ml that touch no lesion at all; likewise by size:

@@ -21,6 +21,7 @@ from uadbench.benchmarks.plan.departures import departures_of
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.request import Request, Where, fold_numbers
 from uadbench.benchmarks.plan.suite import select_rows
+from uadbench.benchmarks.records.detections import DETECTION_FILES
 from uadbench.benchmarks.records.record import record_of
 from uadbench.benchmarks.reports.duration import duration
 from uadbench.benchmarks.reports.results_line import results_line
@@ -110,6 +111,41 @@ def test_the_announcement_counts_what_is_left(request_for: Callable[..., Request
 def test_scoring_alone_refuses_what_was_never_trained(request_for: Callable[..., Request]) -> None:
     with pytest.raises(UserError, match="no trained weights to score; train first.*bench run --method ae --folds 0,1"):
         prepared(request_for("ae", train=False, scores=("ssim",)))
+
+
+@pytest.mark.parametrize("on", ["here", "processes"])
+def test_scoring_adds_lesion_wise_numbers_to_finished_cells_and_a_run_does_not(
+    on: str, request_for: Callable[..., Request]
+) -> None:
+    where, heard = Where(on=on, jobs=int(on == "processes")), Heard()
+    (outcome,) = prepared(request_for("thresh", folds="0", where=where)).run(heard)
+    record, digests = outcome.record, outcome.record.folder / "digests.json"
+    wanted = {name: (record.folder / name).read_bytes() for name in DETECTION_FILES}
+    whole = digests.read_text()
+    digests.write_text(json.dumps({**json.loads(whole), "files": without_found(json.loads(whole)["files"])}))
+    for name in DETECTION_FILES:
+        (record.folder / name).unlink()
+    before = digests.read_text()
+
+    run = prepared(request_for("thresh", folds="0", where=where))
+    assert (run.open_jobs(), run.incomplete_jobs()) == ((), ())
+    assert announce(run, heard).cells == 0
+    run.run(heard)
+    assert digests.read_text() == before
+
+    score = prepared(request_for("thresh", folds="0", where=where, train=False))
+    assert announce(score, heard).cells == 1
+    assert "  1 finished cell without lesion-wise numbers: these are added." in heard.lines
+    assert digests.read_text() == before  # to say so changes nothing
+    (outcome,) = score.run(heard)
+    assert not outcome.problem and outcome.record.done
+    assert {name: (record.folder / name).read_bytes() for name in DETECTION_FILES} == wanted
+    assert json.loads(digests.read_text()) == json.loads(whole)
+    assert prepared(request_for("thresh", folds="0", train=False)).open_jobs() == ()
+
+
+def without_found(files: dict[str, str]) -> dict[str, str]:
+    return {name: digest for name, digest in files.items() if name not in DETECTION_FILES}
 
 
 def test_a_failed_cell_is_said_and_the_others_are_done(

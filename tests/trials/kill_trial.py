@@ -130,6 +130,9 @@ def records(results: Path) -> dict[str, Any]:
         found[f"{folder.name}/metrics.json"] = timeless(json.loads((folder / "metrics.json").read_text()))
         found[f"{folder.name}/thresholds.json"] = json.loads((folder / "thresholds.json").read_text())
         found[f"{folder.name}/scores.csv"] = rows(folder / "scores.csv")
+        found[f"{folder.name}/detection.json"] = json.loads((folder / "detection.json").read_text())
+        for name in ("detections.csv", "lesions.csv", "histograms.csv"):
+            found[f"{folder.name}/{name}"] = rows(folder / name)
         if (folder / "history.csv").is_file():
             found[f"{folder.name}/history.csv"] = rows(folder / "history.csv")
         found[f"{folder.name}/partial files"] = [path.name for path in folder.rglob("*.partial")]

@@ -88,8 +88,11 @@ def _renderable(found: Reproduction, *, ascii_only: bool) -> Group:
     others = words[(words[list(found.sources)] != "–").any(axis=1)] if found.sources else words.iloc[:0]
     if len(others):
         grids.append(_grid_of_others(others, shown, found.sources))
-    notes = [Text(shown(f"{found.caption} {_units(found)}")), *(Text(shown(note), style="dim") for note in found.sentences[1:])]
-    return Group(*grids, Text(shown(found.sentences[0]), style="bold"), *notes)
+    verdict, *notes = found.sentences
+    caption = Text(shown(f"{found.caption} {_units(found)}"))
+    return Group(
+        *grids, Text(shown(verdict), style="bold"), caption, *(Text(shown(note), style="dim") for note in notes)
+    )
 
 
 def _grid(words: pd.DataFrame, shown: Callable[[str], str], title: str) -> RichTable:

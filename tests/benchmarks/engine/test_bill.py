@@ -67,9 +67,10 @@ def test_arithmetic_is_counted_once_for_all_folds_and_multiplied(jobs: list[Job]
     records = [run_job(job, tmp_path, "cpu", QUIET, None, count) for job in jobs]
     assert asked == [0]
     # tiny: 6 epochs of 2 steps (6 scans in batches of 4), 3 validations of 2 scans with 2 slices each; 4 slices a
-    # volume, of which there are 2 healthy ones, twice with the untrained control, and 4 in each of two lesion sets.
+    # volume, of which there are 2 healthy ones, twice with the untrained control, 4 in each of two lesion sets, and the
+    # 2 healthy ones of validation.
     control = 2 if jobs[0].plan.score.untrained_control else 0
-    expected = 5.0 * (6 * 2 + 3 * 2 * 2 / 4 / 3) + 2.0 * 4 * (2 + control + 2 * 4)
+    expected = 5.0 * (6 * 2 + 3 * 2 * 2 / 4 / 3) + 2.0 * 4 * (2 + control + 2 * 4 + 2)
     for record in records:
         cost = cost_of(record)
         assert cost is not None
@@ -136,5 +137,5 @@ def test_the_higher_peak_stays_and_a_gpus_is_not_compared_with_a_process() -> No
 
 def test_reconstructions_by_hand(jobs: list[Job]) -> None:
     control = 2 if jobs[0].plan.score.untrained_control else 0
-    assert reconstructions(jobs[0], trained=False) == 2 + 8 + control
-    assert reconstructions(jobs[0], trained=True) == 2 + 8
+    assert reconstructions(jobs[0], trained=False) == 2 + 8 + 2 + control
+    assert reconstructions(jobs[0], trained=True) == 2 + 8 + 2

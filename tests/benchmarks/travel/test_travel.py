@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.prediction.trained import find_run
+from uadbench.benchmarks.records.detections import DETECTION_FILES
 from uadbench.benchmarks.records.origin import origin_of
 from uadbench.benchmarks.records.record import RunRecord, all_records
 from uadbench.benchmarks.records.reuse import require_weights
@@ -223,6 +225,117 @@ def test_cells_on_other_data_are_refused_where_there_are_some_already(
     assert all("was computed on other data: tiny has the fingerprint" in why for why in arrival.refused.values())
 
 
+# --------------------------------------------------------------------------------- what was found in each test volume
+
+
+def without_found(clone: Clone, label: str) -> dict[str, bytes]:
+    """Make a cell one of a version that knew nothing of what is found; returns what it had."""
+    folder = clone.runs / label
+    digests = json.loads((folder / "digests.json").read_text())
+    had = {name: (folder / name).read_bytes() for name in DETECTION_FILES}
+    for name in DETECTION_FILES:
+        (folder / name).unlink()
+        del digests["files"][name]
+    (folder / "digests.json").write_text(json.dumps(digests))
+    return had
+
+
+def test_it_travels_with_its_cell(here: Clone, there: Clone, sent: Path) -> None:
+    assert not take_in(sent, here.runs).refused
+    for label in labels(there):
+        for name in DETECTION_FILES:
+            assert (here.runs / label / name).read_bytes() == (there.runs / label / name).read_bytes()
+        assert here.record(label).has_detection
+
+
+def test_cells_of_before_travel_without_it_and_what_nobody_vouches_for_stays(
+    here: Clone, there: Clone, tmp_path: Path
+) -> None:
+    shutil.copytree(there.results, here.results)
+    label = labels(here)[0]
+    without_found(here, label)
+    (here.runs / label / "detections.csv").write_text("begun and given up")
+    export_cells("all", tmp_path / "cells.zip", who="Lab X", results=here.results)
+    assert not take_in(tmp_path / "cells.zip", tmp_path / "third").refused
+    third = RunRecord(tmp_path / "third" / label)
+    assert third.done and not any((third.folder / name).exists() for name in DETECTION_FILES)
+
+
+def test_a_cell_that_lacks_it_here_is_given_it_and_nothing_else(here: Clone, there: Clone, sent: Path) -> None:
+    shutil.copytree(there.results, here.results)
+    label = labels(here)[0]
+    had = without_found(here, label)
+    before = here.tree()
+    arrival = take_in(sent, here.runs)
+    assert arrival.of("completed") == (label,) and len(arrival.of("known")) == 2 and not arrival.refused
+    added = {f"{label}/{name}": content for name, content in had.items()}
+    digests = f"{label}/digests.json"
+    assert here.tree() == {**before, **added, digests: there.tree()[digests]}
+    assert here.record(label).has_detection
+
+
+def test_what_is_found_here_by_other_means_stays(here: Clone, there: Clone, sent: Path) -> None:
+    """Two devices may round a histogram in two ways; the cell is the same, and keeps its own."""
+    shutil.copytree(there.results, here.results)
+    record = here.record(labels(here)[0])
+    record.reopen()
+    for name in DETECTION_FILES:
+        content = (there.runs / record.folder.name / name).read_text()
+        (record.folder / name).write_text(content.replace("0.1", "0.2"))
+    record.close(added=True)
+    before = here.tree()
+    arrival = take_in(sent, here.runs)
+    assert len(arrival.of("known")) == 3 and here.tree() == before
+
+
+def test_a_cell_that_is_open_for_it_is_not_sent(here: Clone, there: Clone, tmp_path: Path) -> None:
+    shutil.copytree(there.results, here.results)
+    record = here.record(labels(here)[0])
+    record.reopen()
+    packed = export_cells("all", tmp_path / "cells.zip", who="Lab X", results=here.results)
+    assert record.folder.name not in packed.labels and len(packed.labels) == 2
+    with pytest.raises(UserError, match="is open for what `bench score` adds to it"):
+        export_cells(record.folder.name, tmp_path / "one.zip", who="Lab X", results=here.results)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "sentence"),
+    [
+        ("detections.csv", ",tumours,", ",elsewhere,", "thresholds of a set that detection.json does not name"),
+        ("histograms.csv", "<i8:", "|O:", "holds a histogram that is none"),
+        ("lesions.csv", "tiny-tumours,", "tiny\x1b,", "is no line of text"),
+        ("detection.json", '"bins": 4096', '"bins": 1000000000', "is damaged"),
+        ("detection.json", '"top": ', '"top": -', "is damaged"),
+    ],
+)
+def test_what_is_none_is_refused(
+    name: str, old: str, new: str, sentence: str, sent: Path, here: Clone, tmp_path: Path, open_parcel: Any
+) -> None:
+    parcel = open_parcel(sent)
+    label = parcel.manifest["cells"][0]["label"]
+    member = f"runs/{label}/{name}"
+    changed = parcel.members[member].decode().replace(old, new)
+    assert changed.encode() != parcel.members[member]
+    parcel.members[member] = changed.encode()
+    parcel.digest_anew(label)
+    parcel.list_anew()
+    arrival = take_in(parcel.write(tmp_path / "cells.zip"), here.runs)
+    assert list(arrival.refused) == [label] and sentence in arrival.refused[label]
+
+
+def test_histograms_that_are_not_those_of_the_cell_are_refused(
+    sent: Path, here: Clone, tmp_path: Path, open_parcel: Any
+) -> None:
+    """The digests of a cell compare them when they are used; an import compares them at once."""
+    parcel = open_parcel(sent)
+    label = parcel.manifest["cells"][0]["label"]
+    member = f"runs/{label}/histograms.csv"
+    parcel.members[member] = b"\n".join(parcel.members[member].splitlines()[:-1]) + b"\n"
+    parcel.list_anew()
+    arrival = take_in(parcel.write(tmp_path / "cells.zip"), here.runs)
+    assert "histograms.csv that is not the one that it was finished with" in arrival.refused[label]
+
+
 # --------------------------------------------------------------------------------------------------- kills, two at once
 
 
@@ -271,7 +384,8 @@ def test_a_full_disk_is_said_and_the_same_import_goes_on(
     with pytest.raises(UserError, match="MiB are free under"):
         take_in(sent, runs)
     monkeypatch.setattr("uadbench.benchmarks.travel.arrival._check_room", lambda archive, place: None)
-    filler.write_bytes(bytes(125_000))
+    subprocess.run(["mount", "-o", "remount,size=400k", str(small_disk)], check=True)
+    filler.write_bytes(bytes(360_000))
     with pytest.raises(UserError, match="No space left on device"):
         take_in(sent, runs)
     filler.unlink()

@@ -24,6 +24,12 @@ def table(
         bool, typer.Option("--variants", help="Add runs with other --set and --seed, each in a line of its own.")
     ] = False,
     cost: Annotated[bool, typer.Option("--cost", help="Add parameters, GFLOP, time and memory.")] = False,
+    detection: Annotated[
+        bool,
+        typer.Option(
+            "--detection", help="Add tables of lesions found, false positives, other thresholds, surfaces and healing."
+        ),
+    ] = False,
     ci: Annotated[
         bool, typer.Option("--ci", help="Add 95 % intervals, and mark what is not significantly worse than the best.")
     ] = False,
@@ -64,6 +70,7 @@ def table(
             all_rows=all_rows,
             variants=variants,
             cost=cost,
+            detection=detection,
             fingerprint=fingerprint,
             ci=ci,
         ),

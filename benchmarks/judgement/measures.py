@@ -19,6 +19,7 @@ class Metric:
         scale: from the stored number to the printed one.
         higher: True where more is better; None where nothing is ranked.
         varies: whether it differs between folds, so that it has a spread.
+        optional: whether a cell may lack it; its mean is that of the cells that have it.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Metric:
     scale: float
     higher: bool | None
     varies: bool = True
+    optional: bool = False
 
     @property
     def measure(self) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...datasets.cohort import HEALTHY
+from ..judgement.found import FOUND_METRICS, FoundTable
 from ..judgement.measures import METRICS, Metric
 from ..plan.suite import Suite
 from .cells import sets_in
@@ -50,10 +51,22 @@ def columns_of(suite: Suite, titles: Mapping[str, str], *, beside: bool) -> tupl
     """
     lesions = (*suite.lesion_metrics, *(_LESIONS_BESIDE if beside else ()))
     healthy = (*suite.healthy_metrics, *(_HEALTHY_BESIDE if beside else ()))
+    known = {**METRICS, **FOUND_METRICS}
     return tuple(
-        Column(key, title, METRICS[name])
+        Column(key, title, known[name])
         for key, title in titles.items()
         for name in dict.fromkeys(healthy if key == HEALTHY else lesions)
+    )
+
+
+def found_suite(suite: Suite, table: FoundTable) -> Suite:
+    """The suite's rows once more, with the columns of a table of what was found."""
+    return replace(
+        suite,
+        name=f"{suite.name}-{table.title.replace(' ', '-').replace(',', '')}",
+        title=f"{suite.title.partition(':')[0]}: {table.title}, mean ± standard deviation over folds",
+        lesion_metrics=tuple(metric.name for metric in table.metrics),
+        healthy_metrics=(),
     )
 
 

@@ -58,6 +58,38 @@ def reported_elsewhere() -> tuple[Published, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Rerun:
+    """What somebody got who ran a published method again.
+
+    Attributes:
+        row: name of our row.
+        title: what they call the method.
+        source: who, in a few words: the heading of a column.
+        link: where it stands.
+        cells: as they print it, by the name of the column; "" where nothing was reported.
+        note: what is known of their conditions.
+    """
+
+    row: str
+    title: str
+    source: str
+    link: str
+    cells: Mapping[str, str]
+    note: str
+
+
+def reruns() -> tuple[Rerun, ...]:
+    """What others got who reran the methods of the paper's tables, one line per method and source."""
+    return tuple(
+        Rerun(
+            **{name: line[name] for name in ("row", "title", "source", "link", "note")},
+            cells={name: cell for name, cell in line.items() if "/" in name},
+        )
+        for line in _read_csv("reruns.csv")
+    )
+
+
 def as_numbers(cell: str) -> tuple[float, float]:
     """Mean and standard deviation of a printed cell; NaN for what is not there or cannot be read as a number."""
     numbers = re.fullmatch(r"(\d+\.\d+)(?: ± (\d+\.\d+))?", cell)

@@ -74,6 +74,18 @@ class Results:
         """The score histograms of test volumes, cell by cell, from which curves follow without a network."""
         return histograms_of_records(self.records)
 
+    def found(self) -> pd.DataFrame:
+        """What was found, as numbers of a set: one row per finished cell that has such lines, `<set>/<metric>`.
+
+        Fractions, ml and mm, as `judgement.detection` names them, such as "ms/lesion_recall"; NaN where nothing can be
+        measured.
+        """
+        from .tables import found_in
+
+        cells = self.to_dataframe()
+        heads = cells.loc[cells["done"].astype(bool), ["id", "row", "title", "preset", "data", "fold", "seed"]]
+        return heads.merge(found_in(self.records), on="id", validate="one_to_one")
+
     def without_detection(self) -> str:
         """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
         return without_detection(self.records)
@@ -202,6 +214,8 @@ class Results:
         done = cells[cells["done"].astype(bool)]
         plain = options or PLAIN
         wanted = replace(plain, cost=cost or plain.cost, ci=ci or plain.ci)
+        if wanted.detection:
+            raise UserError("detection makes several tables; `Results.found()` has their numbers")
         if wanted.cost:
             done = with_cost(done, bills_of(self.records))
         (table,) = tables_of(

@@ -56,6 +56,8 @@ class TableOptions:
         all_rows: rows that were not run yet, too.
         variants: runs of the rows with other changes and seeds, each in a line of its own.
         cost: parameters, arithmetic, time and memory; the frame of cells must have them, see `reports.cost`.
+        detection: further tables of lesions found, other thresholds, surfaces, ceilings and healing; the frame of cells
+            must have them, see `judgement.detection`.
         fingerprint: cells of the version of the data alone whose fingerprint begins so; "" takes what is there.
         ci: 95 % intervals, and what is not significantly worse than the best; the volumes' scores must be there.
     """
@@ -67,6 +69,7 @@ class TableOptions:
     all_rows: bool = False
     variants: bool = False
     cost: bool = False
+    detection: bool = False
     fingerprint: str = ""
     ci: bool = False
 
@@ -248,7 +251,7 @@ def make_table(
     used = pd.concat([own.iloc[:0], *(row.cells for row in shown)]).drop_duplicates("id")
     sets = {key for line in (*figures.values(), *others) for key in line.sets}
     columns = columns_of(suite, set_titles(used, sets, phantom=is_phantom_name(data)), beside=options.beside)
-    measured = len(columns)
+    measured = sum(not column.metric.optional for column in columns)
     columns = (*columns, *(COST_COLUMNS if options.cost else ()))
     lines = [
         line for row in shown for line in _lines_of(row, columns, figures.get(row), signs, untrained=bool(controls))
@@ -376,8 +379,8 @@ def _statistics(cells: pd.DataFrame, column: Column, *, learns: bool) -> _Statis
         return _Statistics()
     if column.key == COST:
         return _over_folds(cells[column.name].dropna(), column, learns=column.metric.varies)
-    there = cells[cells[f"{column.key}/cohort"].notna()]
-    return _over_folds(there[column.name], column, learns=learns)
+    there = cells[cells[f"{column.key}/cohort"].notna()][column.name]
+    return _over_folds(there.dropna() if column.metric.optional else there, column, learns=learns)
 
 
 def _untrained(cells: pd.DataFrame, column: Column) -> _Statistics:

@@ -6,7 +6,7 @@ Both make their tables by `tables_of`, of a frame of cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from ...datasets.modality import Modality
 from ...errors import UserError
+from ..judgement.detection import detection_numbers, with_detection
+from ..judgement.found import FOUND_TABLES, POOLED_TABLE
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.record import RunRecord, all_records, finished
@@ -21,9 +23,18 @@ from ..tracking.database import TrackingError, database_of, store_uri
 from ..tracking.fold_result import FoldResult
 from ..tracking.glance import complete_cells
 from ..tracking.sync import fold_results
-from .cells import cells_of_results, volumes_of_records
+from .cells import (
+    cells_of_results,
+    detections_of_records,
+    histograms_of_records,
+    lesions_of_records,
+    volumes_of_records,
+    without_detection,
+)
+from .columns import found_suite
 from .console import counted
 from .cost import bills_in, with_cost
+from .notes import DASH
 from .renderers import csv, html, latex, markdown
 from .renderers.terminal import renderable
 from .table import PLAIN, Table, TableOptions, make_table
@@ -39,6 +50,7 @@ _RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
     "html": html.render,
 }
 FORMATS = ("rich", *_RENDERERS)
+_GAP = f"{DASH}: nothing to measure, such as a lesion of that size, or no lesion-wise numbers in the record yet."
 
 
 def print_tables(
@@ -77,6 +89,10 @@ def print_tables(
     cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
     if options.cost:
         cells = with_cost(cells, bills_in(results / "runs"))
+    if options.detection:
+        records = [record for record in all_records(results / "runs") if record.config.cell in set(cells["id"])]
+        cells = with_detection(cells, found_in(records))
+        notes = (*notes, *filter(None, [without_detection(records)]))
     tables = tables_of(
         suites,
         cells,
@@ -94,6 +110,12 @@ def print_tables(
             console.print(renderable(table, ascii_only=console.options.ascii_only), soft_wrap=False)
     else:
         console.file.write(render(tables, form))
+
+
+def found_in(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """What was found, a row per cell that has lines of it; see `judgement.detection`."""
+    detections, lesions = detections_of_records(records), lesions_of_records(records)
+    return detection_numbers(detections, lesions, histograms_of_records(records))
 
 
 def render(tables: Sequence[Table], form: str) -> str:
@@ -137,20 +159,37 @@ def tables_of(
     controls = load_suite("controls").rows if options.controls else ()
     whole = [with_rows(suite, more) for suite in suites]
     return tuple(
-        make_table(
-            suite,
-            own,
-            preset,
-            name,
-            seed,
-            modality=modality,
-            controls=controls,
-            options=options,
-            notes=notes,
-            volumes=volumes,
-        )
+        table
         for suite in whole
+        for table in (
+            make_table(
+                suite,
+                own,
+                preset,
+                name,
+                seed,
+                modality=modality,
+                controls=controls,
+                options=options,
+                notes=notes,
+                volumes=volumes,
+            ),
+            *(_beside(suite, own, preset, name, seed, modality, options) if options.detection else ()),
+        )
     )
+
+
+def _beside(
+    suite: Suite, cells: pd.DataFrame, preset: Preset, data: str, seed: int, modality: Modality, options: TableOptions
+) -> Iterator[Table]:
+    """The tables of what was found, of our rows alone."""
+    own = replace(PLAIN, variants=options.variants, fingerprint=options.fingerprint)
+    for found in (*FOUND_TABLES, POOLED_TABLE):
+        further, notes = found_suite(suite, found), (found.note,)
+        table = make_table(further, cells, preset, data, seed, modality=modality, options=own, notes=notes)
+        gaps = [_GAP] if (table.text() == DASH).any(axis=None) else []
+        simulated = [note for note in table.notes if note.startswith("phantom:")]
+        yield replace(table, not_run=(), notes=(*notes, *gaps, *simulated))  # the rest stands below the first table
 
 
 def volumes_in(records: Sequence[RunRecord], cells: Set[str]) -> pd.DataFrame:

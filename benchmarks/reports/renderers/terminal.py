@@ -39,9 +39,18 @@ def renderable(table: Table, *, ascii_only: bool = False) -> Group:
 
 
 def _parts(columns: Sequence[Column]) -> list[list[Column]]:
-    """The columns that stand beside each other: what rows cost stands below their numbers, or it would not fit."""
-    costs = [column for column in columns if column.key == COST]
-    return [part for part in ([column for column in columns if column.key != COST], costs) if part]
+    """The columns that stand beside each other, or they would not fit.
+
+    What rows cost stands below their numbers, and of what was found each set stands below the one before.
+    """
+    keys = dict.fromkeys(_below(column) for column in columns)
+    parts = ([column for column in columns if _below(column) == key] for key in keys)
+    return sorted(parts, key=lambda part: part[0].key == COST)
+
+
+def _below(column: Column) -> str:
+    """What tells the columns of one grid from those of others."""
+    return column.key if column.key == COST or column.metric.optional else ""
 
 
 def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichTable:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..tracking.fold_result import FoldResult
 
 _T = TypeVar("_T")
+_MOST_NAMED = 3  # rows in a sentence
 _Line = TypeVar("_Line", VolumeDetection, LesionDetection)
 
 #: What a table needs to know of a cell, beside its sets and its numbers.
@@ -145,9 +146,10 @@ def without_detection(records: Iterable[RunRecord]) -> str:
     rows = [record.config.row for record in records if record.counts and DETECTION not in record.digests]
     if not rows:
         return ""
-    words = " ".join(f"--method {row.partition('+')[0]}" for row in dict.fromkeys(rows))
+    different = tuple(dict.fromkeys(rows))
+    words = " ".join(f"--method {row}" for row in different) if len(different) <= _MOST_NAMED else "--method …"
     cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
-    return f"{cells} no lesion-wise numbers yet: `bench score {words}` adds them."
+    return f"{cells} no lesion-wise numbers yet: `bench score {words}` with the options of its run adds them."
 
 
 def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.DataFrame:
@@ -157,8 +159,8 @@ def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.Da
     found = [frame for frame in frames if frame is not None and len(frame)]
     if found:
         return pd.concat(found, ignore_index=True)
-    names = ["set" if field.name == "role" else field.name for field in fields(kind)]
-    return pd.DataFrame(columns=[*_OF_A_VOLUME, *names])
+    columns = [*_OF_A_VOLUME, *("set" if name == "role" else name for name in _types(kind))]
+    return pd.DataFrame(columns=columns)
 
 
 def sets_in(cells: pd.DataFrame) -> list[str]:
@@ -262,7 +264,7 @@ def _read_table(path: Path, kind: type[_Line]) -> pd.DataFrame:
         return pd.read_csv(
             path,
             usecols=list(types),
-            dtype=types,  # type: ignore[arg-type]
+            dtype=types,
             keep_default_na=False,
             na_values={column: [""] for column, of in types.items() if of is float},
             float_precision="round_trip",

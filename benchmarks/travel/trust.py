@@ -140,10 +140,11 @@ def check_detection(record: RunRecord) -> None:
     files, name = record.detection, record.folder.name
     try:
         problem, config = files.problem(), files.config
-        lines = (*files.volumes(), *files.lesions(), *files.histograms())
+        words = {word for line in files.volumes() for word in (line.cohort, line.role, line.subject)}
+        words |= {word for line in files.lesions() for word in (line.cohort, line.role, line.subject)}
+        words |= {word for line in files.histograms() for word in (line.cohort, line.role, line.subject)}
     except RecordError as error:
         raise RecordError(f"{name} is damaged: {error}") from error
-    words = {word for line in lines for word in (line.cohort, line.role, line.subject)}
     bad = fault_of_words(*words, *(() if config is None else config.thresholds))
     if problem or bad:
         raise RecordError(f"{name} {problem or f'holds {bad}, which is no line of text'}")

@@ -341,7 +341,8 @@ def test_cells_without_them_are_said_in_a_sentence_and_have_no_rows(old: RunReco
     (old.folder / LESIONS).write_text("left by a scoring that was given up\n")
     results = Results((old,))
     assert (
-        results.without_detection() == "1 cell has no lesion-wise numbers yet: `bench score --method thresh` adds them."
+        results.without_detection()
+        == "1 cell has no lesion-wise numbers yet: `bench score --method thresh` with the options of its run adds them."
     )
     assert results.detections().empty and results.lesions().empty and list(results.histograms()) == []
     assert list(results.detections().columns) == list(Results(()).detections().columns)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ALPHA = 0.05
 COMPARED = (
     *("set", "metric", "n", "folds", "first", "second", "difference", "low", "high", "method", "doubtful"),
-    *("p", "p_holm", "wins", "ties", "losses", "false_claim"),
+    *("p", "p_crossed", "p_holm", "wins", "ties", "losses", "false_claim"),
 )
 
 
@@ -48,7 +48,8 @@ def compare(
 
     Returns:
         One row per number with a volume that both have scored, its columns are `COMPARED`: means and differences as
-        the frame has them (fractions), p as it is and `p_holm` for the family.
+        the frame has them (fractions), `p` of the signed-rank test, `p_crossed` of the test that knows that trainings
+        differ, and `p_holm`, the larger of both, adjusted for the family.
 
     Raises:
         ValueError: a line has several seeds, or the two share no fold.
@@ -111,7 +112,8 @@ def _rows(
             **{"set": key, "metric": metric, "n": each.n, "folds": int(both.any(axis=1).sum())},
             **{"first": _mean(cube.of(one), both), "second": _mean(cube.of(other), both)},
             **{"difference": each.difference, "low": each.interval.low, "high": each.interval.high},
-            **{"method": each.interval.method, "doubtful": each.interval.doubtful, "p": each.p},
+            **{"method": each.interval.method, "doubtful": each.interval.doubtful},
+            **{"p": each.p, "p_crossed": each.p_crossed},
             **{"wins": each.wins, "ties": each.ties, "losses": each.losses, "false_claim": each.false_claim},
         }
 
@@ -122,15 +124,15 @@ def _mean(scores: NDArray[np.float64], both: NDArray[np.bool_]) -> float:
 
 
 def _with_holm(frame: pd.DataFrame) -> pd.DataFrame:
-    frame["p_holm"] = holm(frame["p"].astype(float))
+    frame["p_holm"] = holm(frame[["p", "p_crossed"]].astype(float).max(axis=1))
     return frame
 
 
 def tells_apart(p_holm: float, low: float, high: float) -> bool:
-    """Whether a comparison shows a difference: Holm's p below `ALPHA`, and an interval that leaves out zero.
+    """Whether a comparison shows a difference: its adjusted p is below `ALPHA`, and its interval leaves out zero.
 
-    The test asks about ranks and knows these trainings alone; the interval is of the mean and knows that trainings
-    differ. A sentence about which method is better needs both.
+    The adjusted p is of the stricter of two tests: one asks about ranks and knows these trainings alone, the other
+    knows that trainings differ. The interval is of the mean, of which sentences speak.
     """
     return p_holm < ALPHA and (low > 0 or high < 0)
 

@@ -1,11 +1,14 @@
 """Which lines of a column are not significantly worse than its best: what stands in a table beside bold.
 
-The best by its mean is compared with every other as `comparison.compare` does, Holm's adjustment over these comparisons
-of the column. A line is worse where that tells them apart. Of few volumes hardly any line is: that says how little they
-tell. The best is chosen by the same volumes and may owe its place to luck; a line beside it is no worse for that.
+Lines are compared as `comparison.pairwise` does, and one is worse where that tells it from the best. Holm's adjustment
+is over all pairs of the column, since the best is chosen by the same volumes and may owe its place to luck: over the
+comparisons with it alone, chance would be called a result too often (`tests/trials/null_trial.py`). Of few volumes
+hardly any line is worse: that says how little they tell.
 """
 
 from __future__ import annotations
+
+from itertools import combinations
 
 import numpy as np
 
@@ -34,13 +37,13 @@ def near_best(cube: Cube, *, higher: bool, resamples: int = RESAMPLES, seed: int
     if len(means) < 2:
         return {}
     best = (max if higher else min)(means, key=means.__getitem__)
-    others = [name for name in means if name != best]
-    differences = np.stack([differences_of(cube.of(best), cube.of(name)) for name in others])
+    pairs = list(combinations(means, 2))
+    differences = np.stack([differences_of(cube.of(one), cube.of(other)) for one, other in pairs])
     found = paired_family(differences, higher=higher, resamples=resamples, seed=seed)
-    adjusted = holm(one.p for one in found)
+    adjusted = holm(one.p_strict for one in found)
     near = {
-        name: float(p)
-        for name, one, p in zip(others, found, adjusted, strict=True)
-        if one.n and not tells_apart(float(p), one.interval.low, one.interval.high)
+        one if other == best else other: float(p)
+        for (one, other), each, p in zip(pairs, found, adjusted, strict=True)
+        if best in (one, other) and each.n and not tells_apart(float(p), each.interval.low, each.interval.high)
     }
     return {best: 1.0, **near}

@@ -59,7 +59,9 @@ def resampled_means(scores: Floats, resamples: int, seed: int, seed_of_trainings
     Folds share their test volumes, so they are no larger sample of volumes: rows and columns are drawn each for itself
     (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1:386). Of F trainings F - 1 are drawn (Rao and
     Wu 1988, "Resampling inference with complex survey data", JASA 83:231): drawing F of so few would make their spread
-    too small by a part in F. One training is no chance at all: then volumes alone are drawn.
+    too small by a part in F. As they do, the draws are stretched, here by the 97.5 % quantile of Student's t of F - 1
+    degrees over the normal one: five trainings are no firm estimate of how trainings differ. One training is no chance
+    at all: then volumes alone are drawn.
 
     Args:
         scores: [tables, trainings, volumes]; NaN where a training did not score a volume. All tables share the draws.
@@ -75,7 +77,7 @@ def resampled_means(scores: Floats, resamples: int, seed: int, seed_of_trainings
     filled = np.where(known, scores, 0.0).reshape(tables * trainings, volumes).T
     counted = known.astype(np.float64).reshape(tables * trainings, volumes).T
     other = seed + 1 if seed_of_trainings is None else seed_of_trainings
-    rows = np.concatenate(list(drawn_weights(trainings, resamples, other, max(1, trainings - 1))))
+    rows = _stretched(np.concatenate(list(drawn_weights(trainings, resamples, other, max(1, trainings - 1)))))
     means, done = np.full((resamples, tables), np.nan), 0
     for weights in drawn_weights(volumes, resamples, seed):
         part = slice(done, done + len(weights))
@@ -83,6 +85,18 @@ def resampled_means(scores: Floats, resamples: int, seed: int, seed_of_trainings
         np.divide(sums, numbers, out=means[part], where=numbers > 0)
         done += len(weights)
     return means
+
+
+def _stretched(rows: Floats) -> Floats:
+    """Weights of trainings [resamples, trainings], further from their mean the fewer there are."""
+    from scipy.special import ndtri, stdtrit
+
+    trainings = rows.shape[1]
+    if trainings == 1:
+        return rows
+    factor = float(stdtrit(trainings - 1, 0.975) / ndtri(0.975))
+    mean = (trainings - 1) / trainings
+    return mean + factor * (rows - mean)
 
 
 def _by_table(products: Floats, rows: Floats, tables: int) -> Floats:

@@ -131,7 +131,7 @@ def certainty_notes(certainty: Certainty, lines: int) -> Iterator[str]:
     if any(one.near for one in certainty.found.values()):
         yield (
             f"{NEAR_SIGN}: not significantly worse than the column's best (Wilcoxon's signed-rank test on volumes, "
-            "folds averaged first, Holm over the column; worse is p < 0.05 and an interval of the difference without zero)."
+            "folds averaged first, and a test that knows that trainings differ; Holm over the column's pairs)."
         )
     if any(one.doubtful for one in certainty.found.values()):
         yield (

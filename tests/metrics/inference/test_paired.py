@@ -112,9 +112,42 @@ def test_folds_are_averaged_for_the_test_and_drawn_for_the_interval() -> None:
     assert (found.n, found.p, found.wins, found.losses) == (1000, averaged.p, averaged.wins, averaged.losses)
     assert found.difference == pytest.approx(averaged.difference)
     spread = np.std((luck[0] - luck[1])[:, 0], ddof=1) / math.sqrt(5)
-    assert found.interval.high - found.interval.low == pytest.approx(2 * 1.96 * spread, rel=0.2)
+    assert found.interval.high - found.interval.low == pytest.approx(2 * stats.t.ppf(0.975, 4) * spread, rel=0.2)
     assert averaged.interval.high - averaged.interval.low < 0.3 * (found.interval.high - found.interval.low)
     assert averaged.false_claim < found.false_claim
+    assert found.p < 0.001 < found.p_crossed == found.p_strict
+
+
+def test_where_trainings_do_not_differ_the_crossed_test_is_students() -> None:
+    rng = np.random.default_rng(13)
+    one, other = rng.normal(0.2, 1, (2, 60))
+    found = paired(np.stack([one] * 5), np.stack([other] * 5))
+    assert found.p_crossed == pytest.approx(stats.ttest_rel(one, other).pvalue)
+
+
+def test_where_volumes_do_not_differ_it_is_students_of_the_trainings() -> None:
+    luck = np.random.default_rng(14).normal(0.2, 1, (2, 5, 1))
+    first, second = np.broadcast_to(luck, (2, 5, 30))
+    found = paired(first, second)
+    assert found.p_crossed == pytest.approx(stats.ttest_rel(luck[0, :, 0], luck[1, :, 0]).pvalue)
+
+
+def test_min_f_is_what_its_formula_says() -> None:
+    rng = np.random.default_rng(15)
+    d = np.round(rng.normal(0.3, 1, (5, 1)) + rng.normal(0, 1, (1, 40)) + rng.normal(0, 1, (5, 40)), 12)
+    by_training = stats.ttest_1samp(d.mean(axis=1), 0).statistic ** 2
+    by_volume = stats.ttest_1samp(d.mean(axis=0), 0).statistic ** 2
+    least = by_training * by_volume / (by_training + by_volume)
+    degrees = (by_training + by_volume) ** 2 / (by_training**2 / 39 + by_volume**2 / 4)
+    assert paired(d, np.zeros_like(d)).p_crossed == pytest.approx(stats.f.sf(least, 1, degrees))
+
+
+def test_one_training_has_no_crossed_test() -> None:
+    found = paired([0.1, 0.5, 0.3], [0.2, 0.1, 0.1])
+    assert math.isnan(found.p_crossed)
+    assert found.p_strict == found.p
+    same = np.full((2, 3), 0.2)
+    assert paired(same, same).p_crossed == 1.0
 
 
 def test_a_family_says_what_each_pair_says() -> None:

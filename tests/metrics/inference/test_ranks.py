@@ -49,7 +49,7 @@ def test_trainings_add_to_the_doubt() -> None:
 def test_volumes_that_one_lacks_are_left_out_for_all() -> None:
     found = rank_stability(np.array([[0.9, 0.1, math.nan], [0.5, 0.5, 0.9]]))
     assert found.rank == (1.5, 1.5)
-    fewer = np.array([[[0.9, 0.8], [math.nan, math.nan]], [[0.5, 0.6], [0.4, 0.5]]])
+    fewer = np.array([[[0.9, 0.8], [math.nan, math.nan]], [[0.5, 0.6], [0.5, 0.6]]])
     assert rank_stability(fewer).first == (1.0, 0.0)
     with pytest.raises(ValueError, match="share no volume"):
         rank_stability(np.array([[0.9, math.nan], [math.nan, 0.5]]))

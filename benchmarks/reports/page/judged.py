@@ -1,0 +1,111 @@
+"""How sure the numbers are: intervals, ranks and paired comparisons of the study's rows, computed once for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...judgement.by_volume import cube_of
+from ...judgement.comparison import pairwise
+from ...judgement.family import near_best
+from ...judgement.intervals import intervals_of
+from ...judgement.measures import METRICS, Metric
+from ...judgement.ranking import ranks_of
+from .study import SetOf, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Scores of a set that are judged; the first is the one that sentences speak of.
+LESION_SCORES, HEALTHY_SCORES = ("dice", "auprc"), ("l1",)
+
+
+def scores_of(one: SetOf) -> tuple[Metric, ...]:
+    """The scores of a set's volumes that are judged; the first is its main one."""
+    return tuple(METRICS[name] for name in (LESION_SCORES if one.has_lesions else HEALTHY_SCORES))
+
+
+@dataclass(frozen=True, eq=False)
+class SetJudgement:
+    """What is to be said of one score on one set.
+
+    Attributes:
+        one: the set.
+        metric: the score.
+        scores: by volume and row (its place), folds averaged, in the frame's fractions.
+        intervals: by place of the row, see `judgement.intervals`.
+        ranks: by place of the competing rows, see `judgement.ranking`.
+        pairs: every pair of competing rows, see `judgement.comparison.pairwise`; `row` and `column` are places.
+        near: places of the competing rows that are not significantly worse than the best, with Holm's p.
+    """
+
+    one: SetOf
+    metric: Metric
+    scores: pd.DataFrame
+    intervals: pd.DataFrame
+    ranks: pd.DataFrame
+    pairs: pd.DataFrame
+    near: Mapping[int, float]
+
+    @property
+    def higher(self) -> bool:
+        """Whether more is better."""
+        return self.metric.higher is not False
+
+    @property
+    def best(self) -> int | None:
+        """Place of the competing row with the best mean; None where there is none."""
+        means = self.scores[list(self.ranks.index)].mean().dropna() if len(self.ranks) else self.scores.mean().iloc[:0]
+        if not len(means):
+            return None
+        return int(means.idxmax() if self.higher else means.idxmin())
+
+    def order(self) -> list[int]:
+        """Places of the competing rows with a score, the best first."""
+        means = self.scores[list(self.ranks.index)].mean().dropna()
+        return [int(place) for place in means.sort_values(ascending=not self.higher, kind="stable").index]
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """All that is judged, by key of the set and name of the score."""
+
+    found: Mapping[tuple[str, str], SetJudgement]
+
+    def main(self, one: SetOf) -> SetJudgement | None:
+        """That of a set's main score; None where nothing was scored."""
+        return self.found.get((one.key, scores_of(one)[0].name))
+
+
+def judge(study: Study) -> Judgements:
+    """Judge every score of every set; the slowest part of a report."""
+    competing = [row.place for row in study.rows if row.competes]
+    found = {}
+    for one in study.sets:
+        for metric in scores_of(one):
+            scores = study.by_volume(one.key, metric.name)
+            if len(scores):
+                found[one.key, metric.name] = _judged(study, one, metric, scores, competing)
+    return Judgements(found)
+
+
+def _judged(study: Study, one: SetOf, metric: Metric, scores: pd.DataFrame, competing: list[int]) -> SetJudgement:
+    volumes = study.volumes[study.volumes["set"] == one.key]
+    rivals = volumes[volumes["place"].isin(competing)]
+    number = [(one.key, metric.name)]
+    near = near_best(cube_of(rivals, one.key, metric.name, line="place"), higher=metric.higher is not False)
+    return SetJudgement(
+        one,
+        metric,
+        scores,
+        _by_place(intervals_of(volumes, number, line="place")),
+        _by_place(ranks_of(rivals, number, line="place")),
+        pairwise(rivals, one.key, metric.name, line="place"),
+        {int(place): p for place, p in near.items()},
+    )
+
+
+def _by_place(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of lines by the place of each row."""
+    return frame.assign(place=frame["line"].astype(int)).set_index("place")

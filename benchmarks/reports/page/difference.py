@@ -134,16 +134,14 @@ def _changes(first: Study, second: Study, row: StudyRow, other: StudyRow) -> Ite
         return
     for line in compared.to_dict("records"):
         metric = METRICS[str(line["metric"])]
-        names = ("second", "first", "difference", "low", "high")
+        after, before, difference, low, high = (
+            metric.scale * float(line[name]) for name in ("first", "second", "difference", "low", "high")
+        )
+        p = float(np.fmax(line["p"], line["p_crossed"]))
+        wins, ties, losses = (int(line[name]) for name in ("wins", "ties", "losses"))
+        one, scans, doubtful = sets[line["set"]], int(line["n"]), bool(line["doubtful"])
         yield Change(
-            sets[line["set"]],
-            metric,
-            row.title,
-            int(line["n"]),
-            *(metric.scale * float(line[name]) for name in names),
-            bool(line["doubtful"]),
-            float(np.fmax(line["p"], line["p_crossed"])),
-            *(int(line[name]) for name in ("wins", "ties", "losses")),
+            one, metric, row.title, scans, before, after, difference, low, high, doubtful, p, wins, ties, losses
         )
 
 

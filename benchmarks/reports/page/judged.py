@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...judgement.by_volume import cube_of
 from ...judgement.comparison import pairwise
@@ -26,6 +27,40 @@ def scores_of(one: SetOf) -> tuple[Metric, ...]:
     return tuple(METRICS[name] for name in (LESION_SCORES if one.has_lesions else HEALTHY_SCORES))
 
 
+@dataclass(frozen=True)
+class MeanOfRow:
+    """A row's mean on a set, in the printed unit, and how sure it is.
+
+    Attributes:
+        mean: over folds and volumes.
+        low: lower end of its 95 % interval; NaN where there is none.
+        high: upper end.
+        n: volumes.
+        doubtful: whether few volumes stand behind the interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    doubtful: bool
+
+
+@dataclass(frozen=True)
+class RankOfRow:
+    """A competing row's rank when volumes and trainings are drawn anew.
+
+    Attributes:
+        low: of the ranks that hold 95 % of the resamples.
+        high: likewise.
+        first: share of them in which it is first.
+    """
+
+    low: float
+    high: float
+    first: float
+
+
 @dataclass(frozen=True, eq=False)
 class SetJudgement:
     """What is to be said of one score on one set.
@@ -34,8 +69,8 @@ class SetJudgement:
         one: the set.
         metric: the score.
         scores: by volume and row (its place), folds averaged, in the frame's fractions.
-        intervals: by place of the row, see `judgement.intervals`.
-        ranks: by place of the competing rows, see `judgement.ranking`.
+        means: by place of the row.
+        ranks: by place of the competing rows.
         pairs: every pair of competing rows, see `judgement.comparison.pairwise`; `row` and `column` are places.
         near: places of the competing rows that are not significantly worse than the best, with Holm's p.
     """
@@ -43,8 +78,8 @@ class SetJudgement:
     one: SetOf
     metric: Metric
     scores: pd.DataFrame
-    intervals: pd.DataFrame
-    ranks: pd.DataFrame
+    means: Mapping[int, MeanOfRow]
+    ranks: Mapping[int, RankOfRow]
     pairs: pd.DataFrame
     near: Mapping[int, float]
 
@@ -54,17 +89,19 @@ class SetJudgement:
         return self.metric.higher is not False
 
     @property
+    def doubtful(self) -> bool:
+        """Whether few volumes stand behind a number."""
+        return any(mean.doubtful for mean in self.means.values())
+
+    @property
     def best(self) -> int | None:
         """Place of the competing row with the best mean; None where there is none."""
-        means = self.scores[list(self.ranks.index)].mean().dropna() if len(self.ranks) else self.scores.mean().iloc[:0]
-        if not len(means):
-            return None
-        return int(means.idxmax() if self.higher else means.idxmin())
+        return next(iter(self.order()), None)
 
     def order(self) -> list[int]:
         """Places of the competing rows with a score, the best first."""
-        means = self.scores[list(self.ranks.index)].mean().dropna()
-        return [int(place) for place in means.sort_values(ascending=not self.higher, kind="stable").index]
+        known = [place for place in self.ranks if place in self.means and not math.isnan(self.means[place].mean)]
+        return sorted(known, key=lambda place: self.means[place].mean, reverse=self.higher)
 
 
 @dataclass(frozen=True)
@@ -95,17 +132,21 @@ def _judged(study: Study, one: SetOf, metric: Metric, scores: pd.DataFrame, comp
     rivals = volumes[volumes["place"].isin(competing)]
     number = [(one.key, metric.name)]
     near = near_best(cube_of(rivals, one.key, metric.name, line="place"), higher=metric.higher is not False)
+    intervals, ranks = intervals_of(volumes, number, line="place"), ranks_of(rivals, number, line="place")
     return SetJudgement(
         one,
         metric,
         scores,
-        _by_place(intervals_of(volumes, number, line="place")),
-        _by_place(ranks_of(rivals, number, line="place")),
+        {int(line["line"]): _mean_of(line, metric.scale) for line in intervals.to_dict("records")},
+        {
+            int(line["line"]): RankOfRow(float(line["low"]), float(line["high"]), float(line["first"]))
+            for line in ranks.to_dict("records")
+        },
         pairwise(rivals, one.key, metric.name, line="place"),
         {int(place): p for place, p in near.items()},
     )
 
 
-def _by_place(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame of lines by the place of each row."""
-    return frame.assign(place=frame["line"].astype(int)).set_index("place")
+def _mean_of(line: Mapping[Any, Any], scale: float) -> MeanOfRow:
+    mean, low, high = (scale * float(line[name]) for name in ("mean", "low", "high"))
+    return MeanOfRow(mean, low, high, int(line["n"]), bool(line["doubtful"]))

@@ -31,7 +31,8 @@ def chosen_slices(lesions: NDArray[np.bool_] | None, depth: int, most: int) -> l
     with_lesion = np.flatnonzero(lesions.any(axis=(1, 2))) if lesions is not None and lesions.any() else None
     low, high = (0, depth - 1) if with_lesion is None else (int(with_lesion[0]) - 2, int(with_lesion[-1]) + 2)
     low, high = (0, depth - 1) if depth <= most else (max(0, low), min(depth - 1, high))
-    return np.unique(np.linspace(low, high, min(most, high - low + 1)).round().astype(int)).tolist()
+    places = np.unique(np.linspace(low, high, min(most, high - low + 1)).round().astype(int))
+    return [int(place) for place in places]
 
 
 def grey_strip(volume: NDArray[np.float32], slices: Sequence[int]) -> str:

@@ -210,7 +210,6 @@ def _tables(done: pd.DataFrame, volumes: pd.DataFrame, question: Question) -> tu
     options = TableOptions(
         paper=True, elsewhere=True, controls=True, cost=True, ci=True, fingerprint=question.fingerprint
     )
-    words = {"seed": question.seed, "modality": question.modality, "more": question.more}
 
     def of_cells(wanted: Set[str]) -> pd.DataFrame:
         return volumes[volumes["id"].isin(wanted)]
@@ -218,7 +217,17 @@ def _tables(done: pd.DataFrame, volumes: pd.DataFrame, question: Question) -> tu
     return tuple(
         table
         for suites, chosen in (((first,), options), (others, replace(options, elsewhere=False)))
-        for table in tables_of(suites, done, question.preset, question.data, options=chosen, volumes=of_cells, **words)
+        for table in tables_of(
+            suites,
+            done,
+            question.preset,
+            question.data,
+            seed=question.seed,
+            modality=question.modality,
+            options=chosen,
+            more=question.more,
+            volumes=of_cells,
+        )
     )
 
 

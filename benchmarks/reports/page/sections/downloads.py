@@ -37,10 +37,10 @@ def downloads_section(study: Study) -> Section:
 
 def bibtex_of(study: Study) -> str:
     """An entry for the publication of each method and score that is shown, each once."""
-    methods = [row.entry.card.info for row in study.rows]
-    behind = [score_named(row.entry.score).info for row in study.rows if row.entry.score]
-    infos: dict[str, MethodInfo | ScoreInfo] = {info.citation: info for info in (*methods, *behind)}
-    return "\n".join(_entry(info) for info in infos.values() if info.year is not None)
+    shown: list[MethodInfo | ScoreInfo] = [row.entry.card.info for row in study.rows]
+    shown += [score_named(row.entry.score).info for row in study.rows if row.entry.score]
+    once = {info.citation: info for info in reversed(shown)}
+    return "\n".join(_entry(info) for info in reversed(once.values()) if info.year is not None)
 
 
 def _entry(info: MethodInfo | ScoreInfo) -> str:

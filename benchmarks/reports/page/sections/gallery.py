@@ -129,7 +129,7 @@ _NOT_KEPT = (
 def chosen_volumes(study: Study, one: SetOf) -> list[tuple[str, str, float]]:
     """Rule, scan and median Dice of the volumes that the gallery shows of a set; it may have fewer than three."""
     frame = study.by_volume(one.key, "dice")
-    competing = [row.place for row in study.rows if row.competes] or list(frame.columns)
+    competing = [row.place for row in study.rows if row.competes] or [row.place for row in study.rows]
     medians = frame[competing].median(axis=1).dropna().sort_values(kind="stable")
     if not len(medians):
         return []

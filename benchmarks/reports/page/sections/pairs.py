@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ....judgement.comparison import tells_apart
 from ..html import Section
@@ -64,37 +65,33 @@ def pairs_section(study: Study, judgements: Judgements) -> Section:
 def _matrix(study: Study, judged: SetJudgement) -> Matrix:
     order = judged.order()
     cells = {}
-    for pair in judged.pairs.itertuples():
-        row, column = int(pair.row), int(pair.column)
+    for pair in judged.pairs.to_dict("records"):
+        row, column = int(pair["row"]), int(pair["column"])
         cells[row, column] = _cell(study, judged, pair, row, column, 1)
         cells[column, row] = _cell(study, judged, pair, column, row, -1)
     lines = tuple(tuple(cells.get((row, column), PairCell("", "", "self")) for column in order) for row in order)
-    metric = judged.metric
-    numbers = judged.intervals.loc[order[0]]
-    notes = [
-        f"{int(numbers['n'])} volumes, in {metric.unit}."
-        f"{' Few: every interval is doubtful.' if numbers['doubtful'] else ''}"
-    ]
+    metric, found = judged.metric, judged.means[order[0]]
+    few = " Few: every interval is doubtful." if found.doubtful else ""
     return Matrix(
         f"{judged.one.title}: {metric.label}",
         tuple(study.rows[place].title for place in order),
         lines,
-        (*notes, _ranks(study, judged, order)),
+        (f"{found.n} volumes, in {metric.unit}.{few}", _ranks(study, judged, order)),
     )
 
 
-def _cell(study: Study, judged: SetJudgement, pair: object, row: int, column: int, sign: int) -> PairCell:
-    scale = judged.metric.scale * sign
-    difference = scale * float(pair.difference)  # type: ignore[attr-defined]
-    low, high = sorted((scale * float(pair.low), scale * float(pair.high)))  # type: ignore[attr-defined]
-    wins, losses = (pair.wins, pair.losses) if sign > 0 else (pair.losses, pair.wins)  # type: ignore[attr-defined]
-    apart = tells_apart(float(pair.p_holm), low, high)  # type: ignore[attr-defined]
+def _cell(study: Study, judged: SetJudgement, pair: Mapping[Any, Any], row: int, column: int, sign: int) -> PairCell:
+    """The cell of a row and a column; `sign` is -1 where the comparison was made the other way round."""
+    difference, *ends = (judged.metric.scale * sign * float(pair[name]) for name in ("difference", "low", "high"))
+    low, high = sorted(ends)
+    wins, losses = (pair["wins"], pair["losses"])[::sign]
     better = (difference > 0) == judged.higher
     says = (
         f"{study.rows[row].title} less {study.rows[column].title}: {_signed(difference)} ({_signed(low)} to "
-        f"{_signed(high)}), p {_p(float(pair.p_holm))}; better on {wins}, equal on {pair.ties}, worse on {losses} of "  # type: ignore[attr-defined]
-        f"{pair.n}"  # type: ignore[attr-defined]
+        f"{_signed(high)}), p {_p(float(pair['p_holm']))}; better on {wins}, equal on {pair['ties']}, worse on {losses} "
+        f"of {pair['n']}"
     )
+    apart = tells_apart(float(pair["p_holm"]), low, high)
     return PairCell(_signed(difference), says, ("better" if better else "worse") if apart else "alike")
 
 
@@ -102,9 +99,8 @@ def _ranks(study: Study, judged: SetJudgement, order: Sequence[int]) -> str:
     """Between which ranks each row lies when volumes and trainings are drawn anew."""
     words = []
     for place in order:
-        line = judged.ranks.loc[place]
-        low, high = float(line["low"]), float(line["high"])
-        span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        rank = judged.ranks[place]
+        span = f"{rank.low:g}" if rank.low == rank.high else f"{rank.low:g} to {rank.high:g}"
         words.append(f"{study.rows[place].title} {span}")
     return f"Ranks that hold 95 % of the resamples: {'; '.join(words)}."
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .....errors import UserError
 from ...judged.reproduction import SUITES, Reproduction, reproduction_of
 from ...renderers.reproduction import words_of
@@ -19,14 +22,7 @@ def reproduced_section(study: Study) -> Section | None:
     ]
     if not found:
         return None
-    tables = [
-        {
-            "title": one.title.partition(", mean")[0],
-            **table_of_words(list(words_of(one)), words_of(one).to_numpy().tolist()),
-        }
-        for one in found
-        if len(one.frame)
-    ]
+    tables = [_table(one) for one in found if len(one.frame)]
     notes = tuple(dict.fromkeys(sentence for one in found for sentence in one.sentences[1:]))
     return Section(
         "paper",
@@ -35,6 +31,12 @@ def reproduced_section(study: Study) -> Section | None:
         notes=notes,
         content={"tables": tables, "folded": True},
     )
+
+
+def _table(found: Reproduction) -> Mapping[str, Any]:
+    words = words_of(found)
+    title = found.title.partition(", mean")[0]
+    return {"title": title, **table_of_words([str(name) for name in words.columns], words.to_numpy().tolist())}
 
 
 def _found(study: Study, name: str) -> Reproduction | None:

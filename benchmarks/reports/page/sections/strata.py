@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -60,12 +60,13 @@ def _worse(strata: pd.DataFrame, metric: Metric, titles: dict[str, str]) -> Iter
     """A sentence per stratum that is worse than the rest: of one row as it is, of several in one."""
     flagged = strata[strata["worse"].astype(bool)]
     for (key, factor, stratum), own in flagged.groupby(["set", "factor", "stratum"], sort=False):
+        title = titles[str(key)]
         first, *others = strata_sentences(own, metric, titles)
         if not others:
             yield first
             continue
         rows = strata[(strata["set"] == key) & (strata["factor"] == factor) & (strata["stratum"] == stratum)]
-        where = f"in healthy scans at the threshold of {titles[key]}" if metric is FALSE_RATE else f"on {titles[key]}"
+        where = f"in healthy scans at the threshold of {title}" if metric is FALSE_RATE else f"on {title}"
         yield (
             f"{len(own)} of {len(rows)} rows are significantly worse {where} for {factor} {stratum} than for the rest. "
             f"The surest: {first}"
@@ -98,17 +99,15 @@ def _figures(study: Study, one: SetOf, lesions: pd.DataFrame, healthy: pd.DataFr
 def _groups(study: Study, strata: pd.DataFrame, rows: Sequence[int], metric: Metric) -> Iterator[Group]:
     places = {study.rows[place].title: number for number, place in enumerate(rows)}
     for (factor, stratum), own in strata.groupby(["factor", "stratum"], sort=False):
-        means = [
-            Mean(
-                places[line["line"]],
-                *(metric.scale * float(line[name]) for name in ("mean", "low", "high")),
-                bool(line["worse"]),
-            )
-            for line in sorted(own.to_dict("records"), key=lambda line: places.get(line["line"], len(places)))
-            if line["line"] in places
-        ]
+        lines = sorted(own.to_dict("records"), key=lambda line: places.get(line["line"], len(places)))
+        means = [_mean(line, places[line["line"]], metric.scale) for line in lines if line["line"] in places]
         if means:
             yield Group(f"{factor}: {stratum}", f"{int(own['n'].max())} scans", tuple(means))
+
+
+def _mean(line: Mapping[Any, Any], number: int, scale: float) -> Mean:
+    mean, low, high = (scale * float(line[name]) for name in ("mean", "low", "high"))
+    return Mean(number, mean, low, high, bool(line["worse"]))
 
 
 def _lines(strata: pd.DataFrame, metric: Metric, titles: dict[str, str]) -> Iterator[tuple[str, ...]]:

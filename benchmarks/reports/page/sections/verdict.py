@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from ....judgement.measures import Metric
 from ..html import Section
 from ..judged import Judgements, SetJudgement
@@ -39,13 +41,12 @@ def _of_set(study: Study, judged: SetJudgement) -> Iterator[str]:
     best, metric = judged.best, judged.metric
     if best is None:
         return
-    numbers = judged.intervals.loc[best]
-    mean, low, high = (metric.scale * float(numbers[name]) for name in ("mean", "low", "high"))
+    found = judged.means[best]
     superlative = "highest" if judged.higher else "lowest"
-    few = ", few enough to make the interval doubtful" if numbers["doubtful"] else ""
+    few = ", few enough to make the interval doubtful" if found.doubtful else ""
     yield (
-        f"On {judged.one.title}, {study.rows[best].title} has the {superlative} mean {metric.label}: {mean:.1f}"
-        f"{_unit(metric)} (95 % interval {low:.1f} to {high:.1f}; {int(numbers['n'])} volumes{few}). "
+        f"On {judged.one.title}, {study.rows[best].title} has the {superlative} mean {metric.label}: {found.mean:.1f}"
+        f"{_unit(metric)} (95 % interval {found.low:.1f} to {found.high:.1f}; {found.n} volumes{few}). "
         f"{_rivals(study, judged, best)}"
     )
 
@@ -58,7 +59,7 @@ def _rivals(study: Study, judged: SetJudgement, best: int) -> str:
     """Who cannot be told from the best, and how firmly it is first."""
     others = [study.rows[place].title for place in judged.order() if place != best and place in judged.near]
     beaten = len(judged.order()) - 1 - len(others)
-    first = 100 * float(judged.ranks.loc[best, "first"])
+    first = 100 * judged.ranks[best].first
     stays = f"It stays first in {first:.0f} % of resamples of volumes and trainings"
     if len(judged.order()) < 2:
         return "It has no rival here."
@@ -87,12 +88,12 @@ def _across(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:
 def _cheapest(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:
     """Which of the best rows on the first lesion set takes least time, where records hold bills."""
     for judged in found[:1]:
-        seconds = {place: float(study.rows[place].cells[_SECONDS].mean()) for place in judged.near}
+        seconds = {place: float(np.mean(study.rows[place].cells[_SECONDS])) for place in judged.near}
         known = {place: value for place, value in seconds.items() if value > 0}
         if len(known) > 1:
             place = min(known, key=known.__getitem__)
             yield (
-                f"Of the rows that are not told apart on {judged.one.title}, {study.rows[place].title} takes least time: "
+                f"Of the rows not told apart on {judged.one.title}, {study.rows[place].title} takes least time: "
                 f"{known[place]:.2g} s per volume."
             )
 

@@ -102,22 +102,18 @@ def _strips(study: Study, judged: SetJudgement) -> Figure:
     says = f"{metric.label} of every volume of {one.title}, a row of dots per method"
     picture = strip_plot(strips, f"{metric.label} ({metric.unit})", says, name=f"strip-{one.key}")
     whole = Markup('<div data-centres="{}">{}</div>').format(" ".join(map(str, centres(len(strips)))), picture)
-    few = "; few, so that intervals are doubtful (†)" if judged.intervals["doubtful"].any() else ""
+    few = "; few, so that intervals are doubtful (†)" if judged.doubtful else ""
     return Figure(whole, f"{len(values)} volumes{few}.", f"{one.title}: {metric.label}")
 
 
 def _strip(row: StudyRow, values: np.ndarray, judged: SetJudgement) -> Strip:
     """A row of dots, its mean and its interval."""
-    faint = not row.competes
-    if row.place not in judged.intervals.index:
+    faint, found = not row.competes, judged.means.get(row.place)
+    if found is None or math.isnan(found.mean):
         return Strip(row.title, values, math.nan, math.nan, math.nan, "–", faint)
-    line = judged.intervals.loc[row.place]
-    mean, low, high = (judged.metric.scale * float(line[name]) for name in ("mean", "low", "high"))
-    mark = " †" if line["doubtful"] else ""
-    said = (
-        "–" if math.isnan(mean) else f"{mean:.1f}" if math.isnan(low) else f"{mean:.1f} ({low:.1f} to {high:.1f}){mark}"
-    )
-    return Strip(row.title, values, mean, low, high, said, faint)
+    mark = " †" if found.doubtful else ""
+    interval = "" if math.isnan(found.low) else f" ({found.low:.1f} to {found.high:.1f}){mark}"
+    return Strip(row.title, values, found.mean, found.low, found.high, f"{found.mean:.1f}{interval}", faint)
 
 
 def _mean(values: np.ndarray) -> float:

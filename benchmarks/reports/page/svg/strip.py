@@ -91,6 +91,6 @@ def _mean(plot: Plot, strip: Strip, middle: float) -> list[Markup]:
 
 def _spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shifts up and down that part neighbours: by rank, along the golden ratio; the same every time."""
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(np.float64)
     shifts: NDArray[np.float64] = ((ranks * 0.6180339887498949) % 1.0 - 0.5) * 2 * _SPREAD
     return shifts

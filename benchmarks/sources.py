@@ -11,6 +11,7 @@ from ..datasets.base import DataSet
 from ..datasets.modality import Modality
 from ..datasets.registry import data_sets, register_file
 from ..errors import UserError
+from .records.handed_out import SPECS
 
 if TYPE_CHECKING:
     from ..datasets.cohort import Data
@@ -65,6 +66,25 @@ def open_data(
             raise UserError(f"--data {word}: there is no such directory; give one, or `phantom`")
         known = known_data_sets()
         return load_disk(directory, cache, settings, splits, jobs, progress.update, known=known, modality=modality)
+
+
+def data_of_runs(results: Path, fingerprint: str) -> Data:
+    """The data that runs of a results folder were made on, opened where their volumes lie; nothing is prepared.
+
+    Args:
+        results: the results folder, to which `bench run` wrote what its cells read.
+        fingerprint: of the data.
+
+    Raises:
+        UserError: no run here was made on such data.
+        DataError: a volume store is not there any more, or is another one.
+    """
+    from .executors.data_file import read_data
+
+    data = read_data(results / SPECS, fingerprint)
+    if data is None:
+        raise UserError(f"no run in {results} was made on data {fingerprint[:12]}, only imported")
+    return data
 
 
 def known_data_sets(files: Sequence[Path] = ()) -> tuple[DataSet, ...]:

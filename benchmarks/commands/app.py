@@ -21,6 +21,7 @@ from .import_ import import_
 from .list import list_
 from .new_method import new_method
 from .predict import predict
+from .report import report
 from .reproduce import reproduce
 from .run import run
 from .score import score
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("score")(score)
 app.command("table")(table)
+app.command("report")(report)
 app.command("reproduce")(reproduce)
 app.command("compare")(compare)
 app.command("list")(list_)

@@ -151,3 +151,20 @@ def write_data(data: Data, folder: Path) -> DataPlace:
     path = folder.resolve() / f"data-{data.fingerprint[:_NAMED_BY]}.json"
     write_text(path, text)
     return DataPlace(path=str(path), sha256=sha256_of_bytes(text.encode()))
+
+
+def read_data(folder: Path, fingerprint: str) -> Data | None:
+    """The data that a run of this results folder wrote a data file of; None where no run did.
+
+    Args:
+        folder: where the files are.
+        fingerprint: of the data.
+
+    Raises:
+        DataError: a volume store is not there any more, or is another one than when the run began.
+    """
+    path = folder / f"data-{fingerprint[:_NAMED_BY]}.json"
+    if not path.is_file():
+        return None
+    data = DataPlace(path=str(path), sha256=sha256_of_bytes(path.read_bytes())).open()
+    return data if data.fingerprint == fingerprint else None

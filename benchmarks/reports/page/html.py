@@ -1,0 +1,124 @@
+"""Sections into one file of HTML: jinja templates, the style sheet and the script inside, nothing outside.
+
+A policy in the page's head forbids the browser to ask anybody for anything, and to run any script but ours, whose
+SHA-256 it names: a subject that is called `<script>` is shown as such, and would not run if it were not.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+_HERE = "uadbench.benchmarks.reports.page"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture and what is said of it.
+
+    Attributes:
+        picture: an SVG element, or pictures.
+        caption: what it shows, in sentences.
+        title: above it; "" for none.
+    """
+
+    picture: Markup
+    caption: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: by which links find it.
+        title: its heading.
+        template: the file that it is rendered by; "plain.html.j2" shows lead, figures and notes.
+        lead: sentences above.
+        figures: beside and below each other.
+        notes: sentences below.
+        content: what its template knows beside.
+    """
+
+    name: str
+    title: str
+    template: str = "plain.html.j2"
+    lead: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    notes: tuple[str, ...] = ()
+    content: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        title: of the page.
+        conditions: data, preset, seed, folds: one sentence.
+        banner: what must be known before anything is read; "" where nothing must.
+        made: when and by what.
+        sections: from top to bottom.
+        data: what the script reads.
+    """
+
+    title: str
+    conditions: str
+    banner: str
+    made: str
+    sections: tuple[Section, ...]
+    data: Mapping[str, Any]
+
+
+def render(page: Page) -> str:
+    """The page as text."""
+    script, style = _asset("page.js"), _asset("page.css")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    template = _environment().get_template("page.html.j2")
+    return template.render(page=page, style=Markup(style), script=Markup(script), policy=policy, data=_json(page.data))
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A file as an address that holds it, e.g. of a picture or a download."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def table_of_words(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> Mapping[str, Any]:
+    """What the template `words.html.j2` shows as a table."""
+    return {"heads": tuple(heads), "lines": tuple(tuple(line) for line in lines)}
+
+
+def _json(data: Mapping[str, Any]) -> Markup:
+    """JSON that may stand in a script element whatever its words are."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    for letter in "<>&\u2028\u2029":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FunctionLoader(lambda name: _text("templates", name)),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _asset(name: str) -> str:
+    return _text("assets", name)
+
+
+def _text(folder: str, name: str) -> str:
+    return (resources.files(_HERE) / folder / name).read_text(encoding="utf-8")

@@ -1,0 +1,141 @@
+"""`bench report`: from a results folder to one file of HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....datasets.cohort import Data
+from ....errors import UserError
+from ....files import write_text
+from ...judgement.detection import detection_numbers, with_detection
+from ...judgement.people import people_in
+from ..results import Results
+from .html import Page, Section, render
+from .judged import judge
+from .sections.curves import curves_section, first_cells
+from .sections.downloads import downloads_section
+from .sections.found import found_section, healthy_section
+from .sections.gallery import gallery_section
+from .sections.pairs import pairs_section
+from .sections.price import price_section
+from .sections.provenance import provenance_section
+from .sections.reproduced import reproduced_section
+from .sections.strata import strata_section
+from .sections.tables import tables_section
+from .sections.training import training_section
+from .sections.verdict import verdict_section
+from .sections.volumes import volume_data, volumes_section
+from .study import Question, Study, study_of, with_rows_named
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Opens the data of a version, by its fingerprint, without preparing any.
+Open = Callable[[str], Data]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a results folder knows beside its records.
+
+    Attributes:
+        data: the data of the study, opened where they lie; None where they cannot be.
+        why_not: a sentence that says why they cannot; "" where they can.
+        people: whom the scans show, see `judgement.people`.
+    """
+
+    data: Data | None
+    why_not: str
+    people: pd.DataFrame
+
+
+def write_report(results: Results, question: Question, path: Path, *, folder: Path, open_data: Open) -> int:
+    """Write the report of a study.
+
+    Args:
+        results: the run records.
+        question: which study.
+        path: the file; written whole or not at all.
+        folder: the results folder; its volume stores know ages and sites.
+        open_data: opens the data of the runs; raises a `UserError` where they are not at hand, and what needs them is
+            left out, with that sentence.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        UserError: there is nothing to report, or the file cannot be written.
+    """
+    study = study_of(results, question)
+    text = render(page_of(study, source_of(study, folder, open_data)))
+    write_text(path, text)
+    return len(text.encode())
+
+
+def source_of(study: Study, folder: Path, open_data: Open) -> Source:
+    """What a results folder knows beside its records."""
+    people = people_in(folder / "data")
+    try:
+        return Source(open_data(str(study.cells["fingerprint"].iloc[0])), "", people)
+    except UserError as error:
+        return Source(None, f"The data of these runs are not at hand: {error}.", people)
+
+
+def page_of(study: Study, source: Source) -> Page:
+    """The report of a study before it is rendered."""
+    return Page(
+        title="Unsupervised anomaly detection in brain MRI",
+        conditions=study.tables[0].caption,
+        banner=banner_of(study),
+        made=made_now(),
+        sections=sections_of(study, source),
+        data=volume_data(study),
+    )
+
+
+def sections_of(study: Study, source: Source) -> tuple[Section, ...]:
+    """From top to bottom; what a study knows nothing of is left out, or says so."""
+    judgements = judge(study)
+    detections = with_rows_named(study.results.detections(), study.rows)
+    cells = with_detection(study.cells, detection_numbers(detections, study.results.lesions()))
+    first = first_cells(study)
+    histograms = Results(tuple(row.records[0] for row in study.rows)).histograms() if first else iter(())
+    sections = (
+        verdict_section(study, judgements),
+        tables_section(study),
+        pairs_section(study, judgements),
+        volumes_section(study, judgements),
+        found_section(study, detections, cells, study.results.without_detection()),
+        curves_section(study, histograms),
+        healthy_section(study, detections),
+        strata_section(study, detections, source.people),
+        price_section(study),
+        reproduced_section(study),
+        training_section(study),
+        gallery_section(study, source.data, source.why_not),
+        provenance_section(study, source.data, source.why_not),
+        downloads_section(study),
+    )
+    return tuple(section for section in sections if section is not None)
+
+
+def made_now() -> str:
+    """When and by what a page was made."""
+    return f"Made by uadbench {version('uadbench')} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+
+
+def banner_of(study: Study) -> str:
+    """What must be known before a number is read; "" where nothing must."""
+    simulated = [one.title.removeprefix("phantom ") for one in study.sets if one.simulated]
+    if not simulated:
+        return ""
+    which = "all sets" if len(simulated) == len(study.sets) else f"these sets ({', '.join(simulated)})"
+    return (
+        f"The brains of {which} are simulated, no patients. These figures show that the machinery works; they say "
+        "nothing about real scans and are no evidence for or against a method."
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-#: Markdown; written once, so that what a user makes of it stays.
-EXPERIMENT_NOTE = """\
+from .tags import NOTE
+
+#: Markdown.
+_NOTE = """\
 Unsupervised detection of lesions in brain MRI: methods that have seen healthy brains alone, compared on brains with
 lesions. Written by uadbench from the run records in its results folder, which are the truth:
 `bench sync` brings this page up to date, and what is deleted here comes back with it.
@@ -26,3 +28,7 @@ To compare methods: filter by ``tags.`uadbench.kind` = 'parent'``, choose runs, 
 where their data have the same digest (column *Dataset*). Numbers of runs tagged `phantom = yes` come from simulated
 brains and say nothing about patients.
 """
+
+#: Tags of the experiment; each is written once, so that what a user makes of it stays. The second spares MLflow's pages
+#: what is there for language models.
+EXPERIMENT_TAGS = {NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}

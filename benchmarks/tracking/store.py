@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..records.record import RunRecord
 from .database import TrackingError, database_of, without_password
-from .description import EXPERIMENT_NOTE
+from .description import EXPERIMENT_TAGS
 from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
 from .model import log_model
 from .names import FOLDS_DONE, SPREAD, numbers_of, told
@@ -246,12 +247,13 @@ class Store:
         """Write what a run lacks of a report, and say last that it is whole."""
         run_id = str(run.info.run_id)
         there = set(self.told_of(run))
+        missing = [point for point in report.points if (point.key, point.step, repr(point.value)) not in there]
         known = run.data
         log(
             self.client,
             run_id,
             params={key: value for key, value in report.params.items() if key not in known.params},
-            points=[point for point in report.points if (point.key, point.step, repr(point.value)) not in there],
+            points=self._after_the_live_ones(run, missing),
             tags={key: value for key, value in report.tags.items() if known.tags.get(key) != value},
         )
         log_data(self.client, run_id, report.data)
@@ -261,6 +263,13 @@ class Store:
             self.client.log_artifact(run_id, str(path))
         self.client.set_terminated(run_id, "FINISHED", end_time=report.end)
         self.client.set_tag(run_id, COMPLETE, report.digest)
+
+    def _after_the_live_ones(self, run: Any, points: Sequence[Point]) -> list[Point]:
+        """The points of a curve behind those that were told live; the record does not know when they were made."""
+        last: dict[str, int] = {}
+        for key in {point.key for point in points}.intersection(run.data.metrics):
+            last[key] = max(point.timestamp for point in self.client.get_metric_history(run.info.run_id, key))
+        return [replace(point, time=max(point.time, last.get(point.key, 0))) for point in points]
 
     def _upload(self, run_id: str, tags: Mapping[str, str], record: RunRecord, uploads: Uploads) -> bool:
         """Upload weights and model where they are wanted and not there; returns whether anything was."""
@@ -282,8 +291,9 @@ class Store:
                 f"with `mlflow experiments restore -x {number}` or remove it with `mlflow gc`, then run `bench sync`"
             )
         number = str(experiment.experiment_id)
-        if NOTE not in experiment.tags:
-            self.client.set_experiment_tag(number, NOTE, EXPERIMENT_NOTE)
+        for key, value in EXPERIMENT_TAGS.items():
+            if key not in experiment.tags:
+                self.client.set_experiment_tag(number, key, value)
         return number
 
     def _make_experiment(self, uri: str) -> Any:

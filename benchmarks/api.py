@@ -46,6 +46,8 @@ def run(
     jobs: int = 0,
     results: str | Path = "results",
     with_checkpoint: bool = False,
+    with_model: bool = False,
+    system_metrics: bool = False,
     quiet: bool = False,
 ) -> DataFrame:
     """Train and score methods, as `bench run` does; finished cells are not run again, interrupted ones go on.
@@ -66,6 +68,8 @@ def run(
         jobs: cells at a time; 0 for one per core on the CPU and one on a GPU.
         results: folder of runs, volume stores and the MLflow file.
         with_checkpoint: log the weights to MLflow, too.
+        with_model: log a model per cell to MLflow, too, which `mlflow.pyfunc.load_model` predicts with.
+        system_metrics: note load and memory of the machine while cells run; needs psutil.
         quiet: print nothing, and time no steps for an estimate.
 
     Returns:
@@ -77,7 +81,8 @@ def run(
     """
     request = _request(method, on, jobs, folds=folds, data=data, data_sets=data_sets, modality=modality, preset=preset,
                        changes=changes, seed=seed, device=device, splits=splits, results=results,
-                       with_checkpoint=with_checkpoint)  # fmt: skip
+                       with_checkpoint=with_checkpoint, with_model=with_model,
+                       system_metrics=system_metrics)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
 
@@ -98,6 +103,8 @@ def score(
     jobs: int = 0,
     results: str | Path = "results",
     with_checkpoint: bool = False,
+    with_model: bool = False,
+    system_metrics: bool = False,
     quiet: bool = False,
 ) -> DataFrame:
     """Score trained cells again, as `bench score` does: by another score, or with other post-processing.
@@ -118,6 +125,8 @@ def score(
         jobs: see `run`.
         results: see `run`.
         with_checkpoint: see `run`.
+        with_model: see `run`.
+        system_metrics: see `run`.
         quiet: see `run`.
 
     Returns:
@@ -129,7 +138,8 @@ def score(
     scores = (by,) if isinstance(by, str) else tuple(by)
     request = _request(method, on, jobs, scores=scores, train=False, folds=folds, data=data, data_sets=data_sets,
                        modality=modality, preset=preset, changes=changes, seed=seed, device=device, splits=splits,
-                       results=results, with_checkpoint=with_checkpoint)  # fmt: skip
+                       results=results, with_checkpoint=with_checkpoint, with_model=with_model,
+                       system_metrics=system_metrics)  # fmt: skip
     return _carry_out(request, quiet=quiet)
 
 

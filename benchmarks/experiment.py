@@ -20,7 +20,7 @@ from ..errors import UserError
 from .engine.environment import choose_device, settle_process
 from .engine.job import Job, check_lesions, jobs_for
 from .engine.progress import Reporter
-from .executors.base import DEFECT, Executor, Outcome
+from .executors.base import DEFECT, Executor, Outcome, record_of_spec
 from .executors.data_file import write_data
 from .executors.order import longest_first
 from .executors.registry import executor_for
@@ -34,9 +34,11 @@ from .records.attempts import HeldError
 from .records.handed_out import SPECS
 from .records.record import record_of
 from .records.reuse import require_weights
+from .records.system import require_psutil
 from .reports.results_line import results_line
-from .tracking.database import TrackingError, store_uri
-from .tracking.sync import sync_record
+from .telling.teller import telling
+from .tracking.database import store_uri
+from .tracking.store import Uploads
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Experiment:
         self.lesion_notes  # noqa: B018  (raises)
 
     def run(self, reporter: Reporter, expected: Mapping[str, float] = MappingProxyType({})) -> tuple[Outcome, ...]:
-        """Run what is not finished, and tell MLflow after each cell; a silent server costs nothing but a warning.
+        """Run what is not finished, and let MLflow be told meanwhile; a silent server costs nothing but a warning.
 
         Args:
             reporter: where progress goes.
@@ -116,47 +118,33 @@ class Experiment:
         Raises:
             KeyboardInterrupt: Ctrl-C; the same request goes on.
         """
-        teller = _Teller(self.request, reporter)
         found = {}
         for job in self.incomplete_jobs():
             with suppress(HeldError):  # somebody else is adding it
                 record_of(self.runs, job.cell).reopen()
         jobs = longest_first(self.jobs, expected) if expected and self.workers > 1 else self.jobs
-        for number, outcome in enumerate(self.executor.run(self._hand_out(jobs), reporter), start=1):
-            words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
-            reporter.say(f"[{number}/{len(self.jobs)}] {outcome.spec.short}: {words}")
-            if not outcome.problem:
-                teller.tell(outcome)
-            found[outcome.spec.cell] = outcome
+        specs = self._hand_out(jobs)
+        uploads = Uploads(self.request.with_checkpoint, self.request.with_model)
+        folders = [record_of_spec(spec).folder for spec in specs]
+        with telling(folders, store_uri(self.request.results), uploads, reporter) as teller:
+            for number, outcome in enumerate(self.executor.run(specs, reporter), start=1):
+                words = f"failed: {outcome.problem}" if outcome.problem else results_line(outcome.record)
+                reporter.say(f"[{number}/{len(self.jobs)}] {outcome.spec.short}: {words}")
+                if outcome.problem:
+                    teller.failed(outcome.record.folder, outcome.problem)
+                else:
+                    teller.done(outcome.record.folder)
+                found[outcome.spec.cell] = outcome
         return tuple(found[job.cell.id] for job in self.jobs)
 
     def _hand_out(self, jobs: Sequence[Job]) -> tuple[CellSpec, ...]:
         """The cells as plain data, written where `bench status` finds them."""
         place = write_data(self.data, self.request.results / SPECS)
-        specs = tuple(CellSpec.of(job, place, self.runs, self.device) for job in jobs)
+        watched = self.request.system_metrics
+        specs = tuple(CellSpec.of(job, place, self.runs, self.device, system_metrics=watched) for job in jobs)
         for spec in specs:
             spec.write(self.request.results / SPECS)
         return specs
-
-
-class _Teller:
-    """Tells MLflow of finished cells; a server that does not answer is asked once, not once per cell."""
-
-    def __init__(self, request: Request, reporter: Reporter) -> None:
-        self._request = request
-        self._reporter = reporter
-        self._is_heard = True
-
-    def tell(self, outcome: Outcome) -> None:
-        """Tell of one cell."""
-        if not self._is_heard:
-            return
-        uri = store_uri(self._request.results)
-        try:
-            sync_record(outcome.record, uri, with_checkpoint=self._request.with_checkpoint)
-        except TrackingError as error:
-            self._is_heard = False
-            self._reporter.say(f"warning: {error}")
 
 
 def prepare(opened: Opened) -> Experiment:
@@ -174,6 +162,8 @@ def prepare(opened: Opened) -> Experiment:
     jobs = tuple(jobs_for(opened.rows, opened.folds, data, preset, request.seed))
     executor = executor_for(request.where, device, request.results)
     experiment = Experiment(request, preset, data, jobs, device, executor)
+    if request.system_metrics:
+        require_psutil()
     if not request.train:
         words = [word_of(job.entry.method, job.entry.row.name.partition("+")[0]) for job in jobs]
         require_weights(list(zip(words, [job.cell for job in jobs], strict=True)), experiment.runs)

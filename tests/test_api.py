@@ -19,7 +19,7 @@ from uadbench.benchmarks.api import _change_words, _folds_word, _method_words
 from uadbench.datasets.cohort import Data
 from uadbench.methods.ae import AE
 
-from cases import TINY
+from cases import TINY, untold
 
 PYTHON = [sys.executable, "-c"]
 
@@ -69,7 +69,7 @@ def test_the_module_is_the_command() -> None:
 @pytest.fixture
 def tiny_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.telling", untold)
     common = {"preset": TINY, "results": tmp_path / "results", "device": "cpu"}
     return lambda *words, **more: uadbench.run(*words, **common, **more)
 

@@ -52,6 +52,12 @@ ResultsOption = Annotated[
     ),
 ]
 WithCheckpointOption = Annotated[bool, typer.Option(help="Log the checkpoint to MLflow too.")]
+WithModelOption = Annotated[
+    bool, typer.Option(help="Log a model per cell to MLflow too, which mlflow.pyfunc.load_model predicts with.")
+]
+SystemMetricsOption = Annotated[
+    bool, typer.Option("--system-metrics", help="Note load and memory of the machine while cells run; needs psutil.")
+]
 JobsOption = Annotated[
     int, typer.Option("--jobs", min=0, max=1024, help="Cells at a time; 0: one per core on the CPU, one on a GPU.")
 ]

@@ -30,7 +30,9 @@ from .options import (
     SetOption,
     SlurmOption,
     SplitsOption,
+    SystemMetricsOption,
     WithCheckpointOption,
+    WithModelOption,
 )
 from .run import carry_out
 
@@ -51,6 +53,8 @@ def score(
     splits: SplitsOption = None,
     results: ResultsOption = RESULTS,
     with_checkpoint: WithCheckpointOption = False,
+    with_model: WithModelOption = False,
+    system_metrics: SystemMetricsOption = False,
     on: OnOption = "processes",
     jobs: JobsOption = 0,
     cells_per_gpu: CellsPerGpuOption = 0,
@@ -81,5 +85,7 @@ def score(
         results=results,
         where=Where(on, jobs, cells_per_gpu, gpus_per_cell, cpus_per_cell, parallel, slurm, scratch),
         with_checkpoint=with_checkpoint,
+        with_model=with_model,
+        system_metrics=system_metrics,
     )
     carry_out(request, dry_run=dry_run, as_json=as_json)

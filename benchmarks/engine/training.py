@@ -33,6 +33,7 @@ from ...stopwatch import spent
 from ..contract.trainer import Handover, fit, make_trainer
 from ..plan.settings import TrainSettings
 from ..records.checkpoint import read_checkpoint
+from ..records.live import LiveHistory
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError
 from ..records.repair import put_aside
@@ -56,6 +57,7 @@ class TrainingCallback(L.Callback):
     def __init__(self, record: RunRecord, settings: TrainSettings, seed: int, writer: SnapshotWriter) -> None:
         self._record = record
         self._writer = writer
+        self._live = LiveHistory(record.fenced)
         self._settings = settings
         self._seed = seed
         self._bar: Bar | None = None
@@ -91,8 +93,9 @@ class TrainingCallback(L.Callback):
         self._history = [Epoch(**line) for line in state_dict["history"]]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clocks."""
+        """Start the clocks, and the curve that can be watched."""
         self._since = self._written = monotonic()
+        self._live.begin(self._history)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
@@ -168,6 +171,7 @@ class TrainingCallback(L.Callback):
                 "train.precision=32-true"
             )
         self._history.append(line)
+        self._live.add(line)
         if line.val_loss < self._best and pl_module.selectable:
             self._best = line.val_loss
             self._found = BestWeights.of(pl_module, line)

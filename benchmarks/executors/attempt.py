@@ -23,6 +23,7 @@ from ..records.claims import LostClaimError
 from ..records.progress import RecordReporter, read_progress
 from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
+from ..records.system import EVERY, watched
 from ..speed.memory import count_job
 from .base import AGAIN, DEFECT, DONE, KEPT, USER, CellEnd
 from .spec import CellSpec
@@ -55,7 +56,8 @@ def run_spec(spec: CellSpec, reporter: Reporter, scratch: Path | None = None) ->
     except (UserError, DataError) as error:
         return CellEnd(USER, str(error))
     runs = Path(spec.runs)
-    with RecordReporter(runs / spec.label) as written:
+    folder = runs / spec.label
+    with RecordReporter(folder) as written, watched(folder, EVERY if spec.system_metrics else None):
         end = _attempt(job, runs, spec.device, _Both(reporter, written))
     free_memory()
     return end

@@ -62,6 +62,7 @@ class CellSpec(Frozen):
         seed: the user's seed.
         runs: absolute path of the folder of run records.
         device: "cpu" or "cuda".
+        system_metrics: whether the machine is watched while the cell runs.
     """
 
     cell: str
@@ -80,9 +81,10 @@ class CellSpec(Frozen):
     seed: int
     runs: str
     device: str
+    system_metrics: bool = False
 
     @classmethod
-    def of(cls, job: Job, data: DataPlace, runs: Path, device: str) -> CellSpec:
+    def of(cls, job: Job, data: DataPlace, runs: Path, device: str, *, system_metrics: bool = False) -> CellSpec:
         """The spec of a job.
 
         Args:
@@ -90,6 +92,7 @@ class CellSpec(Frozen):
             data: where its data were written.
             runs: the folder of run records.
             device: "cpu" or "cuda".
+            system_metrics: whether the machine is watched while the cell runs.
         """
         return cls(
             cell=job.cell.id,
@@ -108,6 +111,7 @@ class CellSpec(Frozen):
             seed=job.seed,
             runs=str(runs.resolve()),
             device=device,
+            system_metrics=system_metrics,
         )
 
     @property

@@ -83,6 +83,8 @@ class Request:
         where: where cells run, see `Where`.
         train: False only scores again what is trained, and refuses what is not.
         with_checkpoint: whether MLflow gets the weights too.
+        with_model: whether MLflow gets a model of each cell that `mlflow.pyfunc.load_model` reads.
+        system_metrics: whether load and memory of the machine are noted while cells run.
     """
 
     methods: tuple[str, ...]
@@ -100,6 +102,8 @@ class Request:
     where: Where = Where()
     train: bool = True
     with_checkpoint: bool = False
+    with_model: bool = False
+    system_metrics: bool = False
 
 
 def requested_rows(methods: Sequence[str], scores: Sequence[str] = ()) -> tuple[SuiteRow, ...]:

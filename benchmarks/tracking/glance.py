@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from .store import EXPERIMENT
-from .tags import CELL, COMPLETE, DATA
+from .tags import CELL, COMPLETE, DATA, EXPERIMENT
 
 _CELLS = f"""
     SELECT cell.value FROM runs

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ...files import sha256_of_file, sha256_of_json
+from ..records.live import LiveEpoch
 from ..records.origin import origin_of
 from ..records.record import RunRecord
-from ..records.record_files import CellConfig
-from .fold_result import FoldResult, identity_of
-from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, HISTORY, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+from ..records.record_files import CellConfig, Epoch
+from ..records.system import SystemSample, read_system
+from .fold_result import identity_of
+from .names import HISTORY, SYSTEM, told
+from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+
+#: Letters of a digest that MLflow takes.
+_DIGEST_LENGTH = 36
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,31 @@ class Point:
     value: float
     step: int
     time: int
+
+
+@dataclass(frozen=True)
+class DataNote:
+    """The data of a cell, as MLflow lists them among a run's inputs.
+
+    Attributes:
+        name: of the data source.
+        digest: the first letters of the hash of the prepared volumes and the splits, as many as MLflow takes.
+        source: data, splits and the whole hash, JSON.
+        profile: the data sets by role, and the fold, JSON.
+    """
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+    @classmethod
+    def of(cls, config: CellConfig) -> DataNote:
+        """What a cell's configuration says of its data."""
+        source = {"data": config.data, "splits": config.splits, "fingerprint": config.fingerprint}
+        sets = {role: {"name": cohort.name, "title": cohort.title} for role, cohort in config.cohorts.items()}
+        profile = {"sets": sets, "modality": config.modality, "folds": config.folds}
+        return cls(config.data, config.fingerprint[:_DIGEST_LENGTH], _json(source), _json(profile))
 
 
 @dataclass(frozen=True)
@@ -42,29 +73,47 @@ class Report:
     tags: dict[str, str]
     texts: dict[str, str]
     files: tuple[Path, ...]
+    data: DataNote
     start: int
     end: int
 
     @classmethod
-    def of(cls, record: RunRecord) -> Report:
-        """Read all of it from a finished run record."""
-        config, environment, metrics = record.config, record.environment, record.metrics
+    def begun(cls, record: RunRecord) -> Report:
+        """What can be said of a cell before it has a number: what is run, where, and on which data.
+
+        Raises:
+            RecordError: a file is damaged.
+        """
+        config, environment = record.config, record.environment
         start = _milliseconds(environment.get("started"), record)
-        train = int(1000 * metrics.get("seconds_train", 0.0))
-        end = start + train + int(1000 * metrics.get("seconds_score", 0.0))
-        found = FoldResult.of_record(record)
         return cls(
-            cell=found.cell,
-            family=found.family,
-            title=f"{config.title} · fold {found.fold}",
+            cell=config.cell,
+            family=config.family,
+            title=f"{config.title} · fold {config.fold}",
             parent_title=_parent_title(config),
             note=_note(config),
             params=_params(config),
-            points=(*_history(record, start, train), *_final(record, end)),
-            tags={**_tags(config, environment), **_weights(record), **_lesion_free(record), **_origin(record)},
+            points=(),
+            tags={**_tags(config, environment), **_weights(record), **_origin(record)},
             texts={"preset.json": _preset_text(config)},
-            files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
+            files=(),
+            data=DataNote.of(config),
             start=start,
+            end=start,
+        )
+
+    @classmethod
+    def of(cls, record: RunRecord) -> Report:
+        """Read all of it from a finished run record."""
+        begun, metrics = cls.begun(record), record.metrics
+        train = int(1000 * metrics.get("seconds_train", 0.0))
+        end = begun.start + train + int(1000 * metrics.get("seconds_score", 0.0))
+        history = _history(record, begun.start, train)
+        return replace(
+            begun,
+            points=(*history, *_system(record), *_final(record, end)),
+            tags={**begun.tags, **_lesion_free(record)},
+            files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
             end=end,
         )
 
@@ -74,7 +123,8 @@ class Report:
         files = {path.name: sha256_of_file(path) for path in self.files}
         points = [[point.key, repr(point.value), point.step] for point in self.points]
         tags = {key: value for key, value in self.tags.items() if key not in (ORIGIN, ARCHIVE)}
-        content = [self.title, self.params, points, tags, self.texts, files]
+        data = [self.data.name, self.data.digest, self.data.source, self.data.profile]
+        content = [self.title, self.params, points, tags, self.texts, files, data]
         return sha256_of_json(content)
 
 
@@ -151,21 +201,53 @@ def _history(record: RunRecord, start: int, milliseconds: int) -> Iterator[Point
     history = record.history()
     for count, epoch in enumerate(history, start=1):
         time = start + milliseconds * count // len(history)
-        for key in HISTORY:
-            value = getattr(epoch, key)
-            if value is not None:
-                yield Point(key, float(value), int(epoch.epoch), time)
+        yield from epoch_points(epoch, time)
+
+
+def epoch_points(epoch: Epoch | LiveEpoch, time: int) -> Iterator[Point]:
+    """The curves at one validation.
+
+    Args:
+        epoch: the validation.
+        time: when it was, milliseconds since 1970.
+    """
+    for key, name in HISTORY.items():
+        value = getattr(epoch, key)
+        if value is not None:
+            yield Point(name, float(value), int(epoch.epoch), time)
+
+
+def _system(record: RunRecord) -> Iterator[Point]:
+    """What the machine did, where the run was asked to watch it."""
+    for number, sample in enumerate(read_system(record.folder)):
+        yield from sample_points(sample, number)
+
+
+def sample_points(sample: SystemSample, number: int) -> Iterator[Point]:
+    """What the machine did at one moment.
+
+    Args:
+        sample: the moment.
+        number: how many were before it.
+    """
+    for key, value in sample.values.items():
+        yield Point(f"{SYSTEM}{key}", value, number, int(1000 * sample.time))
 
 
 def _final(record: RunRecord, end: int) -> Iterator[Point]:
-    """The cell's numbers and its thresholds; the validation loss of the best checkpoint gets a name of its own."""
-    for key, value in record.metrics.items():
-        yield Point(FORBIDDEN.sub("_", {"val_loss": "best_val_loss"}.get(key, key)), float(value), 0, end)
+    """The cell's numbers and its thresholds, by the names that MLflow shows."""
+    cohorts = {role: (cohort.name, cohort.title) for role, cohort in record.config.cohorts.items()}
+    for key, value in told(record.metrics, cohorts).items():
+        yield Point(key, float(value), 0, end)
     for role, pair in record.thresholds.items():
         yield Point(f"threshold/{role}/greedy", pair.greedy, 0, end)
         yield Point(f"threshold/{role}/greedy_dice", pair.greedy_dice, 0, end)
         yield Point(f"threshold/{role}/exact", pair.exact, 0, end)
         yield Point(f"threshold/{role}/exact_dice", pair.exact_dice, 0, end)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _preset_text(config: CellConfig) -> str:

@@ -1,271 +1,346 @@
 """MLflow is told from the run records, never the other way round.
 
-    experiment "uadbench"
-      parent run    a (recipe, data, splits): parameters, mean and standard deviation over folds
+    experiment "uadbench"   says in its description how it is laid out
+      parent run    a (recipe, data, splits): parameters, mean and spread over folds, table and plots
         child run   a fold: parameters, metrics by epoch, test metrics by data set, thresholds, artifacts
 
 The record on disk is the truth; this module repeats it. Every run is found again by its tags, and a child's tag
 `uadbench.complete` (a hash of its content) is written last. So a sync that was killed at any moment is simply repeated:
-a child without the tag, or with another hash, is deleted and written anew, and one that is whole is left alone.
-
-MLflow is imported inside the functions: a bare GPU node has none and loses nothing (`bench sync` catches up).
+a child without the tag is filled up where all that it holds is true, one that holds anything else, or has another hash,
+is deleted and written anew, and one that is whole is left alone. A child that shows a running cell is one without the
+tag.
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..records.record import RunRecord
-from .database import TrackingError, check_database, create_database, database_held, database_of, without_password
+from .database import TrackingError, database_of, without_password
+from .description import EXPERIMENT_TAGS
 from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
+from .model import log_model
+from .names import FOLDS_DONE, SPREAD, numbers_of, told
+from .relocation import artifacts_beside
 from .report import Point, Report
 from .tags import (
     CELL,
     CHECKPOINT,
     COMPLETE,
     DATA,
-    HISTORY,
+    EXPERIMENT,
     KIND,
-    METRICS_PER_BATCH,
+    MODEL,
+    NAMES,
+    NAMES_VERSION,
+    NOTE,
     OF_A_FAMILY,
     ORIGIN,
-    PARAMS_PER_BATCH,
     PARENT_ID,
     RECIPE,
     RESULT,
+    SHOWN_OF,
     SPLITS,
 )
-
-EXPERIMENT = "uadbench"
-
-#: No network, no chatter; a value that the user has set stays.
-_QUIET = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-#: A server that is down must cost seconds, not MLflow's minutes; once it has answered it may take its time.
-_PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-_WORK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+from .writing import log, log_data
 
 
-@contextmanager
-def open_store(uri: str) -> Iterator[Store]:
-    """Reach the store and hold it for this process.
+class Uploads(NamedTuple):
+    """What MLflow gets beside the numbers.
 
-    Raises:
-        TrackingError: MLflow is not installed, or the store cannot be reached, read or written.
+    Attributes:
+        checkpoint: the best weights.
+        model: a model that `mlflow.pyfunc.load_model` reads.
     """
-    client, errors = _client_and_errors()
-    try:
-        with database_held(uri):
-            check_database(uri)
-            create_database(client, uri)
-            with _settings(_PROBE):
-                store = Store(client(tracking_uri=uri), uri)
-            with _settings(_WORK):
-                yield store
-    except errors as error:
-        address = without_password(uri)
-        reason = first_line(error).replace(uri, address)
-        raise TrackingError(
-            f"MLflow at {address} cannot be used ({reason}); the run records keep everything, "
-            "run `bench sync` once it is back"
-        ) from error
+
+    checkpoint: bool = False
+    model: bool = False
 
 
-def _client_and_errors() -> tuple[Any, tuple[type[Exception], ...]]:
-    """Import MLflow: its client, and what its client raises where a store fails."""
-    for key, value in _QUIET.items():
-        os.environ.setdefault(key, value)
-    try:
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
-        from requests.exceptions import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise TrackingError(
-            "mlflow is not installed here; the run record keeps everything, run `bench sync` where it is"
-        ) from error
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    return MlflowClient, (MlflowException, RequestException, SQLAlchemyError, sqlite3.Error, OSError)
+class ParentFile(NamedTuple):
+    """An artifact of a parent.
 
+    Attributes:
+        name: its path below the parent's artifacts, e.g. "plots/training.png".
+        content: its bytes, in the file's own format.
+    """
 
-@contextmanager
-def _settings(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables that the user has not set, and take them away again."""
-    own = {key: value for key, value in values.items() if key not in os.environ}
-    os.environ.update(own)
-    try:
-        yield
-    finally:
-        for key in own:
-            os.environ.pop(key, None)
-
-
-def first_line(error: Exception, length: int = 160) -> str:
-    """The first line of an error's text, cut to a length."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if len(line) <= length else f"{line[: length - 3]}..."
+    name: str
+    content: bytes
 
 
 class Store:
-    """The experiment in an MLflow store."""
+    """The experiment in an MLflow store.
+
+    Args:
+        client: MLflow's.
+        uri: the store.
+    """
 
     def __init__(self, client: Any, uri: str) -> None:
-        self._client = client
+        self.client = client
         self.experiment = self._find_experiment(uri)
 
     def parent(self, report: Report) -> str:
         """The id of the parent run, made where there is none; of two that a race made the older stays."""
         tags = {KIND: "parent", **_family_tags(report.family)}
-        found = self._runs(tags)
-        for other in found[1:]:
-            self._client.delete_run(other.info.run_id)
-        run = found[0] if found else self._create(report.parent_title, tags, report.start)
+        found = self.runs(tags)
+        usable = [run for run in found if run.data.tags.get(NAMES) == NAMES_VERSION]
         wanted = {word: report.tags[word] for word in OF_A_FAMILY if word in report.tags}
-        wanted |= {"mlflow.note.content": report.note, "mlflow.source.name": "bench"}
+        wanted |= {NOTE: report.note, "mlflow.source.name": "bench", NAMES: NAMES_VERSION}
+        if usable:
+            run = usable[0]
+        else:
+            # The metrics of one that an earlier version wrote have other names, and MLflow cannot take them away.
+            kept = _tags_of_users(found[0], {**wanted, **tags}) if found else {}
+            run, wanted = self.create(report.parent_title, {**tags, **kept}, report.start), {**wanted, **kept}
+        for other in found:
+            if other.info.run_id != run.info.run_id:
+                self.client.delete_run(other.info.run_id)
         known = run.data.tags
-        self._log(
+        log(
+            self.client,
             run.info.run_id,
             params={key: value for key, value in report.params.items() if key not in run.data.params},
             tags={key: value for key, value in wanted.items() if key not in known},
         )
+        if not run.inputs.dataset_inputs:
+            log_data(self.client, run.info.run_id, report.data)
         return str(run.info.run_id)
 
-    def child(self, report: Report, parent: str, record: RunRecord, with_checkpoint: bool) -> bool:
+    def child(self, report: Report, parent: str, record: RunRecord, uploads: Uploads) -> bool:
         """Write the child run of a cell unless it is there and whole; returns whether anything was written."""
-        found = self._runs({KIND: "fold", CELL: report.cell})
+        found = self.runs({KIND: "fold", CELL: report.cell})
         whole = [run for run in found if run.data.tags.get(COMPLETE) == report.digest]
         whole = whole or [run for run in found if _knows_more(run, report)]
+        if whole:
+            run_id, tags = whole[0].info.run_id, whole[0].data.tags
+        else:
+            run_id, tags = self._fill_or_write(found, report, parent), {PARENT_ID: parent}
         for run in found:
-            if run not in whole[:1]:
-                self._client.delete_run(run.info.run_id)
-        run_id = whole[0].info.run_id if whole else self._write(report, parent)
-        tags = whole[0].data.tags if whole else {PARENT_ID: parent}
+            if run.info.run_id != run_id:
+                self.client.delete_run(run.info.run_id)
         if tags[PARENT_ID] != parent:
-            self._client.set_tag(run_id, PARENT_ID, parent)
-        wanted = with_checkpoint and record.best_checkpoint.exists() and CHECKPOINT not in tags
-        if wanted:
-            self._client.log_artifact(run_id, str(record.best_checkpoint), "checkpoints")
-            self._client.set_tag(run_id, CHECKPOINT, "yes")
-        return wanted or not whole
+            self.client.set_tag(run_id, PARENT_ID, parent)
+        uploaded = self._upload(run_id, tags, record, uploads)
+        return uploaded or not whole
 
-    def summarise(self, family: tuple[str, str, str], parent: str) -> None:
-        """Bring the parent's means, standard deviations and number of folds up to date."""
+    def summarise(self, family: tuple[str, str, str], parent: str) -> tuple[FoldResult, ...]:
+        """Bring the parent's means, spreads and number of folds up to date; returns the folds behind them."""
         results = newest_folds(self.results(_family_tags(family)))
-        summary: dict[str, float] = {"folds_done": float(len(results))}
-        for key in sorted({key for result in results for key in result.metrics} - set(HISTORY)):
-            values = [result.metrics[key] for result in results if key in result.metrics]
-            summary[f"{key}_mean"], std = over_folds(values)
-            if len(values) > 1:
-                summary[f"{key}_std"] = std
-        run = self._client.get_run(parent)
+        run = self.client.get_run(parent)
         now = int(datetime.now(UTC).timestamp() * 1000)
         known = run.data.metrics
         # Compared as text, so that a NaN equals itself and is not logged again and again.
-        changed = [Point(key, value, 0, now) for key, value in summary.items() if repr(known.get(key)) != repr(value)]
+        changed = [
+            Point(key, value, 0, now) for key, value in _summary(results).items() if repr(known.get(key)) != repr(value)
+        ]
         if changed or run.info.status != "FINISHED":
-            self._log(parent, points=changed)
+            log(self.client, parent, points=changed)
             end = max((_end(result) for result in results), default=run.info.start_time)
-            self._client.set_terminated(parent, "FINISHED", end_time=end)
+            self.client.set_terminated(parent, "FINISHED", end_time=end)
+        return tuple(results)
+
+    def needs_files(self, parent: str, digest: str) -> bool:
+        """Whether a parent's table and plots were made of something else."""
+        return bool(self.client.get_run(parent).data.tags.get(SHOWN_OF) != digest)
+
+    def show_files(self, parent: str, files: Sequence[ParentFile], digest: str, scratch: Path) -> None:
+        """Log a parent's table and plots.
+
+        Args:
+            parent: its run id.
+            files: the artifacts.
+            digest: of what they were made of.
+            scratch: an empty folder.
+        """
+        for file in files:
+            path = scratch / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.content)
+        self.client.log_artifacts(parent, str(scratch))
+        self.client.set_tag(parent, SHOWN_OF, digest)
 
     def results(self, tags: Mapping[str, str]) -> Iterator[FoldResult]:
         """The complete cells with these tags."""
-        for run in self._runs({KIND: "fold", **tags}):
+        for run in self.runs({KIND: "fold", **tags}):
             if COMPLETE in run.data.tags:
                 identity = json.loads(run.data.tags[RESULT])
                 identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                told = run.data.tags
-                words: dict[str, Any] = {word: told.get(word, "") for word in SHOWN}
-                words |= {"changes": told.get("changed", ""), "seed": int(told.get("seed", 0))}
-                words |= {"modality": told.get("modality", "t2"), "commit": told.get("env.commit", "")}
-                words |= {"origin": told.get(ORIGIN, "")}
-                yield FoldResult(**identity, **words, metrics=dict(run.data.metrics))
+                known = run.data.tags
+                words: dict[str, Any] = {word: known.get(word, "") for word in SHOWN}
+                words |= {"changes": known.get("changed", ""), "seed": int(known.get("seed", 0))}
+                words |= {"modality": known.get("modality", "t2"), "commit": known.get("env.commit", "")}
+                words |= {"origin": known.get(ORIGIN, "")}
+                metrics = numbers_of(run.data.metrics)
+                yield FoldResult(**identity, **words, metrics=metrics)
 
-    def tags(self, run_id: str) -> dict[str, str]:
-        """The tags of a run; none where there is no such run."""
+    def run(self, run_id: str) -> Any:
+        """A run, one that was deleted, too; None where there is no such run."""
         from mlflow.exceptions import MlflowException
 
         try:
-            return dict(self._client.get_run(run_id).data.tags)
+            return self.client.get_run(run_id)
         except MlflowException as error:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return {}
+                return None
             raise
 
-    def _write(self, report: Report, parent: str) -> str:
-        run = self._create(report.title, {**report.tags, KIND: "fold", PARENT_ID: parent}, report.start)
-        run_id = str(run.info.run_id)
-        self._log(run_id, params=report.params, points=report.points)
-        for name, text in report.texts.items():
-            self._client.log_text(run_id, text, name)
-        for path in report.files:
-            self._client.log_artifact(run_id, str(path))
-        self._client.set_terminated(run_id, "FINISHED", end_time=report.end)
-        self._client.set_tag(run_id, COMPLETE, report.digest)
-        return run_id
+    def told_of(self, run: Any) -> list[tuple[str, int, str]]:
+        """Every point that a run holds: name, step and value as text, so that a NaN equals itself."""
+        return [
+            (key, int(point.step), repr(float(point.value)))
+            for key in run.data.metrics
+            for point in self.client.get_metric_history(run.info.run_id, key)
+        ]
 
-    def _create(self, title: str, tags: Mapping[str, str], start: int) -> Any:
-        return self._client.create_run(self.experiment, start_time=start, tags=dict(tags), run_name=title)
+    def runs(self, tags: Mapping[str, str], more: str = "") -> list[Any]:
+        """Every run with these tags, oldest first.
 
-    def _log(
-        self,
-        run_id: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        points: Sequence[Point] = (),
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        """Log in batches that every server accepts."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
-        for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
-        words = [Param(key, value) for key, value in (params or {}).items()]
-        for start in range(0, len(words), PARAMS_PER_BATCH):
-            self._client.log_batch(run_id, params=words[start : start + PARAMS_PER_BATCH])
-        if tags:
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-
-    def _runs(self, tags: Mapping[str, str]) -> list[Any]:
-        """Every run with these tags, oldest first."""
+        Args:
+            tags: names and values.
+            more: a further condition of MLflow's query language.
+        """
         words = [f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items()]
-        query, order, found, token = " and ".join(words), ["attributes.start_time ASC"], [], None
+        query, found, token = " and ".join([*words, *([more] if more else [])]), [], None
         while True:
-            page = self._client.search_runs([self.experiment], query, order_by=order, page_token=token)
+            page = self.client.search_runs([self.experiment], query, page_token=token)
             found += list(page)
             token = page.token
             if not token:
-                return found
+                return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+    def create(self, title: str, tags: Mapping[str, str], start: int) -> Any:
+        """Make a run.
+
+        Args:
+            title: its name.
+            tags: its tags.
+            start: when what it shows was begun, milliseconds since 1970.
+        """
+        return self.client.create_run(self.experiment, start_time=start, tags=dict(tags), run_name=title)
+
+    def _fill_or_write(self, found: Sequence[Any], report: Report, parent: str) -> str:
+        """The id of the child, whole: one that shows the running cell is gone on with where all that it holds is so."""
+        for run in found:
+            if COMPLETE not in run.data.tags and self._is_true(run, report):
+                self._fill(run, report)
+                return str(run.info.run_id)
+        kept = _tags_of_users(found[0], report.tags) if found else {}
+        run = self.create(report.title, {**report.tags, **kept, KIND: "fold", PARENT_ID: parent}, report.start)
+        self._fill(run, report)
+        return str(run.info.run_id)
+
+    def _is_true(self, run: Any, report: Report) -> bool:
+        """Whether a run holds nothing that the report does not say, and nothing twice."""
+        there = self.told_of(run)
+        said = {(point.key, point.step, repr(point.value)) for point in report.points}
+        params = all(report.params.get(key) == value for key, value in run.data.params.items())
+        return params and len(set(there)) == len(there) and said.issuperset(there)
+
+    def _fill(self, run: Any, report: Report) -> None:
+        """Write what a run lacks of a report, and say last that it is whole."""
+        run_id = str(run.info.run_id)
+        there = set(self.told_of(run))
+        missing = [point for point in report.points if (point.key, point.step, repr(point.value)) not in there]
+        known = run.data
+        log(
+            self.client,
+            run_id,
+            params={key: value for key, value in report.params.items() if key not in known.params},
+            points=self._after_the_live_ones(run, missing),
+            tags={key: value for key, value in report.tags.items() if known.tags.get(key) != value},
+        )
+        log_data(self.client, run_id, report.data)
+        for name, text in report.texts.items():
+            self.client.log_text(run_id, text, name)
+        for path in report.files:
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_terminated(run_id, "FINISHED", end_time=report.end)
+        self.client.set_tag(run_id, COMPLETE, report.digest)
+
+    def _after_the_live_ones(self, run: Any, points: Sequence[Point]) -> list[Point]:
+        """The points of a curve behind those that were told live; the record does not know when they were made."""
+        last: dict[str, int] = {}
+        for key in {point.key for point in points}.intersection(run.data.metrics):
+            last[key] = max(point.timestamp for point in self.client.get_metric_history(run.info.run_id, key))
+        return [replace(point, time=max(point.time, last.get(point.key, 0))) for point in points]
+
+    def _upload(self, run_id: str, tags: Mapping[str, str], record: RunRecord, uploads: Uploads) -> bool:
+        """Upload weights and model where they are wanted and not there; returns whether anything was."""
+        checkpoint = uploads.checkpoint and record.best_checkpoint.exists() and CHECKPOINT not in tags
+        if checkpoint:
+            self.client.log_artifact(run_id, str(record.best_checkpoint), "checkpoints")
+            self.client.set_tag(run_id, CHECKPOINT, "yes")
+        model = uploads.model and MODEL not in tags and log_model(self.client, run_id, record)
+        if model:
+            self.client.set_tag(run_id, MODEL, "yes")
+        return checkpoint or model
 
     def _find_experiment(self, uri: str) -> str:
-        experiment = self._client.get_experiment_by_name(EXPERIMENT)
-        if experiment is None:
-            database = database_of(uri)
-            place = None if database is None else (database.resolve().parent / "mlartifacts").as_uri()
-            return str(self._client.create_experiment(EXPERIMENT, artifact_location=place))
+        experiment = self.client.get_experiment_by_name(EXPERIMENT) or self._make_experiment(uri)
         if experiment.lifecycle_stage == "deleted":
             number = experiment.experiment_id
             raise TrackingError(
                 f"the experiment {EXPERIMENT} at {without_password(uri)} was deleted; bring it back "
                 f"with `mlflow experiments restore -x {number}` or remove it with `mlflow gc`, then run `bench sync`"
             )
-        return str(experiment.experiment_id)
+        number = str(experiment.experiment_id)
+        for key, value in EXPERIMENT_TAGS.items():
+            if key not in experiment.tags:
+                self.client.set_experiment_tag(number, key, value)
+        return number
+
+    def _make_experiment(self, uri: str) -> Any:
+        """Make the experiment, or find the one that somebody else has made meanwhile."""
+        from mlflow.exceptions import MlflowException
+
+        database = database_of(uri)
+        place = None if database is None else artifacts_beside(database)
+        try:
+            self.client.create_experiment(EXPERIMENT, artifact_location=place)
+        except MlflowException:
+            if self.client.get_experiment_by_name(EXPERIMENT) is None:
+                raise
+        return self.client.get_experiment_by_name(EXPERIMENT)
+
+
+def _summary(results: Sequence[FoldResult]) -> dict[str, float]:
+    """What a parent says of its folds: means by the names of the numbers, spreads below a prefix, once each."""
+    summary: dict[str, float] = {FOLDS_DONE: float(len(results))}
+    cohorts = results[-1].cohorts if results else {}
+    means, spreads = {}, {}
+    for key in sorted({key for result in results for key in result.metrics}):
+        values = [result.metrics[key] for result in results if key in result.metrics]
+        means[key], std = over_folds(values)
+        if len(values) > 1:
+            spreads[key] = std
+    summary |= told(means, cohorts)
+    return summary | {f"{SPREAD}{key}": value for key, value in told(spreads, {}).items()}
 
 
 def _knows_more(run: Any, report: Report) -> bool:
     """Whether a whole run of this cell holds a number that the record has lost, such as its training curve."""
-    told = {point.key for point in report.points}
-    return COMPLETE in run.data.tags and bool(set(run.data.metrics) - told)
+    if COMPLETE not in run.data.tags:
+        return False
+    said = {point.key: point.value for point in report.points}
+    curves = {"train_loss", "val_loss"}.intersection(run.data.metrics) - set(said)
+    return bool(curves or set(numbers_of(run.data.metrics)) - set(numbers_of(said)))
+
+
+def _tags_of_users(run: Any, ours: Mapping[str, str]) -> dict[str, str]:
+    """The tags that somebody has put on a run by hand, which a run that takes its place keeps."""
+    known = ("mlflow.", "uadbench.", "env.")
+    return {
+        key: value
+        for key, value in run.data.tags.items()
+        if (key == NOTE or not key.startswith(known)) and key not in ours
+    }
 
 
 def _quoted(value: str) -> str:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import re
 
+EXPERIMENT = "uadbench"
+
 KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cell", "recipe", "data", "splits"))
 #: `COMPLETE` is written last: the hash of all that a run was told.
 COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
 PARENT_ID = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"
+#: Which process tells of a cell that runs; why a cell failed.
+TELLER, PROBLEM = "uadbench.teller", "problem"
+#: How the metrics of a parent are called, and of what its table and plots were made.
+NAMES, SHOWN_OF = "uadbench.names", "uadbench.shown"
+NAMES_VERSION = "2"
+#: By these a run was told of the weights and the model.
+MODEL = "uadbench.model"
 #: Who computed a cell elsewhere, and the SHA-256 of the archive in which it came. A server that several laboratories
 #: tell of the same cell is told once, so these are no part of what makes two reports equal.
 ORIGIN, ARCHIVE = "origin", "origin.archive"
@@ -26,9 +36,6 @@ OF_A_FAMILY = (
     "seed",
     "phantom",
 )
-
-#: What is told once per epoch, by the names that MLflow shows.
-HISTORY = ("train_loss", "val_loss", "learning_rate")
 
 #: Limits that every MLflow server accepts, old ones too.
 PARAM_LENGTH, TAG_LENGTH, PARAMS_PER_BATCH, METRICS_PER_BATCH = 500, 5000, 100, 500

@@ -22,7 +22,7 @@ from uadbench.errors import UserError
 from uadbench.methods.thresh import Thresh
 from uadbench.stopping import Stop, exit_code, raise_stop, signals_stop
 
-from cases import TINY, run_jobs
+from cases import TINY, run_jobs, untold
 
 LEAVER = """
     import asyncio, os, signal, sys, time
@@ -175,7 +175,7 @@ def test_a_run_with_such_a_method_ends_with_2(
     write: Write, tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.telling", untold)
     path = write(PLACES["on_train_end"].format("raise SystemExit(0)"))
     words = ["run", "--method", str(path), "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]
     answer = CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results")])

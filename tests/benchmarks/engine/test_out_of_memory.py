@@ -35,7 +35,7 @@ from uadbench.methods.ae import AE
 from uadbench.metrics.scores.mahalanobis import Mahalanobis
 from uadbench.out_of_memory import MemoryShortageError
 
-from cases import TINY, run_jobs
+from cases import TINY, run_jobs, untold
 
 #: As PyTorch 2.13 words it on a GPU.
 GPU = torch.OutOfMemoryError(
@@ -332,7 +332,7 @@ def test_a_method_that_breaks_nothing_but_the_memory_passes_the_check_before_the
 @pytest.fixture
 def bench_run(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.telling", untold)
     words = ["run", "--method", "ae", "--method", "thresh", "--preset", str(TINY), "--folds", "0", "--jobs", "1"]
     return lambda *more: CliRunner().invoke(cli.app, [*words, "--results", str(tmp_path / "results"), *more])
 

@@ -15,13 +15,13 @@ from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.reports.comparison import kind_of_score
 from uadbench.datasets.cohort import Data
 
-from cases import TINY
+from cases import TINY, untold
 
 
 @pytest.fixture
 def bench(tiny_data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("uadbench.benchmarks.opening.open_data", lambda *words, **more: tiny_data)
-    monkeypatch.setattr("uadbench.benchmarks.experiment.sync_record", lambda *words, **more: None)
+    monkeypatch.setattr("uadbench.benchmarks.experiment.telling", untold)
     common = ["--preset", str(TINY), "--device", "cpu", "--results", str(tmp_path / "results")]
     return lambda *words: CliRunner().invoke(app, [*words, *common])
 

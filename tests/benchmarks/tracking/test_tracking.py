@@ -18,7 +18,7 @@ import pytest
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.record import RunRecord
-from uadbench.benchmarks.tracking import store
+from uadbench.benchmarks.tracking import connection
 from uadbench.benchmarks.tracking.database import TrackingError, create_database, database_of, store_uri
 from uadbench.benchmarks.tracking.fold_result import FoldResult
 from uadbench.benchmarks.tracking.sync import fold_results, sync_all, sync_record
@@ -81,7 +81,7 @@ def test_a_fold_is_a_child_with_all_its_numbers(
     metrics = child.data.metrics
     assert metrics["phantom-tumours/dice"] == record.metrics["phantom-tumours/dice"]
     assert metrics["threshold/ms/greedy"] == 0.1
-    assert metrics["best_val_loss"] == 0.5
+    assert metrics["training/best_val_loss"] == 0.5
     for key, value in {
         "method": "toy", "row": "toy", "fold": "3", "data": "whole", "preset": "demo", "seed": "0", "phantom": "yes",
         "env.torch": "2.13.0", "env.commit": "abc123def456", "mlflow.source.git.commit": "abc123def456",
@@ -118,10 +118,15 @@ def test_the_parent_carries_mean_and_standard_deviation(
     assert sync_all(tmp_path, mlflow_uri, SilentReporter()) == (3, 0)
     (parent,) = runs_of(mlflow_uri, "means", "parent")
     values = [record.metrics["phantom-ms/dice"] for record in records]
-    assert parent.data.metrics["phantom-ms/dice_mean"] == pytest.approx(fmean(values))
-    assert parent.data.metrics["phantom-ms/dice_std"] == pytest.approx(stdev(values))
-    assert parent.data.metrics["folds_done"] == 3
-    assert not any(key.startswith("val_loss") for key in parent.data.metrics)
+    assert parent.data.metrics["phantom-ms/dice"] == pytest.approx(fmean(values))
+    assert parent.data.metrics["spread/phantom-ms/dice"] == pytest.approx(stdev(values))
+    assert parent.data.metrics["dice_phantom-ms"] == pytest.approx(fmean(values))
+    assert parent.data.metrics["training/folds_done"] == 3
+    curves = {"train_loss", "val_loss", "training/learning_rate"}
+    for child in runs_of(mlflow_uri, "means", "fold"):
+        assert set(child.data.metrics) - curves == {
+            key for key in parent.data.metrics if not key.startswith("spread/") and key != "training/folds_done"
+        }
 
 
 def test_a_second_sync_changes_nothing(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
@@ -192,7 +197,7 @@ def test_changed_numbers_replace_the_old(tmp_path: Path, mlflow_uri: str, entry:
     (child,) = runs_of(mlflow_uri, "changed", "fold")
     assert child.data.metrics["phantom-ms/dice"] == 0.77
     (parent,) = runs_of(mlflow_uri, "changed", "parent")
-    assert parent.data.metrics["phantom-ms/dice_mean"] == 0.77
+    assert parent.data.metrics["phantom-ms/dice"] == parent.data.metrics["dice_phantom-ms"] == 0.77
 
 
 def test_the_checkpoint_travels_by_choice(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
@@ -310,7 +315,7 @@ def test_without_mlflow_it_is_one_sentence(
 
 def test_the_users_settings_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
-    with store._settings(store._PROBE):
+    with connection._settings(connection._PROBE):
         assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
         assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
     assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..figures.folds import FoldCurve, training_plot, volumes_plot
 from ..records.record import RunRecord
 from ..reports.cells import cells_of_records, is_simulated, volumes_of_records
-from ..reports.columns import METRICS, set_titles
+from ..judgement.measures import METRICS
+from ..reports.columns import set_titles
 from ..tracking.store import ParentFile
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from ....judgement.measures import METRICS, Metric
 from ....judgement.strata import FALSE_RATE, healthy_strata, lesion_strata, strata_sentences
+from ...console import counted
 from ..html import Figure, Section, table_of_words
 from ..study import SetOf, Study
 from ..svg.forest import Group, Mean, forest_plot
@@ -102,7 +103,7 @@ def _groups(study: Study, strata: pd.DataFrame, rows: Sequence[int], metric: Met
         lines = sorted(own.to_dict("records"), key=lambda line: places.get(line["line"], len(places)))
         means = [_mean(line, places[line["line"]], metric.scale) for line in lines if line["line"] in places]
         if means:
-            yield Group(f"{factor}: {stratum}", f"{int(own['n'].max())} scans", tuple(means))
+            yield Group(f"{factor}: {stratum}", counted(int(own["n"].max()), "scan"), tuple(means))
 
 
 def _mean(line: Mapping[Any, Any], number: int, scale: float) -> Mean:

@@ -83,18 +83,14 @@ def _summary(worse: Sequence[str], lines: Sequence[object]) -> Iterator[str]:
 
 def _figures(study: Study, one: SetOf, lesions: pd.DataFrame, healthy: pd.DataFrame) -> Iterator[Figure]:
     rows = best_rows(study, one, _DRAWN)
-    for frame, metric, what in ((lesions, _DICE, ""), (healthy, FALSE_RATE, "healthy scans at the threshold of ")):
+    for frame, metric, what in ((lesions, _DICE, ""), (healthy, FALSE_RATE, "Healthy scans at the threshold of ")):
         own = frame[frame["set"] == one.key]
         groups = list(_groups(study, own, rows, metric))
         if groups:
             label = f"{metric.label} ({metric.unit})"
             picture = forest_plot(groups, label, f"{label} by stratum: {what}{one.title}")
             names = [study.rows[place].title for place in rows]
-            yield Figure(
-                Markup("{}{}").format(picture, legend(names)),
-                "",
-                f"{what}{one.title}".capitalize() if what else one.title,
-            )
+            yield Figure(Markup("{}{}").format(picture, legend(names)), "", f"{what}{one.title}")
 
 
 def _groups(study: Study, strata: pd.DataFrame, rows: Sequence[int], metric: Metric) -> Iterator[Group]:

@@ -8,7 +8,7 @@ number is another cell, never a silent mix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,12 @@ _FREE_TRAIN_KEYS = frozenset({"checkpoint_activations", "checkpoint_minutes"})
 #: Training numbers that came after the first records, at the value of all cells before; then they are in no id.
 _AS_EVER = {"compile": False}
 _SCORING_KEYS = frozenset({"score", "score_by"})
+_FREE_KEYS = frozenset({*(f"score.{key}" for key in _FREE_SCORE_KEYS), *(f"train.{key}" for key in _FREE_TRAIN_KEYS)})
+
+
+def changes_of_numbers(changed: Iterable[str]) -> tuple[str, ...]:
+    """Those `section.key=value` words that can change a cell's numbers; the others stand in no id."""
+    return tuple(word for word in changed if word.partition("=")[0].strip() not in _FREE_KEYS)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..figures.folds import FoldCurve, training_plot, volumes_plot
+from ..judgement.measures import METRICS
 from ..records.record import RunRecord
 from ..reports.cells import cells_of_records, is_simulated, volumes_of_records
-from ..reports.columns import METRICS, set_titles
+from ..reports.columns import set_titles
 from ..tracking.store import ParentFile
 
 if TYPE_CHECKING:

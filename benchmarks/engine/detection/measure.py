@@ -190,7 +190,8 @@ class _View:
     @cached_property
     def _scores(self) -> np.ndarray:
         """Of the brain, float32 [N]."""
-        return self.reading.score_map[self.brain]
+        scores: np.ndarray = self.reading.score_map[self.brain]
+        return scores
 
     @property
     def score_mean(self) -> float:
@@ -211,7 +212,9 @@ class _View:
         """Mean score of the brain of each slice, float32 [D]; NaN where a slice has none."""
         voxels = self.brain.sum(axis=(1, 2))
         totals = np.where(self.brain, self.reading.score_map, 0).sum(axis=(1, 2), dtype=np.float64)
-        return np.divide(totals, voxels, out=np.full(len(voxels), np.nan), where=voxels > 0).astype(np.float32)
+        means = np.full(len(voxels), np.nan)
+        np.divide(totals, voxels, out=means, where=voxels > 0)
+        return means.astype(np.float32)
 
 
 def _lesion_lines(cohort: Cohort, subject: str, matching: Matching, voxel_ml: float) -> Iterator[LesionDetection]:

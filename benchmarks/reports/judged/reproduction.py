@@ -15,6 +15,7 @@ from ....datasets import brats21, ixi, mslub
 from ....datasets.modality import Modality
 from ....errors import UserError
 from ...judgement.reproduce import PUBLISHED_FOLDS, Figure, Judgement, judge
+from ...plan.cell import changes_of_numbers
 from ...plan.departures import departures_of
 from ...plan.preset import Preset
 from ...plan.suite import Suite, load_suite
@@ -197,8 +198,9 @@ def _reasons(cells: pd.DataFrame, preset: Preset, rows: Sequence[RowCells], moda
         splits = sorted(set(cells["splits"]) - {_PUBLISHED_SPLITS})
         if splits:
             yield f"the splits are not the published ones ({', '.join(splits)}); run with --splits published"
-    if preset.changed:
-        yield f"--set changes the protocol ({' '.join(preset.changed)})"
+    changed = changes_of_numbers(preset.changed)
+    if changed:
+        yield f"--set changes the protocol ({' '.join(changed)})"
     if departures_of(preset, [row.entry for row in rows]):
         yield f"preset {preset.name} departs from the paper's numbers"
     if modality is not Modality.T2:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from uadbench.benchmarks.plan.cell import Recipe
+from uadbench.benchmarks.plan.cell import Recipe, changes_of_numbers
 from uadbench.benchmarks.plan.plan import Plan, check_changes, plan_for
 from uadbench.benchmarks.plan.preset import load_preset, preset_names
 from uadbench.benchmarks.plan.suite import load_suite, select_rows, suite_names
@@ -229,6 +229,28 @@ def test_a_compiled_network_is_another_cell_and_the_checkpoints_are_not() -> Non
     assert "compile" not in content()["train"] and "checkpoint_minutes" not in content()["train"]
     assert content("train.checkpoint_minutes=7") == content()
     assert content("train.compile=true")["train"] == {**content()["train"], "compile": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        ("score.keep=reconstructions", False),
+        ("score.batch_size=2", False),
+        ("train.checkpoint_minutes=7", False),
+        ("train.checkpoint_activations=true", False),
+        ("train.batch_size=8", True),
+        ("score.median=3", True),
+        ("train.epochs=2", True),
+    ],
+)
+def test_a_change_counts_where_it_makes_another_cell(change: str, counts: bool) -> None:
+    entry = select_rows(["ae"])[0]
+    before, after = (
+        Recipe.of(entry.method, plan_for(load_preset(str(TINY), words), entry.method, entry.row), 0).content()
+        for words in ((), (change,))
+    )
+    assert (before != after) is counts
+    assert changes_of_numbers([change]) == ((change,) if counts else ())
 
 
 def test_the_plan_of_an_old_record_is_read() -> None:

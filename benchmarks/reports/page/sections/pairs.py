@@ -88,8 +88,8 @@ def _cell(study: Study, judged: SetJudgement, pair: Mapping[Any, Any], row: int,
     better = (difference > 0) == judged.higher
     says = (
         f"{study.rows[row].title} less {study.rows[column].title}: {_signed(difference)} ({_signed(low)} to "
-        f"{_signed(high)}), p {_p(float(pair['p_holm']))}; better on {wins}, equal on {pair['ties']}, "
-        f"worse on {losses} of {pair['n']}"
+        f"{_signed(high)}), p {_p(float(pair['p_holm']))}; better on {wins}, equal on {pair['ties']}, worse on "
+        f"{losses} of {pair['n']}"
     )
     apart = tells_apart(float(pair["p_holm"]), low, high)
     return PairCell(_signed(difference), says, ("better" if better else "worse") if apart else "alike")

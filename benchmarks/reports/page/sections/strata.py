@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from ....judgement.measures import METRICS, Metric
 from ....judgement.strata import FALSE_RATE, healthy_strata, lesion_strata, strata_sentences
+from ...console import counted
 from ..html import Figure, Section, table_of_words
 from ..study import SetOf, Study
 from ..svg.forest import Group, Mean, forest_plot
@@ -82,18 +83,14 @@ def _summary(worse: Sequence[str], lines: Sequence[object]) -> Iterator[str]:
 
 def _figures(study: Study, one: SetOf, lesions: pd.DataFrame, healthy: pd.DataFrame) -> Iterator[Figure]:
     rows = best_rows(study, one, _DRAWN)
-    for frame, metric, what in ((lesions, _DICE, ""), (healthy, FALSE_RATE, "healthy scans at the threshold of ")):
+    for frame, metric, what in ((lesions, _DICE, ""), (healthy, FALSE_RATE, "Healthy scans at the threshold of ")):
         own = frame[frame["set"] == one.key]
         groups = list(_groups(study, own, rows, metric))
         if groups:
             label = f"{metric.label} ({metric.unit})"
             picture = forest_plot(groups, label, f"{label} by stratum: {what}{one.title}")
             names = [study.rows[place].title for place in rows]
-            yield Figure(
-                Markup("{}{}").format(picture, legend(names)),
-                "",
-                f"{what}{one.title}".capitalize() if what else one.title,
-            )
+            yield Figure(Markup("{}{}").format(picture, legend(names)), "", f"{what}{one.title}")
 
 
 def _groups(study: Study, strata: pd.DataFrame, rows: Sequence[int], metric: Metric) -> Iterator[Group]:
@@ -102,7 +99,7 @@ def _groups(study: Study, strata: pd.DataFrame, rows: Sequence[int], metric: Met
         lines = sorted(own.to_dict("records"), key=lambda line: places.get(line["line"], len(places)))
         means = [_mean(line, places[line["line"]], metric.scale) for line in lines if line["line"] in places]
         if means:
-            yield Group(f"{factor}: {stratum}", f"{int(own['n'].max())} scans", tuple(means))
+            yield Group(f"{factor}: {stratum}", counted(int(own["n"].max()), "scan"), tuple(means))
 
 
 def _mean(line: Mapping[Any, Any], number: int, scale: float) -> Mean:

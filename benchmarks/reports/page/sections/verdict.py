@@ -65,11 +65,9 @@ def _rivals(study: Study, judged: SetJudgement, best: int) -> str:
         return "It has no rival here."
     if not others:
         return f"Every other row is significantly worse. {stays}."
-    return (
-        f"Not told apart from it: {_listed(others)}; the other {beaten} are significantly worse. {stays}."
-        if beaten
-        else (f"No row is significantly worse: {_listed(others)} may be as good. {stays}.")
-    )
+    if not beaten:
+        return f"None of the other {len(others)} rows is significantly worse. {stays}."
+    return f"Not told apart from it: {_listed(others)}; the other {beaten} are significantly worse. {stays}."
 
 
 def _across(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:
@@ -77,12 +75,15 @@ def _across(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:
     if len(found) < 2:
         return
     everywhere = set.intersection(*(set(judged.near) for judged in found))
+    rivals = set.intersection(*(set(judged.order()) for judged in found))
     names = [study.rows[place].title for place in found[0].order() if place in everywhere]
-    yield (
-        f"Among the best on every lesion set: {_listed(names)}."
-        if names
-        else "No row is among the best on every lesion set."
-    )
+    if not names:
+        yield "No row is among the best on every lesion set."
+    elif everywhere == rivals and len(rivals) > 1:
+        few = " The sets are so small that hardly any difference could." if any(one.doubtful for one in found) else ""
+        yield f"So no difference between the {len(rivals)} rows can be shown on any lesion set.{few}"
+    else:
+        yield f"Among the best on every lesion set: {_listed(names)}."
 
 
 def _cheapest(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:

@@ -38,7 +38,7 @@ class Plot:
     x: Axis
     y: Axis | None
     height: float
-    left: float = 48.0
+    left: float = 54.0
     top: float = 10.0
     right: float = 18.0
     bottom: float = 42.0

@@ -14,9 +14,14 @@ from pathlib import Path
 import pytest
 
 from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.reports.page.html import Figure, Page, Section, render, table_of_words
 from uadbench.benchmarks.reports.page.report import banner_of, write_report
-from uadbench.benchmarks.reports.page.sections.downloads import bibtex_of
+from uadbench.benchmarks.reports.page.sections.downloads import Download, bibtex_of
+from uadbench.benchmarks.reports.page.sections.gallery import Case, Drawn, Tile
 from uadbench.benchmarks.reports.page.study import SetOf, Study, study_of
+from uadbench.benchmarks.reports.page.svg.axis import linear
+from uadbench.benchmarks.reports.page.svg.marks import text as text_mark
+from uadbench.benchmarks.reports.page.svg.plot import Plot
 from uadbench.benchmarks.reports.renderers import csv
 from uadbench.benchmarks.reports.results import load_results
 from uadbench.benchmarks.reports.table import TableOptions
@@ -160,3 +165,20 @@ def test_data_that_are_not_at_hand_are_said(text: str, folder: Path) -> None:
 def test_nothing_to_report_is_one_sentence(folder: Path) -> None:
     with pytest.raises(UserError, match="there is no finished cell on --data phantom with --preset paper"):
         study_of(load_results(folder), replace(ask(), preset=load_preset("paper")))
+
+
+def test_no_template_lets_a_word_through_as_html() -> None:
+    words = {"tables": [{"title": EVIL, **table_of_words((EVIL,), [(EVIL, EVIL)])}]}
+    figure = Figure(Plot(linear(EVIL, (0, 1)), None, height=50).svg([text_mark(0, 0, EVIL)], EVIL), EVIL, EVIL)
+    section = Section("verdict", EVIL, lead=(EVIL,), figures=(figure,), notes=(EVIL,), content=words)
+    drawn = Section("gallery", EVIL, "gallery.html.j2", content={"cases": (_CASE,), "drawn": (Drawn(EVIL, "data:,"),)})
+    files = Section("downloads", EVIL, "downloads.html.j2", content={"downloads": (Download(EVIL, EVIL, "data:,"),)})
+    page = Page(EVIL, EVIL, EVIL, EVIL, (section, drawn, files), {"names": [EVIL]})
+    assert render(page).count("<script") == 2
+    assert "owned&#34;" in render(page)
+    assert 'owned"' not in render(page).replace('\\"owned\\"', "")
+
+
+_CASE = Case(
+    EVIL, EVIL, EVIL, EVIL, EVIL, (3, 4), 0, "data:,", "data:,", (Tile(EVIL, EVIL, "data:,", "data:,", "data:,"),)
+)

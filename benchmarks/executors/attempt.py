@@ -20,10 +20,10 @@ from ..engine.samples import Draw
 from ..plan.own import source_of
 from ..records.attempts import HeldError
 from ..records.claims import LostClaimError
-from ..records.progress import RecordReporter, read_progress
 from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
-from ..records.system import EVERY, watched
+from ..records.running.progress import RecordReporter, read_progress
+from ..records.running.system import EVERY, watched
 from ..speed.memory import count_job
 from .base import AGAIN, DEFECT, DONE, KEPT, USER, CellEnd
 from .spec import CellSpec

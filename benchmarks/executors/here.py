@@ -9,7 +9,7 @@ from typing import Self
 
 from ..engine.progress import Reporter
 from ..plan.request import Where
-from ..records.progress import forget_progress
+from ..records.running.progress import forget_progress
 from .attempt import run_spec
 from .backlog import Backlog
 from .base import AGAIN, DONE, CellEnd, Executor, Outcome, record_of_spec

@@ -22,7 +22,7 @@ from ..engine.progress import Reporter
 from ..plan.request import Where
 from ..records.attempts import last_holder
 from ..records.handed_out import SPECS
-from ..records.progress import forget_progress
+from ..records.running.progress import forget_progress
 from .backlog import Backlog
 from .base import CellEnd, Executor, Outcome, record_of_spec
 from .batch.arrays import Array, Share, Shelf, shares

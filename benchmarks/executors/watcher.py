@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..engine.progress import Bar, Reporter
-from ..records.progress import Sign, Stretch, forget_progress, read_progress
+from ..records.running.progress import Sign, Stretch, forget_progress, read_progress
 
 
 @dataclass

@@ -9,9 +9,9 @@ from typing import Literal
 
 from ..records.attempts import Holder, attempts_of, last_holder
 from ..records.handed_out import HandedOut, handed_out
-from ..records.progress import CellProgress, read_progress
 from ..records.record import RunRecord
 from ..records.record_files import RecordError
+from ..records.running.progress import CellProgress, read_progress
 
 State = Literal["running", "failed", "waiting", "done"]
 #: In which order states are told.

@@ -14,9 +14,15 @@ import pytest
 
 from uadbench.benchmarks.engine.progress import Bar
 from uadbench.benchmarks.executors.watcher import Watcher
-from uadbench.benchmarks.records import progress
 from uadbench.benchmarks.records.claims import claimed
-from uadbench.benchmarks.records.progress import CellProgress, RecordReporter, Stretch, forget_progress, read_progress
+from uadbench.benchmarks.records.running import progress
+from uadbench.benchmarks.records.running.progress import (
+    CellProgress,
+    RecordReporter,
+    Stretch,
+    forget_progress,
+    read_progress,
+)
 
 
 class Screen:

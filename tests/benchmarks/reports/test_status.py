@@ -18,7 +18,7 @@ from uadbench.benchmarks.executors.spec import CellSpec
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.claims import claimed
-from uadbench.benchmarks.records.progress import RecordReporter
+from uadbench.benchmarks.records.running.progress import RecordReporter
 from uadbench.benchmarks.reports.status import CellStatus, Status, status_of
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError

@@ -13,10 +13,10 @@ import pytest
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.fence import FencedFolder
-from uadbench.benchmarks.records.live import LiveHistory
 from uadbench.benchmarks.records.record import RunRecord
 from uadbench.benchmarks.records.record_files import Epoch
-from uadbench.benchmarks.records.system import SYSTEM_FILE
+from uadbench.benchmarks.records.running.live import LiveHistory
+from uadbench.benchmarks.records.running.system import SYSTEM_FILE
 from uadbench.benchmarks.tracking.database import TrackingError
 from uadbench.benchmarks.tracking.live import LiveCells
 from uadbench.benchmarks.tracking.sync import fold_results, sync_all, sync_record

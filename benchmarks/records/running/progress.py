@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
-from ...files import remove
-from .attempts import ProcessMark, last_holder
-from .record_files import Recorded
+from ....files import remove
+from ..attempts import ProcessMark, last_holder
+from ..record_files import Recorded
 
 FOLDER = "progress"
 _EVERY = 1.0  # s between two writes

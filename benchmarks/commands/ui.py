@@ -18,14 +18,15 @@ def ui(
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
     from ..tracking.database import store_uri, without_password
-    from ..tracking.interface import check_address, is_server, runs_link, serve
+    from ..tracking.interface import check_address, is_server, runs_link, serve, view_link
     from ..tracking.sync import prepare_store
 
     uri = store_uri(results)
     say = RichReporter(make_console()).say
     if is_server(uri):
-        link = runs_link(without_password(uri), prepare_store(uri))
-        say(f"The store is a server, which has its own interface: {link}")
+        experiment, server = prepare_store(uri), without_password(uri)
+        say(f"The store is a server, which has its own interface: {runs_link(server, experiment)}")
+        say(f"Methods side by side: {view_link(server, experiment)}")
         return
     check_address(host, port)
     raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))

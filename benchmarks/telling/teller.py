@@ -26,7 +26,7 @@ _PATIENCE = 45.0  # s without a sign, at the end
 _MOST = 180.0  # s of waiting at the end, in all
 _UPLOAD = 600.0  # s for either, where weights or models are uploaded
 _SAY_AFTER = 5.0  # s of waiting after which the user is told for what
-_GRACE = 2.0  # s to show a stopped run as stopped
+_GRACE = 0.5  # s to show a stopped run as stopped: Ctrl-C ends within a second
 _POLL = 0.05  # s
 
 

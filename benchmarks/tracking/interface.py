@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ...errors import UserError
+from .view import VIEW
 
 _GRACE_SECONDS = 5.0
 _STDIN = 0
@@ -80,6 +81,16 @@ def runs_link(server: str, experiment: str) -> str:
     return f"{server.rstrip('/')}/#/experiments/{experiment}/runs"
 
 
+def view_link(server: str, experiment: str) -> str:
+    """Where MLflow 3 shows methods side by side, the columns of the paper first; see `view.py`.
+
+    Args:
+        server: its address.
+        experiment: the experiment's id.
+    """
+    return f"{runs_link(server, experiment)}?viewStateShareKey={VIEW}&compareRunsMode=CHART"
+
+
 def serve(uri: str, experiment: str, host: str, port: int, say: Callable[[str], None]) -> int:
     """Run MLflow's interface until a signal ends it, and return the exit code that belongs to the signal.
 
@@ -93,7 +104,9 @@ def serve(uri: str, experiment: str, host: str, port: int, say: Callable[[str], 
     Raises:
         UserError: the server ended by itself.
     """
-    say(f"In some seconds the runs will be at {runs_link(_address(host, port), experiment)} (Ctrl-C ends it).")
+    address = _address(host, port)
+    say(f"In some seconds the runs will be at {runs_link(address, experiment)} (Ctrl-C ends it).")
+    say(f"Methods side by side: {view_link(address, experiment)}")
     try:
         with _signals_raise():
             code = _run_group(_command(uri, host, port))

@@ -44,7 +44,7 @@ def told(numbers: Mapping[str, float], cohorts: Mapping[str, tuple[str, str]]) -
         cohorts: role to (name, title) of each data set.
     """
     named = {FORBIDDEN.sub("_", _OF_THE_CELL.get(key, key)): value for key, value in numbers.items()}
-    return {**named, **_headline(numbers, cohorts)}
+    return {**headline(numbers, cohorts), **named}  # MLflow's pages begin with what was told first
 
 
 def numbers_of(metrics: Mapping[str, float]) -> dict[str, float]:
@@ -62,10 +62,15 @@ def _is_number(key: str) -> bool:
     return not is_copy and key not in _NO_NUMBERS and not key.startswith((SPREAD, SYSTEM))
 
 
-def _headline(numbers: Mapping[str, float], cohorts: Mapping[str, tuple[str, str]]) -> dict[str, float]:
-    """The columns of the paper without a prefix, so that they stand first."""
+def headline(numbers: Mapping[str, float], cohorts: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """The columns of the paper without a prefix, in its order: tumours, other lesions, healthy.
+
+    Args:
+        numbers: by the record's names.
+        cohorts: role to (name, title) of each data set.
+    """
     found = {}
-    for role, (name, _) in cohorts.items():
+    for role, (name, _) in sorted(cohorts.items(), key=lambda pair: (pair[0] == "healthy", pair[0] != "tumours")):
         for metric in _HEALTHY if role == "healthy" else _LESIONS:
             if f"{name}/{metric}" in numbers:
                 found[_headline_name(metric, name)] = numbers[f"{name}/{metric}"]

@@ -14,7 +14,7 @@ tag.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from .database import TrackingError, database_of, without_password
 from .description import EXPERIMENT_TAGS
 from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
 from .model import log_model
-from .names import FOLDS_DONE, SPREAD, numbers_of, told
+from .names import FOLDS_DONE, SPREAD, headline, numbers_of, told
 from .relocation import artifacts_beside
 from .report import Point, Report
 from .tags import (
@@ -47,6 +47,7 @@ from .tags import (
     SHOWN_OF,
     SPLITS,
 )
+from .view import VIEW_TAG, names_in, view_state
 from .writing import log, log_data
 
 
@@ -84,6 +85,7 @@ class Store:
 
     def __init__(self, client: Any, uri: str) -> None:
         self.client = client
+        self._view = ""
         self.experiment = self._find_experiment(uri)
 
     def parent(self, report: Report) -> str:
@@ -144,6 +146,8 @@ class Store:
             log(self.client, parent, points=changed)
             end = max((_end(result) for result in results), default=run.info.start_time)
             self.client.set_terminated(parent, "FINISHED", end_time=end)
+        if results:
+            self._show(self.experiment, headline(results[-1].metrics, results[-1].cohorts))
         return tuple(results)
 
     def needs_files(self, parent: str, digest: str) -> bool:
@@ -294,7 +298,17 @@ class Store:
         for key, value in EXPERIMENT_TAGS.items():
             if key not in experiment.tags:
                 self.client.set_experiment_tag(number, key, value)
+        self._view = experiment.tags.get(VIEW_TAG, "")
+        if not self._view:
+            self._show(number, ())
         return number
+
+    def _show(self, experiment: str, names: Iterable[str]) -> None:
+        """Let the experiment's view show these metrics beside those that it shows already."""
+        state = view_state([*names_in(self._view), *names])
+        if state != self._view:
+            self.client.set_experiment_tag(experiment, VIEW_TAG, state)
+            self._view = state
 
     def _make_experiment(self, uri: str) -> Any:
         """Make the experiment, or find the one that somebody else has made meanwhile."""
@@ -312,7 +326,6 @@ class Store:
 
 def _summary(results: Sequence[FoldResult]) -> dict[str, float]:
     """What a parent says of its folds: means by the names of the numbers, spreads below a prefix, once each."""
-    summary: dict[str, float] = {FOLDS_DONE: float(len(results))}
     cohorts = results[-1].cohorts if results else {}
     means, spreads = {}, {}
     for key in sorted({key for result in results for key in result.metrics}):
@@ -320,8 +333,8 @@ def _summary(results: Sequence[FoldResult]) -> dict[str, float]:
         means[key], std = over_folds(values)
         if len(values) > 1:
             spreads[key] = std
-    summary |= told(means, cohorts)
-    return summary | {f"{SPREAD}{key}": value for key, value in told(spreads, {}).items()}
+    spread = {f"{SPREAD}{key}": value for key, value in told(spreads, {}).items()}
+    return {**told(means, cohorts), **spread, FOLDS_DONE: float(len(results))}
 
 
 def _knows_more(run: Any, report: Report) -> bool:

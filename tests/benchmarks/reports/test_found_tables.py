@@ -123,9 +123,7 @@ def test_every_format_has_the_tables_and_their_notes(found: Bench, form: str) ->
     text = " ".join(printed(found, form).split())
     for table in SHOWN:
         assert f"Table 1: {table.title}" in text or table.title.capitalize() in text
-    assert "1 cell has no lesion-wise numbers yet: `bench score --method maediff` adds them." in text.replace(
-        r"\_", "_"
-    )
+    assert "1 cell has no lesion-wise numbers yet: `bench score --method maediff`" in text
     assert "nothing to measure" in text
     assert text.count("phantom: simulated brains") == 1 + len(SHOWN)
 

@@ -118,7 +118,8 @@ def gallery_section(study: Study, data: Data | None, why_not: str) -> Section:
 
 _LEAD = (
     "Of each lesion set the volume with the highest, the middle and the lowest median of the rows' Dice: chosen by "
-    "this rule, not by hand. Of each row the first fold. In a map the run's threshold is the middle grey."
+    "this rule, not by hand. Shown are the rows with the highest mean Dice on the set, eight at most, and of each "
+    "the first fold. In a map the run's threshold is the middle grey."
 )
 _NOT_KEPT = (
     "No reconstruction of these volumes is kept, so they cannot be shown without a network; run with --set "

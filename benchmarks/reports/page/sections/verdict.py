@@ -81,7 +81,7 @@ def _across(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:
         yield "No row is among the best on every lesion set."
     elif everywhere == rivals and len(rivals) > 1:
         few = " The sets are so small that hardly any difference could." if any(one.doubtful for one in found) else ""
-        yield f"So no difference between the {len(rivals)} rows can be shown on any lesion set.{few}"
+        yield f"So none of the {len(rivals)} rows is shown to be worse than the best on any lesion set.{few}"
     else:
         yield f"Among the best on every lesion set: {_listed(names)}."
 

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: The paper's set of each key.
-_PAPER_SETS = {one.key: one.name for one in (brats21.DATA_SET, mslub.DATA_SET, ixi.DATA_SET)}
+_PAPER = (brats21.DATA_SET, mslub.DATA_SET, ixi.DATA_SET)
+_PAPER_SETS = {one.key: one.name for one in _PAPER}
+_PAPER_TITLES = {one.key: one.title for one in _PAPER}
 _TITLES = "BraTS21, MSLUB and IXI"
 _PUBLISHED_SPLITS = "published"
 SUITES = ("table1", "table2")
@@ -49,8 +51,8 @@ class Reproduction:
         title: of the suite.
         caption: what was run, in one sentence.
         frame: a line per row and column of the paper's table that we have a number of: `row`, `title`, `set`,
-            `set_title`, `metric`, `label`, `unit`; `ours`, `ours_std`, `folds`; `paper` as printed, `paper_mean`,
-            `paper_std`; the fields of `Judgement`; then a column per source of `others`, as they print it.
+            `set_title` and `paper_set`, the titles of ours and of the paper's, `metric`, `label`, `unit`; `ours`,
+            `ours_std`, `folds`; `paper` as printed, `paper_mean`, `paper_std`; the fields of `Judgement`; then a column per source of `others`, as they print it.
         others: who reran a method of these rows.
         reasons: why no verdict is given; none where it is.
         not_run: titles of rows without a finished cell.
@@ -93,6 +95,7 @@ class Reproduction:
     def _notes(self) -> Iterator[str]:
         if self.not_run:
             yield f"not run yet: {', '.join(self.not_run)}"
+        yield f"paper, and what others got: on {_TITLES}, real scans; no results of this benchmark."
         bases = set(self.frame["basis"])
         if "folds" in bases:
             yield (
@@ -277,7 +280,7 @@ def _words(one: _Line, judgement: Judgement | None, *, judged: bool) -> dict[str
     metric = one.column.metric
     return {
         **{"row": one.row.entry.row.name, "title": one.row.title},
-        **{"set": one.column.key, "set_title": one.column.title},
+        **{"set": one.column.key, "set_title": one.column.title, "paper_set": _PAPER_TITLES[one.column.key]},
         **{"metric": metric.name, "label": metric.label, "unit": metric.unit},
         **{"ours": one.ours.mean, "ours_std": one.ours.std, "folds": one.ours.folds},
         **{"paper": one.printed, "paper_mean": mean, "paper_std": std},

@@ -85,9 +85,10 @@ def _renderable(found: Reproduction, *, ascii_only: bool) -> Group:
 
     words = words_of(found)
     grids = [_grid(words, shown, found.title)]
-    others = words[(words[list(found.sources)] != "–").any(axis=1)] if found.sources else words.iloc[:0]
-    if len(others):
-        grids.append(_grid_of_others(others, shown, found.sources))
+    if found.sources:
+        real = words.assign(figure=found.frame["paper_set"] + " " + found.frame["label"])
+        told = (words[list(found.sources)] != "–").any(axis=1)
+        grids.append(_grid_of_others(real[told], shown, found.sources))
     verdict, *notes = found.sentences
     caption = Text(shown(f"{found.caption} {_units(found)}"))
     return Group(
@@ -123,7 +124,7 @@ def _grid_of_others(words: pd.DataFrame, shown: Callable[[str], str], sources: t
         grid.add_column(shown(head.replace(" ", "\n")), justify="right", overflow="fold")
     for line in words.to_dict("records"):
         cells = [shown(str(line[head]).replace(" ± ", "±")) for head in heads]
-        grid.add_row(shown(line["Method"]), shown(_short(line["figure"])), *cells)
+        grid.add_row(shown(line["Method"]), shown(line["figure"]), *cells)
     return grid
 
 

@@ -154,6 +154,19 @@ def test_what_others_got_stands_in_columns_of_their_own(paper: Bench, entry_of: 
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_others_are_told_of_the_papers_sets_whatever_ours_are(
+    bench: Bench, entry_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.suite = bench.suite.__class__("table1", "Table 1: a title", (entry_of("pddpm-s48", "pDDPM (s48)"),))
+    monkeypatch.setattr(reproduction, "load_suite", lambda name: bench.suite)
+    bench.run(0, 0, bench.words(0.03, 0.3))
+    file = io.StringIO()
+    print_reproduction(found(bench, data="phantom"), "rich", Console(file=file, width=80))
+    _, _, others = file.getvalue().partition("What others got")
+    assert "BraTS21 DICE" in others
+    assert "phantom tumours" not in others
+
+
 def test_every_format_has_the_same_figures(paper: Bench) -> None:
     one = found(paper)
     texts = {}

@@ -51,7 +51,8 @@ class Reproduction:
         caption: what was run, in one sentence.
         frame: a line per row and column of the paper's table that we have a number of: `row`, `title`, `set`,
             `set_title` and `paper_set`, the titles of ours and of the paper's, `metric`, `label`, `unit`; `ours`,
-            `ours_std`, `folds`; `paper` as printed, `paper_mean`, `paper_std`; the fields of `Judgement`; then a column per source of `others`, as they print it.
+            `ours_std`, `folds`; `paper` as printed, `paper_mean`, `paper_std`; the fields of `Judgement`; then a column
+            per source of `others`, as they print it.
         others: who reran a method of these rows.
         reasons: why no verdict is given; none where it is.
         not_run: titles of rows without a finished cell.

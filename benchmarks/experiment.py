@@ -34,7 +34,7 @@ from .records.attempts import HeldError
 from .records.handed_out import SPECS
 from .records.record import record_of
 from .records.reuse import require_weights
-from .records.system import require_psutil
+from .records.running.system import require_psutil
 from .reports.results_line import results_line
 from .telling.teller import telling
 from .tracking.database import store_uri

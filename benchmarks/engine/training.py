@@ -33,10 +33,10 @@ from ...stopwatch import spent
 from ..contract.trainer import Handover, fit, make_trainer
 from ..plan.settings import TrainSettings
 from ..records.checkpoint import read_checkpoint
-from ..records.live import LiveHistory
 from ..records.record import RunRecord
 from ..records.record_files import Epoch, RecordError
 from ..records.repair import put_aside
+from ..records.running.live import LiveHistory
 from ..records.snapshots import BestWeights, Snapshot, SnapshotWriter
 from .progress import Bar, Reporter
 from .slices import Batching, Slab, training_loader, validation_loader

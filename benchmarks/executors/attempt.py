@@ -23,7 +23,7 @@ from ..records.claims import LostClaimError
 from ..records.progress import RecordReporter, read_progress
 from ..records.record import ERROR_LOG, RunRecord, record_of
 from ..records.record_files import RecordError
-from ..records.system import EVERY, watched
+from ..records.running.system import EVERY, watched
 from ..speed.memory import count_job
 from .base import AGAIN, DEFECT, DONE, KEPT, USER, CellEnd
 from .spec import CellSpec

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ...files import sha256_of_file, sha256_of_json
-from ..records.live import LiveEpoch
 from ..records.origin import origin_of
 from ..records.record import RunRecord
 from ..records.record_files import CellConfig, Epoch
-from ..records.system import SystemSample, read_system
+from ..records.running.live import LiveEpoch
+from ..records.running.system import SystemSample, read_system
 from .fold_result import identity_of
 from .names import HISTORY, SYSTEM, told
 from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
@@ -211,10 +211,10 @@ def epoch_points(epoch: Epoch | LiveEpoch, time: int) -> Iterator[Point]:
         epoch: the validation.
         time: when it was, milliseconds since 1970.
     """
-    for key, name in HISTORY.items():
+    for key in HISTORY:
         value = getattr(epoch, key)
         if value is not None:
-            yield Point(name, float(value), int(epoch.epoch), time)
+            yield Point(key, float(value), int(epoch.epoch), time)
 
 
 def _system(record: RunRecord) -> Iterator[Point]:

@@ -102,7 +102,7 @@ def write(place: Path, uri: str, number: int, cells: int) -> None:
     """One writer's whole life: its records, live and then whole."""
     from uadbench.benchmarks.engine.progress import SilentReporter
     from uadbench.benchmarks.records.fence import FencedFolder
-    from uadbench.benchmarks.records.live import LiveHistory
+    from uadbench.benchmarks.records.running.live import LiveHistory
     from uadbench.benchmarks.telling.parent_files import parent_files
     from uadbench.benchmarks.tracking.live import LiveCells
     from uadbench.benchmarks.tracking.sync import sync_all, sync_record

@@ -13,10 +13,10 @@ import pytest
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
 from uadbench.benchmarks.records.fence import FencedFolder
-from uadbench.benchmarks.records.live import LiveHistory
 from uadbench.benchmarks.records.record import RunRecord
 from uadbench.benchmarks.records.record_files import Epoch
-from uadbench.benchmarks.records.system import SYSTEM_FILE
+from uadbench.benchmarks.records.running.live import LiveHistory
+from uadbench.benchmarks.records.running.system import SYSTEM_FILE
 from uadbench.benchmarks.tracking.database import TrackingError
 from uadbench.benchmarks.tracking.live import LiveCells
 from uadbench.benchmarks.tracking.sync import fold_results, sync_all, sync_record
@@ -97,7 +97,7 @@ def test_the_curve_grows_and_the_finished_run_goes_on_from_it(
     (whole,) = children(mlflow_uri, "grows")
     assert whole.info.run_id == child.info.run_id, "a page that somebody watches stays the same"
     assert whole.info.status == "FINISHED"
-    for key in ("train_loss", "val_loss", "training/learning_rate"):
+    for key in ("train_loss", "val_loss", "learning_rate"):
         points = curve(mlflow_uri, whole.info.run_id, key)
         assert [step for step, _ in points] == [2, 4, 6], "nothing is doubled"
     assert [value for _, value in curve(mlflow_uri, whole.info.run_id)] == [epoch.val_loss for epoch in history]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from uadbench.benchmarks.records.system import SYSTEM_FILE, Sampler, read_system, require_psutil, watched
+from uadbench.benchmarks.records.running.system import SYSTEM_FILE, Sampler, read_system, require_psutil, watched
 from uadbench.errors import UserError
 
 psutil = pytest.importorskip("psutil", reason="psutil is not installed here")

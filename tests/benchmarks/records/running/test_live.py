@@ -13,10 +13,10 @@ from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.fence import FencedFolder
-from uadbench.benchmarks.records.live import LIVE, LiveHistory, read_live
 from uadbench.benchmarks.records.progress import forget_progress
 from uadbench.benchmarks.records.record import record_of
 from uadbench.benchmarks.records.record_files import Epoch
+from uadbench.benchmarks.records.running.live import LIVE, LiveHistory, read_live
 from uadbench.datasets.cohort import Data
 
 from cases import TINY

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from .fence import FencedFolder
-from .progress import FOLDER
-from .record_files import Epoch, Recorded
+from ..fence import FencedFolder
+from ..progress import FOLDER
+from ..record_files import Epoch, Recorded
 
 LIVE = f"{FOLDER}/epochs.jsonl"
 

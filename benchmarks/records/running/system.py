@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import UserError
+from ....errors import UserError
 
 SYSTEM_FILE = "system.csv"
 EVERY = 10.0  # s between two samples, as MLflow's own

@@ -18,7 +18,7 @@ def ui(
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
     from ..tracking.database import store_uri, without_password
-    from ..tracking.interface import check_address, is_server, runs_link, serve, view_link
+    from ..tracking.pages.interface import check_address, is_server, runs_link, serve, view_link
     from ..tracking.sync import prepare_store
 
     uri = store_uri(results)

@@ -17,13 +17,13 @@ from ..records.record_files import RecordError
 from ..records.running.live import LIVE, read_live
 from ..records.running.system import SYSTEM_FILE, read_system
 from .connection import open_store
-from .names import HISTORY, SYSTEM
+from .names import SYSTEM
 from .report import Point, Report, epoch_points, sample_points
 from .store import Store
 from .tags import CELL, COMPLETE, KIND, PARENT_ID, PROBLEM, TAG_LENGTH, TELLER
 from .writing import log, log_data
 
-_VALIDATION = HISTORY["val_loss"]
+_VALIDATION = "val_loss"
 _RUNNING, _FAILED, _KILLED = "RUNNING", "FAILED", "KILLED"
 _Stamp = tuple[tuple[int, int], ...]
 

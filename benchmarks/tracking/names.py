@@ -1,7 +1,7 @@
 """What a metric is called in MLflow, so that its pages can be read.
 
     dice_brats21, auprc_brats21, l1_ixi   the columns of the paper, one name per data set, for the lists and charts
-    train_loss, val_loss                  the curves
+    train_loss, val_loss, learning_rate   the curves
     brats21/dice_exact, …                 every number of a data set, under its name
     training/…, cost/…, threshold/…       the rest, each kind under a prefix of its own
     spread/…                              of a parent: the standard deviation over folds of what has that name
@@ -17,8 +17,8 @@ from collections.abc import Mapping
 
 from .tags import FORBIDDEN
 
-#: Names of the curves, by what the record's history calls them.
-HISTORY = {"train_loss": "train_loss", "val_loss": "val_loss", "learning_rate": "training/learning_rate"}
+#: The curves, here as in the record's history.
+HISTORY = ("train_loss", "val_loss", "learning_rate")
 SPREAD, SYSTEM = "spread/", "system/"
 FOLDS_DONE = "training/folds_done"
 #: Numbers of a record that belong to no data set, and what they are called in MLflow.
@@ -33,7 +33,7 @@ _BACK = {name: key for key, name in _OF_THE_CELL.items()} | {"best_val_loss": "v
 _HEALTHY, _LESIONS = ("l1",), ("dice", "auprc")
 _COPIES = tuple(f"{metric}_" for metric in (*_HEALTHY, *_LESIONS))
 #: What is no number of the record, though it stands among the metrics of a run.
-_NO_NUMBERS = frozenset({*HISTORY.values(), *HISTORY, FOLDS_DONE, "folds_done"})
+_NO_NUMBERS = frozenset({*HISTORY, FOLDS_DONE, "folds_done"})
 
 
 def told(numbers: Mapping[str, float], cohorts: Mapping[str, tuple[str, str]]) -> dict[str, float]:

@@ -211,10 +211,10 @@ def epoch_points(epoch: Epoch | LiveEpoch, time: int) -> Iterator[Point]:
         epoch: the validation.
         time: when it was, milliseconds since 1970.
     """
-    for key, name in HISTORY.items():
+    for key in HISTORY:
         value = getattr(epoch, key)
         if value is not None:
-            yield Point(name, float(value), int(epoch.epoch), time)
+            yield Point(key, float(value), int(epoch.epoch), time)
 
 
 def _system(record: RunRecord) -> Iterator[Point]:

@@ -22,10 +22,11 @@ from typing import Any, NamedTuple
 
 from ..records.record import RunRecord
 from .database import TrackingError, database_of, without_password
-from .description import EXPERIMENT_TAGS
 from .fold_result import SHOWN, FoldResult, newest_folds, over_folds
 from .model import log_model
-from .names import FOLDS_DONE, SPREAD, headline, numbers_of, told
+from .names import FOLDS_DONE, HISTORY, SPREAD, headline, numbers_of, told
+from .pages.description import EXPERIMENT_TAGS
+from .pages.view import VIEW_TAG, names_in, view_state
 from .relocation import artifacts_beside
 from .report import Point, Report
 from .tags import (
@@ -47,7 +48,6 @@ from .tags import (
     SHOWN_OF,
     SPLITS,
 )
-from .view import VIEW_TAG, names_in, view_state
 from .writing import log, log_data
 
 
@@ -342,7 +342,7 @@ def _knows_more(run: Any, report: Report) -> bool:
     if COMPLETE not in run.data.tags:
         return False
     said = {point.key: point.value for point in report.points}
-    curves = {"train_loss", "val_loss"}.intersection(run.data.metrics) - set(said)
+    curves = set(HISTORY).intersection(run.data.metrics) - set(said)
     return bool(curves or set(numbers_of(run.data.metrics)) - set(numbers_of(said)))
 
 

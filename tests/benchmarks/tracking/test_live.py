@@ -97,7 +97,7 @@ def test_the_curve_grows_and_the_finished_run_goes_on_from_it(
     (whole,) = children(mlflow_uri, "grows")
     assert whole.info.run_id == child.info.run_id, "a page that somebody watches stays the same"
     assert whole.info.status == "FINISHED"
-    for key in ("train_loss", "val_loss", "training/learning_rate"):
+    for key in ("train_loss", "val_loss", "learning_rate"):
         points = curve(mlflow_uri, whole.info.run_id, key)
         assert [step for step, _ in points] == [2, 4, 6], "nothing is doubled"
     assert [value for _, value in curve(mlflow_uri, whole.info.run_id)] == [epoch.val_loss for epoch in history]

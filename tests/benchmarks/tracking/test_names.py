@@ -39,7 +39,7 @@ def test_there_and_back_nothing_is_lost_nor_added() -> None:
         **told(NUMBERS, COHORTS),
         "train_loss": 1.0,
         "val_loss": 2.0,
-        "training/learning_rate": 3.0,
+        "learning_rate": 3.0,
         "training/folds_done": 5.0,
         "spread/brats21/dice": 0.1,
         "system/cpu_utilization_percentage": 99.0,

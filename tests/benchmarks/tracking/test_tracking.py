@@ -122,7 +122,7 @@ def test_the_parent_carries_mean_and_standard_deviation(
     assert parent.data.metrics["spread/phantom-ms/dice"] == pytest.approx(stdev(values))
     assert parent.data.metrics["dice_phantom-ms"] == pytest.approx(fmean(values))
     assert parent.data.metrics["training/folds_done"] == 3
-    curves = {"train_loss", "val_loss", "training/learning_rate"}
+    curves = {"train_loss", "val_loss", "learning_rate"}
     for child in runs_of(mlflow_uri, "means", "fold"):
         assert set(child.data.metrics) - curves == {
             key for key in parent.data.metrics if not key.startswith("spread/") and key != "training/folds_done"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.tracking.pages.view import VIEW_TAG, names_in, view_state
 from uadbench.benchmarks.tracking.sync import prepare_store, sync_all
 from uadbench.benchmarks.tracking.tags import TAG_LENGTH
-from uadbench.benchmarks.tracking.view import VIEW_TAG, names_in, view_state
 
 NAMES = ("dice_brats21", "auprc_brats21", "l1_ixi")
 

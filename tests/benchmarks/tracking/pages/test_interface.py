@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands.app import app
-from uadbench.benchmarks.tracking import interface
+from uadbench.benchmarks.tracking.pages import interface
 from uadbench.errors import UserError
 
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked for in /proc")
@@ -59,7 +59,7 @@ time.sleep(300)
 """
 PARENT = f"""
 import sys
-from uadbench.benchmarks.tracking import interface
+from uadbench.benchmarks.tracking.pages import interface
 try:
     with interface._signals_raise():
         interface._run_group([sys.executable, "-c", {TREE!r}])

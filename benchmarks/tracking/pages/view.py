@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from .tags import KIND, TAG_LENGTH
+from ..tags import KIND, TAG_LENGTH
 
 VIEW = "uadbench"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"

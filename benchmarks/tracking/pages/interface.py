@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from ...errors import UserError
+from ....errors import UserError
 from .view import VIEW
 
 _GRACE_SECONDS = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .tags import NOTE
+from ..tags import NOTE
 
 #: Markdown.
 _NOTE = """\
@@ -17,7 +17,7 @@ shows its curve as it grows. Metrics have the same names on both.
 | metrics | what |
 |---|---|
 | `dice_…`, `auprc_…`, `l1_…` | the columns of the paper, one per data set: look at these first |
-| `train_loss`, `val_loss` | the curves; the loss on healthy validation brains chooses the weights |
+| `train_loss`, `val_loss`, `learning_rate` | the curves; the loss on healthy validation brains chooses the weights |
 | `DATA_SET/…` | every number of a data set; fractions, not percents |
 | `training/…`, `cost/…` | best validation loss, folds that are done; parameters and seconds |
 | `threshold/…` | thresholds by lesion set, with the validation Dice of each |

@@ -1,0 +1,1 @@
+"""What MLflow's pages show: the description, a prepared view, and the interface itself."""

@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font-family: sans-serif; margin: 1.5em }} table {{ border-collapse: collapse }}
 th, td {{ padding: 0.25em 0.8em; text-align: right; border: 0 }} thead {{ border-bottom: 1px solid }}
-tbody tr:last-child {{ border-top: 1px solid; font-weight: bold }}
+tbody {{ white-space: nowrap }} tbody tr:last-child {{ border-top: 1px solid; font-weight: bold }}
 </style></head><body><h2>{title}</h2>{table}<p>{note}</p></body></html>
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,9 @@ _QUIET = {
 _PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 _WORK = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
+#: Tries to open a store, and s between two; see `_opened`.
+_TRIES, _PAUSE = 5, 2.0
+
 
 @contextmanager
 def open_store(uri: str) -> Iterator[Store]:
@@ -41,7 +45,7 @@ def open_store(uri: str) -> Iterator[Store]:
             create_database(client, uri)
             bring_artifacts_along(database_of(uri))
             with _settings(_PROBE):
-                store = Store(client(tracking_uri=uri), uri)
+                store = _opened(client, uri)
             with _settings(_WORK):
                 yield store
     except errors as error:
@@ -51,6 +55,18 @@ def open_store(uri: str) -> Iterator[Store]:
             f"MLflow at {address} cannot be used ({reason}); the run records keep everything, "
             "run `bench sync` once it is back"
         ) from error
+
+
+def _opened(client: Any, uri: str) -> Store:
+    """The store; of two machines that make the tables of an empty database at once, the second begins again."""
+    from sqlalchemy.exc import IntegrityError, ProgrammingError
+
+    for _ in range(_TRIES - 1):
+        try:
+            return Store(client(tracking_uri=uri), uri)
+        except (IntegrityError, ProgrammingError):
+            time.sleep(_PAUSE)
+    return Store(client(tracking_uri=uri), uri)
 
 
 def _client_and_errors() -> tuple[Any, tuple[type[Exception], ...]]:

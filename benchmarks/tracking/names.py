@@ -33,7 +33,7 @@ _BACK = {name: key for key, name in _OF_THE_CELL.items()} | {"best_val_loss": "v
 _HEALTHY, _LESIONS = ("l1",), ("dice", "auprc")
 _COPIES = tuple(f"{metric}_" for metric in (*_HEALTHY, *_LESIONS))
 #: What is no number of the record, though it stands among the metrics of a run.
-_NO_NUMBERS = frozenset({*HISTORY, FOLDS_DONE, "folds_done"})
+_NO_NUMBERS = frozenset({*HISTORY, FOLDS_DONE, "folds_done", "training/learning_rate"})
 
 
 def told(numbers: Mapping[str, float], cohorts: Mapping[str, tuple[str, str]]) -> dict[str, float]:

@@ -134,7 +134,11 @@ class Store:
 
     def summarise(self, family: tuple[str, str, str], parent: str) -> tuple[FoldResult, ...]:
         """Bring the parent's means, spreads and number of folds up to date; returns the folds behind them."""
-        results = newest_folds(self.results(_family_tags(family)))
+        children = self.runs({KIND: "fold", **_family_tags(family)})
+        for child in children:
+            if child.data.tags.get(PARENT_ID) != parent:  # of one that lost a race, and is deleted
+                self.client.set_tag(child.info.run_id, PARENT_ID, parent)
+        results = newest_folds(_results_in(children))
         run = self.client.get_run(parent)
         now = int(datetime.now(UTC).timestamp() * 1000)
         known = run.data.metrics
@@ -172,17 +176,7 @@ class Store:
 
     def results(self, tags: Mapping[str, str]) -> Iterator[FoldResult]:
         """The complete cells with these tags."""
-        for run in self.runs({KIND: "fold", **tags}):
-            if COMPLETE in run.data.tags:
-                identity = json.loads(run.data.tags[RESULT])
-                identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
-                known = run.data.tags
-                words: dict[str, Any] = {word: known.get(word, "") for word in SHOWN}
-                words |= {"changes": known.get("changed", ""), "seed": int(known.get("seed", 0))}
-                words |= {"modality": known.get("modality", "t2"), "commit": known.get("env.commit", "")}
-                words |= {"origin": known.get(ORIGIN, "")}
-                metrics = numbers_of(run.data.metrics)
-                yield FoldResult(**identity, **words, metrics=metrics)
+        yield from _results_in(self.runs({KIND: "fold", **tags}))
 
     def run(self, run_id: str) -> Any:
         """A run, one that was deleted, too; None where there is no such run."""
@@ -322,6 +316,21 @@ class Store:
             if self.client.get_experiment_by_name(EXPERIMENT) is None:
                 raise
         return self.client.get_experiment_by_name(EXPERIMENT)
+
+
+def _results_in(runs: Iterable[Any]) -> Iterator[FoldResult]:
+    """The complete cells among runs of folds."""
+    for run in runs:
+        if COMPLETE in run.data.tags:
+            identity = json.loads(run.data.tags[RESULT])
+            identity["cohorts"] = {role: tuple(pair) for role, pair in identity["cohorts"].items()}
+            known = run.data.tags
+            words: dict[str, Any] = {word: known.get(word, "") for word in SHOWN}
+            words |= {"changes": known.get("changed", ""), "seed": int(known.get("seed", 0))}
+            words |= {"modality": known.get("modality", "t2"), "commit": known.get("env.commit", "")}
+            words |= {"origin": known.get(ORIGIN, "")}
+            metrics = numbers_of(run.data.metrics)
+            yield FoldResult(**identity, **words, metrics=metrics)
 
 
 def _summary(results: Sequence[FoldResult]) -> dict[str, float]:

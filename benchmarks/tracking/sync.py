@@ -23,7 +23,7 @@ from .tags import CELL, DATA, KIND, RECIPE, SPLITS
 #: Makes the table and the plots of a parent from the records of its folds.
 ParentFiles = Callable[[Sequence[RunRecord]], Sequence[ParentFile]]
 #: Raised where the table or the plots of a parent change: they are then made anew.
-_FILES_VERSION = 1
+_FILES_VERSION = 2
 
 
 class Synced(NamedTuple):

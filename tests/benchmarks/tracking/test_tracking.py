@@ -438,3 +438,42 @@ def test_a_store_that_cannot_be_made_leaves_no_draft(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no"):
         create_database(broken, store_uri(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_comes_second_to_an_empty_database_begins_again(
+    tmp_path: Path, entry: SuiteRow, fake_record: Make, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two machines make the tables at once: one is told that a table is there already (see `postgres_trial.py`)."""
+    from sqlalchemy.exc import IntegrityError
+
+    tried: list[str] = []
+    real = connection.Store
+
+    def second(client: Any, uri: str) -> Any:
+        tried.append(uri)
+        if len(tried) < 3:
+            raise IntegrityError("CREATE TABLE", {}, Exception("it is there"))
+        return real(client, uri)
+
+    monkeypatch.setattr(connection, "Store", second)
+    monkeypatch.setattr(connection, "_PAUSE", 0.0)
+    assert sync_record(fake_record(tmp_path, entry, data="second", fingerprint="second"), mlflow_uri)
+    assert len(tried) == 3
+
+
+def test_children_of_a_parent_that_lost_a_race_come_to_the_one_that_stays(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    from mlflow import MlflowClient
+
+    first = fake_record(tmp_path, entry, 0, data="race", fingerprint="race")
+    sync_record(first, mlflow_uri)
+    (parent,), (child,) = (runs_of(mlflow_uri, "race", kind) for kind in ("parent", "fold"))
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    tags = {key: value for key, value in parent.data.tags.items() if key.startswith("uadbench.")}
+    late = client.create_run(parent.info.experiment_id, start_time=parent.info.start_time + 1, tags=tags)
+    client.set_tag(child.info.run_id, "mlflow.parentRunId", late.info.run_id)
+    sync_record(fake_record(tmp_path, entry, 1, data="race", fingerprint="race"), mlflow_uri)
+    assert [run.info.run_id for run in runs_of(mlflow_uri, "race", "parent")] == [parent.info.run_id]
+    children = runs_of(mlflow_uri, "race", "fold")
+    assert [run.data.tags["mlflow.parentRunId"] for run in children] == [parent.info.run_id] * 2

@@ -7,11 +7,12 @@ imports what it needs when it runs.
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
 
-from ...stopping import signals_stop
+from ...stopping import Stop, end_quickly, signals_stop
 from . import figure, prepare, splits
 from .cell import cell
 from .check import check
@@ -25,7 +26,7 @@ from .report import report
 from .reproduce import reproduce
 from .run import run
 from .score import score
-from .sentences import Sentences
+from .sentences import STOPPED, Sentences
 from .speed import speed
 from .status import status
 from .sync import sync
@@ -92,4 +93,18 @@ def main() -> None:
     """
     os.environ["MPLBACKEND"] = "agg"
     with signals_stop():
-        app()
+        try:
+            app()
+        except (KeyboardInterrupt, SystemExit) as end:
+            stop = _unheeded_stop(end)
+            if stop is None:
+                raise
+            end_quickly()
+            print(STOPPED, file=sys.stderr)
+            sys.exit(128 + stop.number)
+
+
+def _unheeded_stop(end: BaseException) -> Stop | None:
+    """The stop that came before a command could heed it: beside Typer, or made by it an exit code without a word."""
+    stop = end if isinstance(end, Stop) else getattr(end.__context__, "__cause__", None)
+    return stop if isinstance(stop, Stop) else None

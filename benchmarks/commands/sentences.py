@@ -17,6 +17,7 @@ from ...stopping import end_quickly, exit_code
 _LATE_LIBRARIES = frozenset({"matplotlib", "nibabel", "nilearn", "pooch", "pydicom", "SimpleITK", "tabulate", "xlrd"})
 #: Of our own warnings, those that tell of nothing wrong.
 _NOTES = frozenset({"StoreWarning", "LockWarning", "CodeWarning"})
+STOPPED = "Stopped. The same command goes on where it stopped."
 _show_as_python_does = warnings.showwarning
 
 
@@ -36,7 +37,7 @@ class Sentences(TyperGroup):
             code = None if isinstance(error, Exception) else exit_code(error)
             if code is not None:
                 end_quickly()
-                print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
+                print(STOPPED, file=sys.stderr)
                 raise typer.Exit(code) from None
             sentence = sentence_of(error)
             if sentence is None:

@@ -7,6 +7,7 @@ over. A training that goes on from a checkpoint begins the file anew with the cu
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -51,7 +52,6 @@ class LiveHistory:
 
     def __init__(self, fenced: FencedFolder) -> None:
         self._fenced = fenced
-        self._path = fenced.path / LIVE
 
     def begin(self, history: Iterable[Epoch]) -> None:
         """Begin anew with the validations that are behind this training; their times are kept where they are known.
@@ -63,11 +63,8 @@ class LiveHistory:
         times = {line.epoch: line.time for line in read_live(self._fenced.path)}
         lines = [_line(epoch, times.get(epoch.epoch)) for epoch in history]
         self._fenced.check()
-        partial = self._path.with_name(f".{self._path.name}.partial")
         with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text("".join(lines), encoding="utf-8")
-            partial.replace(self._path)
+            self._fenced.write_text(LIVE, "".join(lines))
 
     def add(self, epoch: Epoch) -> None:
         """Add a validation made just now; nothing depends on the line, so it is not flushed to the disk.
@@ -77,8 +74,9 @@ class LiveHistory:
             LostClaimError: another process took it over.
         """
         self._fenced.check()
-        with suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(epoch, time.time()))
+        with suppress(OSError), self._fenced.opened(LIVE) as file:
+            file.seek(0, os.SEEK_END)
+            file.write(_line(epoch, time.time()).encode())
 
 
 def read_live(folder: Path) -> tuple[LiveEpoch, ...]:

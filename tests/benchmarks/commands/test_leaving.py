@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from uadbench.benchmarks.commands import app as cli
@@ -182,3 +187,27 @@ def test_a_run_with_such_a_method_ends_with_2(
     assert answer.exit_code == 2, answer.stderr
     assert "Leaver failed: SystemExit: 0" in answer.stderr and "mine.py, line 11)" in answer.stderr
     assert "1 of 2 cells failed, the others are done" in answer.stderr
+
+
+@pytest.mark.parametrize("by_typer", [True, False])
+def test_a_stop_before_a_command_heeds_it_is_a_sentence_too(
+    by_typer: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While Typer reads the words a stop is a traceback, while it calls the command an exit code without a word."""
+    stopper = typer.Typer()
+
+    @stopper.command()
+    def stopped() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    def beside_typer() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setattr(cli, "app", stopper if by_typer else beside_typer)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "Stopped. The same command goes on where it stopped.\n"

@@ -113,7 +113,7 @@ def test_a_forecast_by_hand_and_its_error(
     steps = math.ceil(10 / 4)
     assert found.train == pytest.approx(2.0 / 4 * 6 * (steps * 4 + 4 * 2 / 2 / 3))
     control = 3 if plan_for(preset, entries[0].method, entries[0].row).score.untrained_control else 0
-    assert found.score == 7.0 * (3 + 5 + control)
+    assert found.score == 7.0 * (3 + 5 + 4 + control)  # healthy validation scans, too
     assert (found.finished, found.error) == (None, None)
     record = fake_record(tmp_path / "runs", entry_of("toy", "Toy"))
     record.set_state("done", seconds=2 * found.fold)

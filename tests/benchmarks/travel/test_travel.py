@@ -51,7 +51,7 @@ def test_records_join_as_they_were(there: Clone, here: Clone, sent: Path) -> Non
     assert len(origins) == 3
     assert all(ours[name] == theirs[name] for name in ours.keys() - origins)
     stayed = {name.rpartition("/")[2] for name in theirs.keys() - ours.keys()}
-    assert stayed == {"best.ckpt", "last.ckpt"}
+    assert stayed == {"best.ckpt", "last.ckpt", "epochs.jsonl"}
     assert all(here.record(label).done for label in labels(here))
 
 

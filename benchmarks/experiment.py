@@ -32,7 +32,7 @@ from .plan.request import Request
 from .preflight import preflight
 from .records.attempts import HeldError
 from .records.handed_out import SPECS
-from .records.record import record_of
+from .records.record import RunRecord, record_of
 from .records.reuse import require_weights
 from .records.running.system import require_psutil
 from .reports.results_line import results_line
@@ -73,8 +73,8 @@ class Experiment:
 
     def open_jobs(self) -> tuple[Job, ...]:
         """The cells of which anything is left to do."""
-        incomplete = {job.cell.id for job in self.incomplete_jobs()}
-        return tuple(job for job in self.jobs if job.cell.id in incomplete or not record_of(self.runs, job.cell).done)
+        records = [(job, record_of(self.runs, job.cell)) for job in self.jobs]
+        return tuple(job for job, record in records if not record.done or self._is_incomplete(record))
 
     def incomplete_jobs(self) -> tuple[Job, ...]:
         """Finished cells that a scoring adds to, as they lack what is found in each test volume.
@@ -84,7 +84,11 @@ class Experiment:
         if self.request.train:
             return ()
         records = [(job, record_of(self.runs, job.cell)) for job in self.jobs]
-        return tuple(job for job, record in records if record.done and not record.has_detection)
+        return tuple(job for job, record in records if record.done and self._is_incomplete(record))
+
+    def _is_incomplete(self, record: RunRecord) -> bool:
+        """Whether a finished cell lacks what this request adds to it."""
+        return not self.request.train and not record.has_detection
 
     @cached_property
     def lesion_notes(self) -> tuple[str, ...]:

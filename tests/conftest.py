@@ -24,6 +24,7 @@ from uadbench.datasets.phantom.anatomy import load_atlas
 from uadbench.datasets.phantom.subjects import SIZES, PhantomSet, PhantomSize, simulate, subjects
 from uadbench.datasets.scans.preparation import PreparedVolume
 from uadbench.datasets.store.build import build_store
+from uadbench.stopping import WARNING
 
 from cases import TINY
 
@@ -96,6 +97,17 @@ def _few_threads() -> None:
 def _ctrl_c_works() -> None:
     """A shell that starts the tests in the background has SIGINT ignored, and every child would inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _signals_stay(_ctrl_c_works: None) -> Iterator[None]:
+    """A test that left another handler behind would decide what later ones see, in an order that nobody chose."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, WARNING)}
+    yield
+    left = [number.name for number, handler in before.items() if signal.getsignal(number) is not handler]
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    assert not left, f"this test left another handler of {', '.join(left)} behind"
 
 
 # ---------------------------------------------------------------------------------------------- a head by formulas

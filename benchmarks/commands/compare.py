@@ -53,7 +53,7 @@ def compare(
         metrics=usable_metrics(metric),
         fingerprint=fingerprint,
     )
-    found = comparison_of(load_results(results).records, asked)
+    found = comparison_of(load_results(results).looked_at().records, asked)
     if as_json:
         print(json_of(found))
     else:

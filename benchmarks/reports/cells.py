@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,8 +117,7 @@ def volumes_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     import pandas as pd
 
     lines = [line for found in _readable(_volume_lines, records) for line in found]
-    names = ["set" if field.name == "role" else field.name for field in fields(VolumeScore)]
-    frame = pd.DataFrame(lines, columns=[*_OF_A_VOLUME, *names])
+    frame = pd.DataFrame(lines, columns=_columns_of(VolumeScore))
     return frame.astype(dict.fromkeys(_SCORES, float))
 
 
@@ -157,10 +156,12 @@ def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.Da
     import pandas as pd
 
     found = [frame for frame in frames if frame is not None and len(frame)]
-    if found:
-        return pd.concat(found, ignore_index=True)
-    columns = [*_OF_A_VOLUME, *("set" if name == "role" else name for name in _types(kind))]
-    return pd.DataFrame(columns=columns)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_columns_of(kind))
+
+
+def _columns_of(kind: type[VolumeScore] | type[_Line]) -> list[str]:
+    """The columns of a frame of lines: what tells cells apart, then what a line holds; its role is the set's key."""
+    return [*_OF_A_VOLUME, *("set" if field.name == "role" else field.name for field in fields(kind))]
 
 
 def sets_in(cells: pd.DataFrame) -> list[str]:
@@ -218,10 +219,15 @@ def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _volume_lines(record: RunRecord) -> list[dict[str, Any]]:
-    config = record.config
-    head = {**_identity(config, {}), "done": record.counts}
-    return [{**head, **asdict(score), "set": score.role} for score in record.scores()]
+def _volume_lines(record: RunRecord) -> list[tuple[Any, ...]]:
+    head = _head_of(record)
+    return [(*head, *astuple(score)) for score in record.scores()]
+
+
+def _head_of(record: RunRecord) -> tuple[Any, ...]:
+    """What tells the volumes of a cell from those of others, see `_OF_A_VOLUME`."""
+    identity = {**_identity(record.config, {}), "done": record.counts}
+    return tuple(identity[name] for name in _OF_A_VOLUME)
 
 
 def _has_detection(record: RunRecord) -> bool:
@@ -250,9 +256,8 @@ def _cell_frame(
         lines = _read_table(record.folder / name, kind)
     else:  # a line at the end may be cut
         lines = pd.DataFrame([vars(line) for line in read()], columns=[field.name for field in fields(kind)])
-    identity = {**_identity(record.config, {}), "done": record.counts}
-    head = pd.DataFrame({column: [identity[column]] * len(lines) for column in _OF_A_VOLUME})
-    return pd.concat([head, lines.astype(_types(kind))], axis=1).rename(columns={"role": "set"})
+    head = pd.DataFrame([_head_of(record)] * len(lines), columns=list(_OF_A_VOLUME))
+    return pd.concat([head, lines.astype(_types(kind))], axis=1).set_axis(_columns_of(kind), axis=1)
 
 
 def _read_table(path: Path, kind: type[_Line]) -> pd.DataFrame:

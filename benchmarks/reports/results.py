@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ..records.cost import CellCost, cost_of
+from ..records.looked_at import looked_at
 from ..records.origin import Origin, origin_of
 from ..records.record import RunRecord, all_records
 from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
@@ -45,6 +46,13 @@ class Results:
     """
 
     records: tuple[RunRecord, ...]
+
+    def looked_at(self) -> Results:
+        """The same records for one command, which reads them several times and compares each with its digests once.
+
+        A change of a record that comes later is not seen; a notebook that stays open asks `Results` itself.
+        """
+        return Results(looked_at(self.records))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per cell, finished or not (`done`): what was run, on which sets, and every number of it.
@@ -82,9 +90,10 @@ class Results:
         """
         from .tables import found_in
 
-        cells = self.to_dataframe()
+        records = looked_at(self.records)
+        cells = cells_of_records(records)
         heads = cells.loc[cells["done"].astype(bool), ["id", "row", "title", "preset", "data", "fold", "seed"]]
-        return heads.merge(found_in(self.records), on="id", validate="one_to_one")
+        return heads.merge(found_in(records), on="id", validate="one_to_one")
 
     def without_detection(self) -> str:
         """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
@@ -186,7 +195,9 @@ class Results:
         rows = (row_of(first), row_of(second))
         chosen = requested_preset(preset, changes, rows) if isinstance(preset, str) else preset
         kind, names = modality_named(modality), usable_metrics(metrics)
-        return comparison_of(self.records, Asked(first, second, chosen, data, seed, kind, names, fingerprint))
+        return comparison_of(
+            looked_at(self.records), Asked(first, second, chosen, data, seed, kind, names, fingerprint)
+        )
 
     def _table(
         self,
@@ -210,14 +221,15 @@ class Results:
         if len(suites) > 1:
             raise UserError(f"table {which!r} is several tables; ask for one after the other")
         chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
-        cells = self.to_dataframe()
+        records = looked_at(self.records)
+        cells = cells_of_records(records)
         done = cells[cells["done"].astype(bool)]
         plain = options or PLAIN
         wanted = replace(plain, cost=cost or plain.cost, ci=ci or plain.ci)
         if wanted.detection:
             raise UserError("detection makes several tables; `Results.found()` has their numbers")
         if wanted.cost:
-            done = with_cost(done, bills_of(self.records))
+            done = with_cost(done, bills_of(records))
         (table,) = tables_of(
             suites,
             done,
@@ -226,7 +238,7 @@ class Results:
             seed=seed,
             modality=modality_named(modality),
             options=wanted,
-            volumes=partial(volumes_in, self.records),
+            volumes=partial(volumes_in, records),
         )
         return table
 

@@ -8,6 +8,7 @@ cohort is the data set that stood there. A number that was not measured is NaN, 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -142,13 +143,46 @@ def histograms_of_records(records: Iterable[RunRecord]) -> Iterator[CellHistogra
 
 def without_detection(records: Iterable[RunRecord]) -> str:
     """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
-    rows = [record.config.row for record in records if record.counts and DETECTION not in record.digests]
-    if not rows:
-        return ""
+    lacking = [record for record in records if record.counts and not _has_detection(record)]
+    return sentence_about(lacking) if lacking else ""
+
+
+def sentence_about(lacking: Sequence[RunRecord]) -> str:
+    """What to do about cells that lack lesion-wise numbers, at least one."""
+    rows = [record.config.row for record in lacking]
     different = tuple(dict.fromkeys(rows))
     words = " ".join(f"--method {row}" for row in different) if len(different) <= _MOST_NAMED else "--method …"
     cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
     return f"{cells} no lesion-wise numbers yet: `bench score {words}` with the options of its run adds them."
+
+
+def cells_without(volumes: pd.DataFrame, detections: pd.DataFrame) -> frozenset[str]:
+    """Ids of the cells of which a scored volume has no lesion-wise numbers; some may be measured just now.
+
+    Args:
+        volumes: see `volumes_of_records`.
+        detections: see `detections_of_records`.
+    """
+    names = ["id", "set", "subject"]
+    known = detections[names].drop_duplicates().assign(known=True)
+    both = volumes[names].merge(known, on=names, how="left")
+    return frozenset(map(str, both.loc[both["known"].isna(), "id"].unique()))
+
+
+def diagonal_mm(record: RunRecord) -> float:
+    """The diagonal of a cell's volumes, which no distance in them exceeds.
+
+    Raises:
+        RecordError: its files are damaged or do not say how large volumes are.
+    """
+    plan, detection = record.config.plan, record.detection.config
+    try:
+        side, slices = (float(plan[section][name]) for section, name in (("preparation", "side"), ("data", "slices")))
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{record.folder} does not say how large its volumes are") from error
+    if detection is None:
+        raise RecordError(f"{record.folder} has no {DETECTION} of today's rules")
+    return math.hypot(side, side, slices * detection.voxel_mm)
 
 
 def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.DataFrame:

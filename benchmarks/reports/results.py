@@ -177,7 +177,8 @@ class Results:
         Args:
             first: a row, as `--method` takes it, e.g. "maediff".
             second: the row that it is compared with.
-            metrics: "dice", "dice_exact", "auprc", "l1" or "l1_brain"; none are the paper's.
+            metrics: such as "dice", "hd95" or "healthy_false_ml", see `judgement.scan_numbers.COMPARABLE`; none are the
+                paper's.
             preset: the numbers both were run with: name, path of a .toml file, or a preset.
             data: what they were run on: "phantom" or a directory.
             seed: the seed that is spoken of; others that both were run with stand below it.
@@ -189,12 +190,13 @@ class Results:
             UserError: there is no such row, metric or preset, a row has no finished cell, or both are the same cells.
         """
         from ...datasets.modality import modality_named
+        from ..judgement.scan_numbers import known_metrics
         from ..plan.request import requested_preset
-        from .judged.asked import Asked, comparison_of, row_of, usable_metrics
+        from .judged.asked import Asked, comparison_of, row_of
 
         rows = (row_of(first), row_of(second))
         chosen = requested_preset(preset, changes, rows) if isinstance(preset, str) else preset
-        kind, names = modality_named(modality), usable_metrics(metrics)
+        kind, names = modality_named(modality), known_metrics(metrics)
         return comparison_of(
             looked_at(self.records), Asked(first, second, chosen, data, seed, kind, names, fingerprint)
         )

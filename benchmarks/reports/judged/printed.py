@@ -6,8 +6,9 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from ...judgement.comparison import better_rows
-from ...judgement.measures import METRICS
+from ...judgement.comparison import judged_rows
+from ...judgement.measures import set_title
+from ...judgement.scan_numbers import COMPARABLE
 from ...judgement.sentences import signed
 from ..console import in_ascii
 from .asked import Comparison
@@ -63,18 +64,18 @@ def _grid(found: Comparison, words: Any) -> RichTable:
     for head in heads:
         grid.add_column(words(head), justify="right", overflow="fold")
     several = found.frame["seed"].nunique() > 1
-    for row, better in better_rows(found.frame):
-        grid.add_row(*map(words, _cells(row, found, several=several)), style="" if better is not None else "dim")
+    for row, verdict in judged_rows(found.frame):
+        grid.add_row(*map(words, _cells(row, found, several=several)), style="dim" if verdict == "nothing" else "")
     return grid
 
 
 def _cells(row: Any, found: Comparison, *, several: bool) -> list[str]:
-    metric = METRICS[row.metric]
+    metric = COMPARABLE[row.metric]
     first, second = (f"{metric.scale * value:.{_PLACES}f}" for value in (row.first, row.second))
     difference, low, high = (signed(metric.scale * value, _PLACES) for value in (row.difference, row.low, row.high))
     seed = f", seed {row.seed}" if several else ""
     return [
-        f"{found.titles.get(row.set, row.set)}{seed}\n{metric.heading}",
+        f"{set_title(row.set, found.titles)}{seed}\n{metric.heading}",
         first,
         second,
         f"{difference}\n{low} to {high}{'†' if row.doubtful else ''}",

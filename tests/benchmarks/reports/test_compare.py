@@ -105,7 +105,7 @@ def test_a_row_is_found_by_its_recipe(study: Path) -> None:
         (("maediff", "ae", "--metric", "f1"), "--metric f1: there is no such number; did you mean lesion_f1?"),
         (
             ("maediff", "ae", "--metric", "hd95"),
-            "--metric hd95: 6 cells have no lesion-wise numbers yet: `bench score --method maediff --method ae`",
+            "--metric hd95: 6 cells have no lesion-wise numbers yet: `bench score --method ae --method maediff`",
         ),
         (("maediff", "ae", "--seed", "7"), "with seed 7"),
         (("maediff", "ae", "--fingerprint", "abc"), "no cell was run on such data"),
@@ -225,7 +225,7 @@ def lines_of(study: Path, row: str, key: str, at: str) -> pd.DataFrame:
 def test_numbers_of_what_was_found(found_study: Path) -> None:
     """HD95 of scans in which nothing is found is the diagonal: 192 mm, 192 mm and 12 slices of 2 mm."""
     metrics = ["dice", "hd95", "healthy_false_ml"]
-    found = load_results(found_study).compare("maediff", "ae", metrics=metrics)
+    found = load_results(found_study).compare("maediff", "pddpm-s16", metrics=metrics)
     own = found.frame[found.frame["seed"] == 0].set_index(["set", "metric"])
     assert list(own.index) == [
         *(("tumours", "dice"), ("tumours", "hd95"), ("ms", "dice"), ("ms", "hd95")),
@@ -234,16 +234,16 @@ def test_numbers_of_what_was_found(found_study: Path) -> None:
     worst = np.sqrt(192**2 + 192**2 + 24**2)
     one, other = (
         lines_of(found_study, row, "ms", "ms").set_index(["fold", "subject"])["hd95"].unstack("subject")  # noqa: PD010
-        for row in ("maediff", "ae")
+        for row in ("maediff", "pddpm-s16")
     )
     blank = other.isna().any(axis=0)
-    assert blank.any(), "the study has a scan in which AE finds nothing"
+    assert blank.any(), "the study has a scan in which pDDPM finds nothing"
     wanted = paired(one.fillna(worst).to_numpy(), other.fillna(worst).to_numpy(), higher=False)
     row = own.loc[("ms", "hd95")]
     assert (row["difference"], row["p"], row["wins"]) == pytest.approx((wanted.difference, wanted.p, wanted.wins))
     assert (row["n"], row["scans"], row["worst_second"]) == (30, 30, blank.sum())
     (note,) = [note for note in found.notes if note.startswith("HD95 on phantom MS")]
-    assert f"AE in {blank.sum()}, in one fold at least" in note
+    assert f"pDDPM (s16) in {blank.sum()}, in one fold at least" in note
     assert "(the diagonal of the volume, 273 mm)" in note
     both = (one.isna() | other.isna()).to_numpy()
     left = np.where(both, np.nan, one.to_numpy() - other.to_numpy())

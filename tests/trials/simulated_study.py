@@ -331,7 +331,8 @@ def _lesions(
 ) -> Iterator[LesionDetection]:
     """Large lesions are found more often, and better."""
     for number, ml in enumerate(sizes, start=1):
-        own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + rng.normal(0, 0.1), 0, 1))
+        noise = rng.normal(0, 0.1)  # drawn for every lesion, so that the others keep theirs
+        own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + noise, 0, 1)) if dice else 0.0
         yield LesionDetection(*head, number, float(ml), own, own / (2 - own), float(min(1.0, 1.1 * own)))
 
 

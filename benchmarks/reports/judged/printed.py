@@ -11,6 +11,7 @@ from ...judgement.measures import set_title
 from ...judgement.scan_numbers import COMPARABLE
 from ...judgement.sentences import signed
 from ..console import in_ascii
+from ..renderers.fitting import fit, plain_grid
 from .asked import Comparison
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def print_comparison(found: Comparison, console: Console) -> None:
 
     console.print(Text(words(found.sentence)), soft_wrap=False)
     if len(found.frame):
-        console.print(_grid(found, words), soft_wrap=False)
+        grid = _grid(found, words)
+        fit(grid, console.width)
+        console.print(grid, soft_wrap=False)
     for note in found.notes:
         console.print(Text(words(note), style="dim"), soft_wrap=False)
 
@@ -55,10 +58,7 @@ def as_json(found: Comparison) -> str:
 
 
 def _grid(found: Comparison, words: Any) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    grid = plain_grid()
     grid.add_column("", overflow="fold")
     heads = (found.first, found.second, "difference\n95 %", "p\ncrossed\nHolm", "wins/ties\n/losses", "false\nclaim")
     for head in heads:

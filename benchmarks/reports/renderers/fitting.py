@@ -41,7 +41,7 @@ def fit(grid: RichTable, width: int) -> bool:
     for padding, apart in ((_WIDE, 2), (_CLOSE, 1)):
         left = width - _between(grid, apart) - sum(words)
         if left >= 0:
-            grid.padding = padding  # type: ignore[assignment]  # Rich unpacks it as its constructor does
+            grid.padding = padding
             for column, line, word in zip(grid.columns, lines, words, strict=True):
                 more = min(left, line - word)
                 column.width, left = word + more, left - more

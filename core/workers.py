@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from .allocator import keep_freed_memory
 from .stopping import WARNING
+from .unread import go_on_unread
 
 _ItemT = TypeVar("_ItemT")
 _ResultT = TypeVar("_ResultT")
@@ -155,12 +156,16 @@ def _end_at_once(number: int, frame: FrameType | None) -> None:
 
 
 def be_a_good_child() -> None:
-    """Called first in a worker of images: one thread, memory kept, Ctrl-C for the parent, no life without it."""
+    """Called first in a worker of images: one thread, memory kept, Ctrl-C for the parent, no life without it.
+
+    Whoever stops reading what it says does not end it.
+    """
     for name in _THREADS:
         os.environ[name] = "1"  # read by a library that is imported from now on
     _limit_blas()
     keep_freed_memory()
     leave_ctrl_c_to_parent()
+    go_on_unread()
     end_with_parent()
 
 

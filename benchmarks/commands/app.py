@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ...stopping import Stop, end_quickly, signals_stop
+from ...unread import UNREAD, go_on_unread, is_unread
 from . import figure, prepare, splits
 from .cell import cell
 from .check import check
@@ -90,18 +91,23 @@ def main() -> None:
     """Entry point of the command `bench`: a process of its own, and its workers', which shows no windows.
 
     A notebook's shell names a backend for figures that this environment may not have; Lightning imports matplotlib.
+    Where standard output is read no more, the command does to its end what it was asked and says nothing; its exit code
+    is then 141, unless something else went wrong.
     """
     os.environ["MPLBACKEND"] = "agg"
+    go_on_unread()
     with signals_stop():
         try:
             app()
         except (KeyboardInterrupt, SystemExit) as end:
             stop = _unheeded_stop(end)
-            if stop is None:
-                raise
-            end_quickly()
-            print(STOPPED, file=sys.stderr)
-            sys.exit(128 + stop.number)
+            if stop is not None:
+                end_quickly()
+                print(STOPPED, file=sys.stderr)
+                sys.exit(128 + stop.number)
+            if is_unread() and isinstance(end, SystemExit) and not end.code:
+                sys.exit(UNREAD)
+            raise
 
 
 def _unheeded_stop(end: BaseException) -> Stop | None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...datasets.modality import Modality
-from .completion import complete_method
+from .completion import complete_method, complete_metric
 from .options import RESULTS, DataOption, ModalityOption, PresetOption, ResultsOption, SeedOption, SetOption
 
 _ROW = "A row, such as maediff, or FILE.py:CLASS."
@@ -20,7 +20,10 @@ def compare(
     metric: Annotated[
         list[str],
         typer.Option(
-            "--metric", help="dice, dice_exact, auprc, l1 or l1_brain; may be repeated. Default: the paper's."
+            "--metric",
+            help="dice, auprc, hd95, lesion_f1, … (bench list metrics shows all); may be repeated. Default: the "
+            "paper's.",
+            autocompletion=complete_metric,
         ),
     ] = [],  # noqa: B006
     fingerprint: Annotated[
@@ -35,9 +38,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Say which of two rows is better: difference, interval, p, wins, ties and losses, by the volumes of each set."""
+    from ..judgement.scan_numbers import known_metrics
     from ..plan.request import requested_preset
     from ..reports.console import make_console
-    from ..reports.judged.asked import Asked, comparison_of, row_of, usable_metrics
+    from ..reports.judged.asked import Asked, comparison_of, row_of
     from ..reports.judged.printed import as_json as json_of
     from ..reports.judged.printed import print_comparison
     from ..reports.results import load_results
@@ -50,10 +54,10 @@ def compare(
         data=data,
         seed=seed,
         modality=modality,
-        metrics=usable_metrics(metric),
+        metrics=known_metrics(metric),
         fingerprint=fingerprint,
     )
-    found = comparison_of(load_results(results).records, asked)
+    found = comparison_of(load_results(results).looked_at().records, asked)
     if as_json:
         print(json_of(found))
     else:

@@ -1,4 +1,4 @@
-"""What a shell completes after `--method` and `--preset`, found without importing a method and with it PyTorch."""
+"""What a shell completes after `--method`, `--preset` and `--metric`, found without importing PyTorch."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ def complete_preset(incomplete: str) -> list[str]:
 def complete_method(incomplete: str) -> list[str]:
     """The rows, suites and the word "all" that begin so; rows of plug-ins are left out, as they would be imported."""
     return sorted({word for word in _method_words() if word.startswith(incomplete)})
+
+
+def complete_metric(incomplete: str) -> list[str]:
+    """The numbers that `bench compare` knows and that begin so."""
+    from ..judgement.scan_numbers import COMPARABLE
+
+    return [name for name in COMPARABLE if name.startswith(incomplete)]
 
 
 def _method_words() -> Iterator[str]:

@@ -12,7 +12,7 @@ from .options import RESULTS, DataSetOption, ResultsOption
 
 
 def list_(
-    what: Annotated[str, typer.Argument(help="methods, scores, presets, data-sets, data or runs.")],
+    what: Annotated[str, typer.Argument(help="methods, scores, metrics, presets, data-sets, data or runs.")],
     results: ResultsOption = RESULTS,
     data_set: DataSetOption = [],  # noqa: B006
     markdown: Annotated[
@@ -20,7 +20,7 @@ def list_(
     ] = False,
     preset: Annotated[str, typer.Option("--preset", help="Whose networks --markdown counts.")] = "paper",
 ) -> None:
-    """List methods, scores, presets, data sets, prepared data or runs."""
+    """List methods, scores, metrics, presets, data sets, prepared data or runs."""
     from ..plan.request import requested_preset
     from ..sources import known_data_sets
     from .listing import listing, markdown_listing

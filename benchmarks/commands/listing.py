@@ -1,4 +1,4 @@
-"""What there is: methods, presets, data sources, runs."""
+"""What there is: methods, scores, metrics, presets, data sources, runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ...datasets.store.arrays import MANIFEST
 from ...datasets.store.store import VolumeStore
 from ...errors import DataError, UserError
 from ...methods import card_rows
+from ..judgement.scan_numbers import COMPARABLE
 from ..plan.preset import Preset, load_preset, preset_names
 from ..plan.suite import suites_by_row
 from ..records.record import DIGESTS, RunRecord, all_records
@@ -26,6 +27,7 @@ def listing(what: str, results: Path) -> Table:
     lists = {
         "methods": _methods,
         "scores": _scores,
+        "metrics": _metrics,
         "presets": _presets,
         "data-sets": _data_sets,
         "data": _data,
@@ -63,6 +65,17 @@ def _scores(results: Path) -> Table:
     table = Table("score", "title", "citation", title="Scores")
     for name, cls in scores().items():
         table.add_row(name, cls.info.title, cls.info.citation)
+    return table
+
+
+def _metrics(results: Path) -> Table:
+    """What `bench compare` takes."""
+    name = Column("--metric", no_wrap=True)
+    table = Table(name, "what", "unit", "better", "of", title="Numbers of a scan, for bench compare --metric")
+    scans = {"lesion": "lesion scans", "healthy": "healthy scans", "healthy at": "healthy scans, at a set's threshold"}
+    for word, metric in COMPARABLE.items():
+        way = "neither" if metric.higher is None else "higher" if metric.higher else "lower"
+        table.add_row(word, metric.label, metric.unit or "ratio", way, scans[metric.scans])
     return table
 
 

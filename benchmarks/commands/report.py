@@ -54,12 +54,13 @@ def _write_study(results: Path, question: Question, out: Path) -> int:
     from ..reports.results import load_results
     from ..sources import data_of_runs
 
-    return write_report(load_results(results), question, out, folder=results, open_data=partial(data_of_runs, results))
+    records = load_results(results).looked_at()
+    return write_report(records, question, out, folder=results, open_data=partial(data_of_runs, results))
 
 
 def _write_difference(folders: tuple[Path, Path], question: Question, out: Path) -> int:
     from ..reports.page.difference import write_difference
     from ..reports.results import load_results
 
-    first, second = (load_results(folder) for folder in folders)
+    first, second = (load_results(folder).looked_at() for folder in folders)
     return write_difference(folders, (first, second), question, out)

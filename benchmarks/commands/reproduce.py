@@ -37,7 +37,7 @@ def reproduce(
     from ..reports.renderers.reproduction import print_reproduction
     from ..reports.results import load_results
 
-    records = load_results(results)
+    records = load_results(results).looked_at()
     cells = records.to_dataframe()
     found = reproduction_of(
         which,

@@ -24,6 +24,7 @@ import torch
 
 from ...allocator import keep_freed_memory
 from ...cores import usable_cores
+from ...unread import go_on_unread
 from ...workers import (
     SECONDS_TO_BE_STOPPED,
     end_at_once_on_sigterm,
@@ -232,6 +233,7 @@ class _Team:
 def _start(card: str, threads: int) -> None:
     """Called first in a worker process."""
     leave_ctrl_c_to_parent()
+    go_on_unread()
     end_at_once_on_sigterm()
     if card:
         os.environ[_CARDS] = card  # read when the first tensor goes to a GPU

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -46,9 +46,7 @@ def training_plot(curves: Sequence[FoldCurve], title: str) -> bytes:
     Raises:
         UserError: matplotlib is not installed, or there is nothing to draw.
     """
-    if not curves:
-        raise UserError("there is nothing to draw: no fold has a training curve")
-    figure = _figure()
+    figure = _figure(curves, "no fold has a training curve")
     axes = figure.subplots()
     for number, curve in enumerate(curves):
         colour = f"C{number % 10}"
@@ -75,9 +73,7 @@ def volumes_plot(values: Mapping[str, Sequence[Sequence[float]]], label: str, ti
     Raises:
         UserError: matplotlib is not installed, or there is nothing to draw.
     """
-    if not values:
-        raise UserError("there is nothing to draw: no volume has a score")
-    figure = _figure()
+    figure = _figure(values, "no volume has a score")
     panels = figure.subplots(1, len(values), sharey=True, squeeze=False)[0]
     for axes, (name, folds) in zip(panels, values.items(), strict=True):
         for number, scores in enumerate(folds):
@@ -95,7 +91,10 @@ def volumes_plot(values: Mapping[str, Sequence[Sequence[float]]], label: str, ti
     return _png(figure)
 
 
-def _figure() -> Figure:
+def _figure(drawn: Sized, missing: str) -> Figure:
+    """An empty figure for what is to be drawn; `missing` says what there is none of."""
+    if not drawn:
+        raise UserError(f"there is nothing to draw: {missing}")
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as MatplotlibFigure

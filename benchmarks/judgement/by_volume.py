@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...datasets.cohort import HEALTHY
+from .measures import healthy_at, scans_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,10 +81,16 @@ def cube_of(volumes: pd.DataFrame, key: str, metric: str, *, line: str = "title"
 
 
 def sets_of(volumes: pd.DataFrame) -> list[str]:
-    """Keys of the sets in a frame of volumes: the paper's in its order, others by name, healthy scans last."""
-    known = [str(key) for key in volumes["set"].unique()]
-    first = [key for key in _PAPER_ORDER if key in known]
-    return [*first, *sorted(set(known) - {*first, HEALTHY}), *([HEALTHY] if HEALTHY in known else [])]
+    """Keys of the sets in a frame of volumes: the paper's in its order, others by name, healthy scans last.
+
+    Behind them healthy scans at the threshold of each lesion set, in the order of these.
+    """
+    known = {str(key) for key in volumes["set"].unique()}
+    lesion_sets = {key for key in known if scans_of(key) == "lesion"}
+    first = [key for key in _PAPER_ORDER if key in lesion_sets]
+    ordered = [*first, *sorted(lesion_sets - {*first})]
+    after = [key for key in (HEALTHY, *map(healthy_at, ordered)) if key in known]
+    return [*ordered, *after, *sorted(known - {*ordered, *after})]
 
 
 def _of_set(volumes: pd.DataFrame, key: str, line: str) -> pd.DataFrame:

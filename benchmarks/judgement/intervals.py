@@ -31,7 +31,7 @@ def intervals_of(
 
     Args:
         volumes: the frame of scored volumes, see `Results.volumes`.
-        numbers: (set, metric), see `measures.measured`.
+        numbers: (set, metric), see `scan_numbers.measured`.
         line: the column that tells the lines apart; a line has one seed.
         resamples: of the bootstrap.
         seed: makes the intervals repeatable.

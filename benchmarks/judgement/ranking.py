@@ -9,7 +9,7 @@ import numpy as np
 
 from ...metrics.inference import RESAMPLES, rank_stability
 from .by_volume import cube_of
-from .measures import METRICS
+from .scan_numbers import COMPARABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def ranks_of(
 
     Args:
         volumes: the frame of scored volumes (`Results.volumes`) of one seed per line.
-        numbers: (set, metric), see `measures.measured`.
+        numbers: (set, metric), see `scan_numbers.measured`.
         line: the column that tells the lines apart.
         resamples: of volumes and folds.
         seed: makes the ranks repeatable.
@@ -39,7 +39,7 @@ def ranks_of(
         hold 95 % of them, and `first`, the share of them in which the line is first.
 
     Raises:
-        ValueError: a line has several seeds, or the lines of a set share no volume.
+        ValueError: a line has several seeds, the lines of a set share no volume, or a number ranks nobody.
     """
     import pandas as pd
 
@@ -55,7 +55,9 @@ def _rows(
     if not there.any():
         return
     known = [cube.lines[place] for place in np.flatnonzero(there)]
-    higher = METRICS[metric].higher is not False
+    higher = COMPARABLE[metric].higher
+    if higher is None:
+        raise ValueError(f"{metric} ranks nobody: neither more nor less of it is better")
     found = rank_stability(cube.scores[there], higher=higher, resamples=resamples, seed=seed)
     columns = zip(known, found.rank, found.mean, found.low, found.high, found.first, strict=True)
     for name, rank, mean, low, high, first in columns:

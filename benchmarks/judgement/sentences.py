@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .comparison import better_rows
-from .measures import METRICS
+from .comparison import judged_rows
+from .measures import set_title
+from .scan_numbers import COMPARABLE
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .comparison import Verdict
+
+#: How a difference in a unit is said behind its number.
+_UNITS = {"%": " points", "mm": " mm", "ml": " ml"}
 
 
 def sentence_of(compared: pd.DataFrame, first: str, second: str, titles: Mapping[str, str]) -> str:
@@ -41,7 +47,7 @@ def sentence_of_seeds(compared: pd.DataFrame, titles: Mapping[str, str]) -> str:
         return ""
     heads = compared.drop_duplicates(["seed", "set"])
     clauses = [
-        f"on {titles.get(str(key), str(key))} {', '.join(amount_of(row) for row in part.itertuples())}"
+        f"on {set_title(str(key), titles)} {', '.join(amount_of(row) for row in part.itertuples())}"
         for key, part in heads.groupby("set", sort=False)
     ]
     return f"With the seeds {', '.join(map(str, seeds))} the difference is {'; '.join(clauses)}."
@@ -49,32 +55,41 @@ def sentence_of_seeds(compared: pd.DataFrame, titles: Mapping[str, str]) -> str:
 
 def _clauses(heads: pd.DataFrame, first: str, second: str, titles: Mapping[str, str]) -> Iterator[str]:
     names = f"{first} and {second}"
-    for row, better in better_rows(heads):
-        place, amount = titles.get(row.set, row.set), _amount(row)
+    for row, verdict in judged_rows(heads):
         few = f", and {row.n} volumes are few" if row.doubtful else ""
-        if better is None:
-            whom, names = names, "the two"
-            yield f"on {place} nothing tells {whom} apart ({amount}{few})"
-        else:
-            winner, loser = (first, second) if better else (second, first)
-            names = "the two"
-            yield f"on {place} {winner} is better than {loser} ({amount}{few})"
+        yield f"on {set_title(row.set, titles)} {_said(verdict, names, first, second)} ({_amount(row)}{few})"
+        names = "the two"
+
+
+def _said(verdict: Verdict, names: str, first: str, second: str) -> str:
+    """What a comparison says; of a number of which neither is better, that one has more of it."""
+    words = {
+        "nothing": f"nothing tells {names} apart",
+        "first": f"{first} is better than {second}",
+        "second": f"{second} is better than {first}",
+        "more": f"{first} has more than {second}, which is neither better nor worse",
+        "less": f"{first} has less than {second}, which is neither better nor worse",
+    }
+    return words[verdict]
 
 
 def _amount(row: Any) -> str:
     low, high = (_told(row, value) for value in (row.low, row.high))
-    return f"{METRICS[row.metric].label} {amount_of(row)}, 95 % {low} to {high}"
+    return f"{COMPARABLE[row.metric].label} {amount_of(row)}, 95 % {low} to {high}"
 
 
 def amount_of(row: Any) -> str:
-    """The difference of a row of a comparison in words: points of a percentage, or a plain number."""
-    return f"{_told(row, row.difference)}{' points' if METRICS[row.metric].unit == '%' else ''}"
+    """The difference of a row of a comparison in words: points of a percentage, a length, or a plain number."""
+    unit = COMPARABLE[row.metric].unit
+    return f"{_told(row, row.difference)}{_UNITS.get(unit, '')}"
 
 
 def _told(row: Any, value: float) -> str:
-    """Percentages as the table has them; others are small fractions, which need no unit as they are."""
-    metric = METRICS[row.metric]
-    return signed(metric.scale * value, 1) if metric.unit == "%" else signed(value, 4)
+    """Percentages as the table has them; small fractions need no unit as they are."""
+    metric = COMPARABLE[row.metric]
+    if metric.unit == "%":
+        return signed(metric.scale * value, 1)
+    return signed(value, 4 if metric.unit == "1e-3" else 2)
 
 
 def signed(number: float, decimals: int = 1) -> str:

@@ -20,8 +20,10 @@ from ...datasets.cohort import HEALTHY
 from ...metrics.inference import holm, interval_of_mean
 from ...metrics.lesions import SIZE_NAMES, size_class
 from .by_volume import sets_of, volume_scores
+from .comparison import ALPHA
 from .measures import METRICS, Metric
 from .people import with_people
+from .scan_numbers import COMPARABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +34,7 @@ FACTORS = ("lesion size", "site", "age", "sex")
 #: Strata of fewer scans, or with fewer others, are shown and not tested.
 LEAST = 5
 #: False positives: the share of a healthy brain that is marked.
-FALSE_RATE = Metric("false_rate", "marked share of the brain", "%", 100, False)
-_ALPHA = 0.05
+FALSE_RATE = COMPARABLE["healthy_false_rate"]
 _RESAMPLES = 2000
 
 _Scores = NDArray[np.float64]
@@ -231,4 +232,4 @@ def _judged(strata: Sequence[Stratum], metric: Metric) -> Iterator[Stratum]:
     for one, test in zip(strata, tests, strict=True):
         p = float(adjusted[test])
         behind = one.mean < one.rest if metric.higher else one.mean > one.rest
-        yield replace(one, p_holm=p, worse=p < _ALPHA and behind)
+        yield replace(one, p_holm=p, worse=p < ALPHA and behind)

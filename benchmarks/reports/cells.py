@@ -8,9 +8,10 @@ cohort is the data set that stood there. A number that was not measured is NaN, 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -117,8 +118,7 @@ def volumes_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     import pandas as pd
 
     lines = [line for found in _readable(_volume_lines, records) for line in found]
-    names = ["set" if field.name == "role" else field.name for field in fields(VolumeScore)]
-    frame = pd.DataFrame(lines, columns=[*_OF_A_VOLUME, *names])
+    frame = pd.DataFrame(lines, columns=_columns_of(VolumeScore))
     return frame.astype(dict.fromkeys(_SCORES, float))
 
 
@@ -143,13 +143,46 @@ def histograms_of_records(records: Iterable[RunRecord]) -> Iterator[CellHistogra
 
 def without_detection(records: Iterable[RunRecord]) -> str:
     """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
-    rows = [record.config.row for record in records if record.counts and DETECTION not in record.digests]
-    if not rows:
-        return ""
+    lacking = [record for record in records if record.counts and not _has_detection(record)]
+    return sentence_about(lacking) if lacking else ""
+
+
+def sentence_about(lacking: Sequence[RunRecord]) -> str:
+    """What to do about cells that lack lesion-wise numbers, at least one."""
+    rows = [record.config.row for record in lacking]
     different = tuple(dict.fromkeys(rows))
     words = " ".join(f"--method {row}" for row in different) if len(different) <= _MOST_NAMED else "--method …"
     cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
     return f"{cells} no lesion-wise numbers yet: `bench score {words}` with the options of its run adds them."
+
+
+def cells_without(volumes: pd.DataFrame, detections: pd.DataFrame) -> frozenset[str]:
+    """Ids of the cells of which a scored volume has no lesion-wise numbers; some may be measured just now.
+
+    Args:
+        volumes: see `volumes_of_records`.
+        detections: see `detections_of_records`.
+    """
+    names = ["id", "set", "subject"]
+    known = detections[names].drop_duplicates().assign(known=True)
+    both = volumes[names].merge(known, on=names, how="left")
+    return frozenset(map(str, both.loc[both["known"].isna(), "id"].unique()))
+
+
+def diagonal_mm(record: RunRecord) -> float:
+    """The diagonal of a cell's volumes, which no distance in them exceeds.
+
+    Raises:
+        RecordError: its files are damaged or do not say how large volumes are.
+    """
+    plan, detection = record.config.plan, record.detection.config
+    try:
+        side, slices = (float(plan[section][name]) for section, name in (("preparation", "side"), ("data", "slices")))
+    except (LookupError, TypeError, ValueError) as error:
+        raise RecordError(f"{record.folder} does not say how large its volumes are") from error
+    if detection is None:
+        raise RecordError(f"{record.folder} has no {DETECTION} of today's rules")
+    return math.hypot(side, side, slices * detection.voxel_mm)
 
 
 def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.DataFrame:
@@ -157,10 +190,12 @@ def _frame_of(frames: Iterable[pd.DataFrame | None], kind: type[_Line]) -> pd.Da
     import pandas as pd
 
     found = [frame for frame in frames if frame is not None and len(frame)]
-    if found:
-        return pd.concat(found, ignore_index=True)
-    columns = [*_OF_A_VOLUME, *("set" if name == "role" else name for name in _types(kind))]
-    return pd.DataFrame(columns=columns)
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=_columns_of(kind))
+
+
+def _columns_of(kind: type[VolumeScore] | type[_Line]) -> list[str]:
+    """The columns of a frame of lines: what tells cells apart, then what a line holds; its role is the set's key."""
+    return [*_OF_A_VOLUME, *("set" if field.name == "role" else field.name for field in fields(kind))]
 
 
 def sets_in(cells: pd.DataFrame) -> list[str]:
@@ -218,10 +253,15 @@ def _identity(config: CellConfig, environment: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _volume_lines(record: RunRecord) -> list[dict[str, Any]]:
-    config = record.config
-    head = {**_identity(config, {}), "done": record.counts}
-    return [{**head, **asdict(score), "set": score.role} for score in record.scores()]
+def _volume_lines(record: RunRecord) -> list[tuple[Any, ...]]:
+    head = _head_of(record)
+    return [(*head, *astuple(score)) for score in record.scores()]
+
+
+def _head_of(record: RunRecord) -> tuple[Any, ...]:
+    """What tells the volumes of a cell from those of others, see `_OF_A_VOLUME`."""
+    identity = {**_identity(record.config, {}), "done": record.counts}
+    return tuple(identity[name] for name in _OF_A_VOLUME)
 
 
 def _has_detection(record: RunRecord) -> bool:
@@ -250,9 +290,8 @@ def _cell_frame(
         lines = _read_table(record.folder / name, kind)
     else:  # a line at the end may be cut
         lines = pd.DataFrame([vars(line) for line in read()], columns=[field.name for field in fields(kind)])
-    identity = {**_identity(record.config, {}), "done": record.counts}
-    head = pd.DataFrame({column: [identity[column]] * len(lines) for column in _OF_A_VOLUME})
-    return pd.concat([head, lines.astype(_types(kind))], axis=1).rename(columns={"role": "set"})
+    head = pd.DataFrame([_head_of(record)] * len(lines), columns=list(_OF_A_VOLUME))
+    return pd.concat([head, lines.astype(_types(kind))], axis=1).set_axis(_columns_of(kind), axis=1)
 
 
 def _read_table(path: Path, kind: type[_Line]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UserError
 from ..records.cost import CellCost, cost_of
+from ..records.looked_at import looked_at
 from ..records.origin import Origin, origin_of
 from ..records.record import RunRecord, all_records
 from ..records.record_files import CellConfig, CellState, Epoch, ThresholdPair
@@ -45,6 +46,13 @@ class Results:
     """
 
     records: tuple[RunRecord, ...]
+
+    def looked_at(self) -> Results:
+        """The same records for one command, which reads them several times and compares each with its digests once.
+
+        A change of a record that comes later is not seen; a notebook that stays open asks `Results` itself.
+        """
+        return Results(looked_at(self.records))
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row per cell, finished or not (`done`): what was run, on which sets, and every number of it.
@@ -82,9 +90,10 @@ class Results:
         """
         from .tables import found_in
 
-        cells = self.to_dataframe()
+        records = looked_at(self.records)
+        cells = cells_of_records(records)
         heads = cells.loc[cells["done"].astype(bool), ["id", "row", "title", "preset", "data", "fold", "seed"]]
-        return heads.merge(found_in(self.records), on="id", validate="one_to_one")
+        return heads.merge(found_in(records), on="id", validate="one_to_one")
 
     def without_detection(self) -> str:
         """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
@@ -168,7 +177,8 @@ class Results:
         Args:
             first: a row, as `--method` takes it, e.g. "maediff".
             second: the row that it is compared with.
-            metrics: "dice", "dice_exact", "auprc", "l1" or "l1_brain"; none are the paper's.
+            metrics: such as "dice", "hd95" or "healthy_false_ml", see `judgement.scan_numbers.COMPARABLE`; none are the
+                paper's.
             preset: the numbers both were run with: name, path of a .toml file, or a preset.
             data: what they were run on: "phantom" or a directory.
             seed: the seed that is spoken of; others that both were run with stand below it.
@@ -180,13 +190,16 @@ class Results:
             UserError: there is no such row, metric or preset, a row has no finished cell, or both are the same cells.
         """
         from ...datasets.modality import modality_named
+        from ..judgement.scan_numbers import known_metrics
         from ..plan.request import requested_preset
-        from .judged.asked import Asked, comparison_of, row_of, usable_metrics
+        from .judged.asked import Asked, comparison_of, row_of
 
         rows = (row_of(first), row_of(second))
         chosen = requested_preset(preset, changes, rows) if isinstance(preset, str) else preset
-        kind, names = modality_named(modality), usable_metrics(metrics)
-        return comparison_of(self.records, Asked(first, second, chosen, data, seed, kind, names, fingerprint))
+        kind, names = modality_named(modality), known_metrics(metrics)
+        return comparison_of(
+            looked_at(self.records), Asked(first, second, chosen, data, seed, kind, names, fingerprint)
+        )
 
     def _table(
         self,
@@ -210,14 +223,15 @@ class Results:
         if len(suites) > 1:
             raise UserError(f"table {which!r} is several tables; ask for one after the other")
         chosen = load_preset(preset, changes) if isinstance(preset, str) else preset
-        cells = self.to_dataframe()
+        records = looked_at(self.records)
+        cells = cells_of_records(records)
         done = cells[cells["done"].astype(bool)]
         plain = options or PLAIN
         wanted = replace(plain, cost=cost or plain.cost, ci=ci or plain.ci)
         if wanted.detection:
             raise UserError("detection makes several tables; `Results.found()` has their numbers")
         if wanted.cost:
-            done = with_cost(done, bills_of(self.records))
+            done = with_cost(done, bills_of(records))
         (table,) = tables_of(
             suites,
             done,
@@ -226,7 +240,7 @@ class Results:
             seed=seed,
             modality=modality_named(modality),
             options=wanted,
-            volumes=partial(volumes_in, self.records),
+            volumes=partial(volumes_in, records),
         )
         return table
 

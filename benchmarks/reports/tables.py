@@ -18,6 +18,7 @@ from ..judgement.detection import detection_numbers, with_detection
 from ..judgement.found import FOUND_TABLES, POOLED_TABLE
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
+from ..records.looked_at import looked_at
 from ..records.record import RunRecord, all_records, finished
 from ..tracking.database import TrackingError, database_of, store_uri
 from ..tracking.fold_result import FoldResult
@@ -86,13 +87,14 @@ def print_tables(
     suites = suites_of(which)
     if form not in FORMATS:
         raise UserError(f"--format {form}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
-    cells, notes = gather(results / "runs", store_uri(results), *data_names(data))
+    records = looked_at(all_records(results / "runs"))
+    cells, notes = gather(records, store_uri(results), *data_names(data))
     if options.cost:
         cells = with_cost(cells, bills_in(results / "runs"))
     if options.detection:
-        records = [record for record in all_records(results / "runs") if record.config.cell in set(cells["id"])]
-        cells = with_detection(cells, found_in(records))
-        notes = (*notes, *filter(None, [without_detection(records)]))
+        shown = [record for record in records if record.config.cell in set(cells["id"])]
+        cells = with_detection(cells, found_in(shown))
+        notes = (*notes, *filter(None, [without_detection(shown)]))
     tables = tables_of(
         suites,
         cells,
@@ -103,7 +105,7 @@ def print_tables(
         options=options,
         more=more,
         notes=notes,
-        volumes=partial(volumes_in, all_records(results / "runs")) if options.ci else None,
+        volumes=partial(volumes_in, records) if options.ci else None,
     )
     if form == "rich":
         for table in tables:
@@ -227,20 +229,20 @@ def data_names(word: str) -> tuple[str, ...]:
     return name, f"phantom-{name}", f"mixed-{name}"
 
 
-def gather(runs: Path, uri: str, *data: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def gather(own: Sequence[RunRecord], uri: str, *data: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read every finished cell of data sources: from the run records, and from MLflow what is not among them.
 
     MLflow is asked only where it may hold more than the records, since its import alone takes seconds.
 
     Args:
-        runs: the folder of run records.
+        own: the run records.
         uri: the MLflow store.
         data: names of data sources.
 
     Returns:
         The frame of cells, and notes on where they were read.
     """
-    records = [FoldResult.of_record(record) for record in finished(all_records(runs))]
+    records = [FoldResult.of_record(record) for record in finished(own)]
     on_disk = [result for result in records if result.data in data]
     here = {result.cell for result in on_disk}
     database = database_of(uri)

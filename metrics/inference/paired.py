@@ -129,7 +129,7 @@ def _compared(differences: Floats, means: Floats, higher: bool, confidence: floa
     by_volume = np.asarray(np.round(np.nanmean(differences, axis=0), _DECIMALS), dtype=np.float64)
     better = by_volume if higher else -by_volume
     wins, losses = int((better > 0).sum()), int((better < 0).sum())
-    mean = float(by_volume.mean())
+    mean = round(float(np.nanmean(differences)), _DECIMALS)  # as the resamples weigh a volume that a training lacks
     alone = n == 1
     return Paired(
         n=n,

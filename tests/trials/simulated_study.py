@@ -331,7 +331,8 @@ def _lesions(
 ) -> Iterator[LesionDetection]:
     """Large lesions are found more often, and better."""
     for number, ml in enumerate(sizes, start=1):
-        own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + rng.normal(0, 0.1), 0, 1))
+        noise = rng.normal(0, 0.1)  # drawn for every lesion, so that the others keep theirs
+        own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + noise, 0, 1)) if dice else 0.0
         yield LesionDetection(*head, number, float(ml), own, own / (2 - own), float(min(1.0, 1.1 * own)))
 
 
@@ -344,10 +345,15 @@ def _detection(
     lesions: Sequence[LesionDetection],
     rng: np.random.Generator,
 ) -> VolumeDetection:
-    """A line that fits its lesions: hits are those of Dice 0.1 and more, what is marked follows from Dice."""
+    """A line that fits its lesions: hits are those of Dice 0.1 and more, what is marked follows from Dice.
+
+    In every other hopeless volume nothing is marked.
+    """
     sizes = rng.poisson((6.0, 2.5, 0.6, 0.05))
     dice, ml = float(result.dice[number]), float(truth.total_ml[number])
     hits = sum(one.dice >= 0.1 for one in lesions)
+    if lesions and not dice and not hits and number % 2:
+        sizes[:] = 0
     false_ml = float(sizes @ (0.05, 0.4, 3.0, 15.0))
     hit_ml = dice * (ml + false_ml) / (2 - dice)
     sick = bool(lesions)
@@ -356,7 +362,7 @@ def _detection(
     numbers = {
         **{"hit_ml": hit_ml, "lesions": len(lesions), "hits": hits},
         **{"hits_iou": sum(one.iou >= 0.5 for one in lesions), "merged": 0, "split": 0},
-        **{"hd95": 5 + 40 * (1 - dice) if dice else None, "surface_dice": 0.8 * dice, **beside},
+        **{"hd95": 5 + 40 * (1 - dice) if hits + sizes.sum() else None, "surface_dice": 0.8 * dice, **beside},
         **{"l1_inside": inside, "l1_outside": 0.05, "ssim_inside": 0.5, "ssim_outside": 0.8},
     }
     return VolumeDetection(

@@ -12,21 +12,30 @@ from typing import TYPE_CHECKING
 
 from ....datasets.modality import Modality
 from ....errors import UserError
-from ....metrics.inference import FEW
 from ...judgement.by_volume import sets_of
 from ...judgement.comparison import compare
-from ...judgement.measures import METRICS, USUAL, measured
+from ...judgement.measures import USUAL, scans_of
+from ...judgement.scan_numbers import measured, needs_detection, with_scan_numbers
 from ...judgement.sentences import sentence_of, sentence_of_seeds
 from ...plan.preset import Preset
 from ...plan.request import requested_rows
 from ...plan.suite import SuiteRow
 from ...records.record import RunRecord
-from ..cells import cells_of_records, is_simulated, volumes_of_records
+from ..cells import (
+    cells_of_records,
+    cells_without,
+    detections_of_records,
+    diagonal_mm,
+    is_simulated,
+    sentence_about,
+    volumes_of_records,
+)
 from ..console import counted
 from ..notes import preset_title
 from ..provenance import on_version, require_one_version
 from ..selection import RowCells, select_cells
 from ..tables import data_names
+from .caveats import comparison_notes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +52,7 @@ class Asked:
         data: what `--data` took: "phantom" or a directory.
         seed: the seed whose comparison is spoken of; others are shown beside it where both rows have them.
         modality: the contrast of the scans.
-        metrics: names of `judgement.measures.METRICS`.
+        metrics: names of `judgement.scan_numbers.COMPARABLE`.
         fingerprint: of several versions of the data, that whose fingerprint begins so.
     """
 
@@ -93,23 +102,11 @@ def row_of(word: str) -> SuiteRow:
     return found[0]
 
 
-def usable_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """The metrics that words name; the usual ones of none.
-
-    Raises:
-        UserError: there is no such metric.
-    """
-    for name in names:
-        if name not in METRICS:
-            raise UserError(f"--metric {name}: choose {', '.join(METRICS)}")
-    return tuple(dict.fromkeys(names)) or USUAL
-
-
 def comparison_of(records: Sequence[RunRecord], asked: Asked) -> Comparison:
     """Compare two rows by the run records of both.
 
     Raises:
-        UserError: a row has no finished cell, both are the same cells, or they share no fold.
+        UserError: a row has no finished cell, both are the same cells, they share no fold, or they lack what is asked.
         MixedDataError: they were measured on several versions of the data.
     """
     entries = (row_of(asked.first), row_of(asked.second))
@@ -117,15 +114,21 @@ def comparison_of(records: Sequence[RunRecord], asked: Asked) -> Comparison:
     pairs = dict(_pairs(entries, cells, asked))
     if asked.seed not in pairs:
         raise UserError(_nothing(entries, cells, asked))
-    shown = (asked.seed, *sorted(set(pairs) - {asked.seed}))
     first, second = (row.title for row in pairs[asked.seed])
-    volumes = _volumes(records, [row for seed in shown for row in pairs[seed]])
+    measured_cells = _numbers_of(records, pairs, asked)
+    volumes, shown = measured_cells.volumes, {seed: pairs[seed] for seed in measured_cells.seeds}
     numbers = measured(sets_of(volumes), asked.metrics)
-    frame = _frame(volumes, {seed: pairs[seed] for seed in shown}, numbers)
-    titles = {key: str(_newest(cells, f"{key}/title")) for key in sets_of(volumes)}
+    if not numbers:
+        raise UserError(f"--metric {asked.metrics[0]}: these runs have no scans that it is measured on")
+    frame = _frame(volumes, shown, numbers)
+    titles = {key: str(_newest(cells, f"{key}/title")) for key in sets_of(volumes) if scans_of(key) != "healthy at"}
     own = frame[frame["seed"] == asked.seed]
     sentences = [sentence_of(own, first, second, titles), sentence_of_seeds(frame, titles)]
-    notes = tuple(_notes(own, pairs[asked.seed], cells, titles))
+    notes = (
+        *_notes(own, shown[asked.seed], cells, titles),
+        *comparison_notes(own, first, second, titles, measured_cells.diagonals),
+        *measured_cells.notes,
+    )
     return Comparison(first, second, frame, titles, " ".join(filter(None, sentences)), notes)
 
 
@@ -165,12 +168,48 @@ def _nothing(entries: tuple[SuiteRow, SuiteRow], cells: pd.DataFrame, asked: Ask
     return f"{titles} have no finished cells of one split; run both on the same --splits"
 
 
-def _volumes(records: Sequence[RunRecord], rows: Sequence[RowCells]) -> pd.DataFrame:
-    """The volumes of these rows' cells; `line` is the recipe."""
-    recipes = {str(cell): row.recipe for row in rows for cell in row.cells["id"]}
-    volumes = volumes_of_records(record for record in records if record.config.cell in recipes)
+@dataclass(frozen=True, eq=False)
+class _Numbers:
+    """The volumes that are compared.
+
+    Attributes:
+        volumes: scored, with what is asked of them; `line` is the recipe of the row.
+        seeds: those whose cells have all of it, the one that was asked for first.
+        diagonals: of the volumes, mm, of every cell with lesion-wise numbers.
+        notes: on seeds that are left out.
+    """
+
+    volumes: pd.DataFrame
+    seeds: tuple[int, ...]
+    diagonals: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _numbers_of(records: Sequence[RunRecord], pairs: Mapping[int, tuple[RowCells, RowCells]], asked: Asked) -> _Numbers:
+    """What was measured of each volume.
+
+    Raises:
+        UserError: cells of the seed that was asked for lack lesion-wise numbers.
+    """
+    seeds = (asked.seed, *sorted(set(pairs) - {asked.seed}))
+    recipes = {str(cell): row.recipe for rows in pairs.values() for row in rows for cell in row.cells["id"]}
+    own = [record for record in records if record.config.cell in recipes]
+    volumes = volumes_of_records(own)
     volumes["line"] = volumes["id"].map(recipes)
-    return volumes
+    if not needs_detection(asked.metrics):
+        return _Numbers(volumes, seeds)
+    detections = detections_of_records(own)
+    lacking = cells_without(volumes, detections)
+    less = [record for record in own if record.config.cell in lacking]
+    if meant := [record for record in less if record.config.seed == asked.seed]:
+        name = next(name for name in asked.metrics if needs_detection([name]))
+        raise UserError(f"--metric {name}: {sentence_about(meant)}")
+    without = {record.config.seed for record in less}
+    diagonals = {record.config.cell: diagonal_mm(record) for record in own if record not in less}
+    whole = with_scan_numbers(volumes[~volumes["seed"].isin(without)], detections, diagonals)
+    whole["line"] = whole["id"].map(recipes)
+    notes = (f"Seed {', '.join(map(str, sorted(without)))} is left out: {sentence_about(less)}",) if without else ()
+    return _Numbers(whole, tuple(seed for seed in seeds if seed not in without), tuple(diagonals.values()), notes)
 
 
 def _frame(
@@ -198,6 +237,7 @@ def _newest(cells: pd.DataFrame, name: str) -> object:
 def _notes(
     own: pd.DataFrame, rows: tuple[RowCells, RowCells], cells: pd.DataFrame, titles: Mapping[str, str]
 ) -> Iterator[str]:
+    """What is to be said of the cells, before all else."""
     simulated = [titles[key].removeprefix("phantom ") for key in titles if is_simulated(cells, key)]
     if simulated:
         yield f"phantom: simulated brains ({', '.join(simulated)}), no patients; this says nothing about real scans."
@@ -205,35 +245,3 @@ def _notes(
     for row in rows:
         if len(row.cells) > folds:
             yield f"{row.title} has {counted(len(row.cells), 'fold')}; compared by the {folds} that both have."
-    yield from method_notes(len(own), folds)
-    if own["doubtful"].any():
-        few = own[own["doubtful"]].drop_duplicates("set")
-        sets = ", ".join(f"{titles[key]} {n}" for key, n in zip(few["set"], few["n"], strict=True))
-        yield f"†: fewer than {FEW} volumes ({sets}); such an interval covers the truth less often than it says."
-
-
-def method_notes(comparisons: int, folds: int) -> Iterator[str]:
-    """How comparisons are made.
-
-    Args:
-        comparisons: of the family.
-        folds: behind them.
-    """
-    several = folds > 1
-    first = f", {counted(folds, 'fold')} averaged first, since a fold is no second volume" if several else ""
-    yield f"Paired by volume{first}. p: Wilcoxon's signed-rank test, two-sided, zeros by Pratt."
-    if several:
-        yield (
-            "crossed: p of a test for which trainings are chance, too (min F', Clark 1973): on many volumes any two "
-            "sets of trainings differ, and it does not follow that the methods do."
-        )
-    stricter = "the larger of both p" if several else "p, which knows one training of each"
-    drawn = "volumes and trainings" if several else "volumes"
-    yield (
-        f"Holm: {stricter}, adjusted for {counted(comparisons, 'comparison')}. Interval: 95 %, BCa bootstrap over "
-        f"{drawn}. Nothing is called better unless Holm's p is below 0.05 and the interval leaves out zero."
-    )
-    yield (
-        "False claim: the probability that the one with the worse mean is at least as good (after Christodoulou et al. "
-        "2025, arXiv:2505.04720), here the share of resamples in which the difference has the other sign."
-    )

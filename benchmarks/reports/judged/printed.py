@@ -6,10 +6,12 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from ...judgement.comparison import better_rows
-from ...judgement.measures import METRICS
+from ...judgement.comparison import judged_rows
+from ...judgement.measures import set_title
+from ...judgement.scan_numbers import COMPARABLE
 from ...judgement.sentences import signed
 from ..console import in_ascii
+from ..renderers.fitting import fit, plain_grid
 from .asked import Comparison
 
 if TYPE_CHECKING:
@@ -28,7 +30,9 @@ def print_comparison(found: Comparison, console: Console) -> None:
 
     console.print(Text(words(found.sentence)), soft_wrap=False)
     if len(found.frame):
-        console.print(_grid(found, words), soft_wrap=False)
+        grid = _grid(found, words)
+        fit(grid, console.width)
+        console.print(grid, soft_wrap=False)
     for note in found.notes:
         console.print(Text(words(note), style="dim"), soft_wrap=False)
 
@@ -54,27 +58,24 @@ def as_json(found: Comparison) -> str:
 
 
 def _grid(found: Comparison, words: Any) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    grid = plain_grid()
     grid.add_column("", overflow="fold")
     heads = (found.first, found.second, "difference\n95 %", "p\ncrossed\nHolm", "wins/ties\n/losses", "false\nclaim")
     for head in heads:
         grid.add_column(words(head), justify="right", overflow="fold")
     several = found.frame["seed"].nunique() > 1
-    for row, better in better_rows(found.frame):
-        grid.add_row(*map(words, _cells(row, found, several=several)), style="" if better is not None else "dim")
+    for row, verdict in judged_rows(found.frame):
+        grid.add_row(*map(words, _cells(row, found, several=several)), style="dim" if verdict == "nothing" else "")
     return grid
 
 
 def _cells(row: Any, found: Comparison, *, several: bool) -> list[str]:
-    metric = METRICS[row.metric]
+    metric = COMPARABLE[row.metric]
     first, second = (f"{metric.scale * value:.{_PLACES}f}" for value in (row.first, row.second))
     difference, low, high = (signed(metric.scale * value, _PLACES) for value in (row.difference, row.low, row.high))
     seed = f", seed {row.seed}" if several else ""
     return [
-        f"{found.titles.get(row.set, row.set)}{seed}\n{metric.heading}",
+        f"{set_title(row.set, found.titles)}{seed}\n{metric.heading}",
         first,
         second,
         f"{difference}\n{low} to {high}{'†' if row.doubtful else ''}",

@@ -11,6 +11,7 @@ from ....errors import UserError
 from ....markdown import markdown_table
 from ..console import in_ascii
 from ..judged.reproduction import Reproduction
+from .fitting import fit, plain_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ def print_reproduction(found: Reproduction, form: str, console: Console) -> None
         UserError: there is no such format, or tabulate, by which pandas writes Markdown, is not installed.
     """
     if form == "rich":
-        console.print(_renderable(found, ascii_only=console.options.ascii_only), soft_wrap=False)
+        console.print(_renderable(found, console.width, ascii_only=console.options.ascii_only), soft_wrap=False)
         return
     if form not in _FORMATS:
         raise UserError(f"--format {form}: choose rich, {', '.join(_FORMATS)}")
@@ -76,7 +77,7 @@ def _difference(line: Mapping[Hashable, Any]) -> str:
 # ------------------------------------------------------------------------------------------------------ the terminal
 
 
-def _renderable(found: Reproduction, *, ascii_only: bool) -> Group:
+def _renderable(found: Reproduction, width: int, *, ascii_only: bool) -> Group:
     from rich.console import Group
     from rich.text import Text
 
@@ -89,6 +90,8 @@ def _renderable(found: Reproduction, *, ascii_only: bool) -> Group:
         real = words.assign(figure=found.frame["paper_set"] + " " + found.frame["label"])
         told = (words[list(found.sources)] != "–").any(axis=1)
         grids.append(_grid_of_others(real[told], shown, found.sources))
+    for grid in grids:
+        fit(grid, width)
     verdict, *notes = found.sentences
     caption = Text(shown(f"{found.caption} {_units(found)}"))
     return Group(
@@ -100,7 +103,7 @@ def _grid(words: pd.DataFrame, shown: Callable[[str], str], title: str) -> RichT
     """A line per figure, each method named once."""
     from rich.text import Text
 
-    grid = _empty(shown(title))
+    grid = plain_grid(shown(title))
     grid.add_column("Figure", overflow="fold")
     for head in ("ours", "paper", "difference", "±1σ"):
         grid.add_column(shown(head), justify="right", overflow="fold")
@@ -116,7 +119,7 @@ def _grid(words: pd.DataFrame, shown: Callable[[str], str], title: str) -> RichT
 
 
 def _grid_of_others(words: pd.DataFrame, shown: Callable[[str], str], sources: tuple[str, ...]) -> RichTable:
-    grid = _empty(shown("What others got who reran a method; conditions below"))
+    grid = plain_grid(shown("What others got who reran a method; conditions below"))
     grid.add_column("Method", overflow="fold")
     grid.add_column("figure", overflow="fold")
     heads = ("paper", *sources)
@@ -136,13 +139,6 @@ def _short(figure: str) -> str:
 def _units(found: Reproduction) -> str:
     pairs = dict(zip(found.frame["label"], found.frame["unit"], strict=True))
     return f"{', '.join(f'{label} in {unit}' for label, unit in pairs.items())}."
-
-
-def _empty(title: str) -> RichTable:
-    from rich import box
-    from rich.table import Table as RichTable
-
-    return RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left", pad_edge=False)
 
 
 # ----------------------------------------------------------------------------------------------------- as text

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..columns import Column
 from ..console import in_ascii
 from ..cost import COST
 from ..table import Table
+from .fitting import fit, plain_grid
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -34,8 +36,43 @@ def renderable(table: Table, *, ascii_only: bool = False) -> Group:
     notes = [Text(words(table.caption)), *(Text(words(note), style="dim") for note in table.remarks)]
     if not len(table.lines):
         return Group(Text(words(table.title), style="italic"), *notes)
-    grids = [_grid(table, part, ascii_only=ascii_only) for part in _parts(table.columns)]
+    grids = [_Columns(table, tuple(part), ascii_only) for part in _parts(table.columns)]
     return Group(*grids, *notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns:
+    """Columns beside each other where the terminal is wide enough for their words, else one part below the other.
+
+    Attributes:
+        table: theirs.
+        columns: at least one.
+        ascii_only: whether signs of ours are shown in ASCII.
+    """
+
+    table: Table
+    columns: tuple[Column, ...]
+    ascii_only: bool
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RichTable]:
+        """What Rich prints."""
+        yield from self._grids(self.columns, options.max_width)
+
+    def _grids(self, columns: tuple[Column, ...], width: int) -> Iterator[RichTable]:
+        grid = _grid(self.table, columns, ascii_only=self.ascii_only)
+        if fit(grid, width) or len(columns) == 1:
+            yield grid
+        else:
+            place = _middle(columns)
+            yield from self._grids(columns[:place], width)
+            yield from self._grids(columns[place:], width)
+
+
+def _middle(columns: Sequence[Column]) -> int:
+    """Where columns are best parted: between two sets, as near to the middle as can be, else in the middle."""
+    half = len(columns) / 2
+    between = [place for place in range(1, len(columns)) if columns[place].key != columns[place - 1].key]
+    return min(between or range(1, len(columns)), key=lambda place: abs(place - half))
 
 
 def _parts(columns: Sequence[Column]) -> list[list[Column]]:
@@ -55,15 +92,13 @@ def _below(column: Column) -> str:
 
 def _grid(table: Table, columns: Sequence[Column], *, ascii_only: bool) -> RichTable:
     """Some columns of a table, each row named; only the first ones bear the table's title."""
-    from rich import box
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     def words(text: str) -> str:
         return in_ascii(text) if ascii_only else text
 
     title = words(table.title) if columns[0] == table.columns[0] else None
-    grid = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left", pad_edge=False)
+    grid = plain_grid(title)
     grid.add_column("Method", overflow="fold")
     for column in columns:
         grid.add_column(words(_head(column)), justify="right", overflow="fold")

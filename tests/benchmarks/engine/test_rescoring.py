@@ -23,7 +23,7 @@ from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import Suite, select_rows, with_score
 from uadbench.benchmarks.records import reuse
-from uadbench.benchmarks.records.record import RunRecord, record_of
+from uadbench.benchmarks.records.record import RunRecord, all_records, record_of
 from uadbench.benchmarks.records.reuse import find_donor, require_weights
 from uadbench.benchmarks.reports.table import TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather
@@ -313,7 +313,7 @@ def test_the_table_shows_a_score_below_its_row_and_nothing_where_there_is_none(
 ) -> None:
     def table(*more: str) -> list[tuple[str, str]]:
         suite = Suite("table1", "A table", select_rows(["thresh", "pddpm-s48", *more]))
-        cells, _ = gather(runs, f"sqlite:///{runs / 'none.db'}", "tiny")
+        cells, _ = gather(all_records(runs), f"sqlite:///{runs / 'none.db'}", "tiny")
         found = make_table(suite, cells, tiny_preset, "tiny", 0, options=TableOptions(all_rows=True))
         notes.extend(found.notes)
         return [(title, kind) for title, kind in found.lines[["title", "kind"]].to_numpy()]

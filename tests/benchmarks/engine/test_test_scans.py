@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
@@ -34,7 +36,7 @@ from uadbench.benchmarks.figures.cohort import _subject_title
 from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
-from uadbench.benchmarks.records.record import RunRecord
+from uadbench.benchmarks.records.record import RunRecord, all_records
 from uadbench.datasets.cohort import HEALTHY, Cohort, Data, Subject
 from uadbench.datasets.layout import SEGMENTATION
 from uadbench.datasets.load import load_disk
@@ -335,6 +337,22 @@ def test_one_scan_out_of_view_at_the_command_line(place: Path, bench: Callable[.
         assert line.split(",")[3:6] == [dice, dice, ""] and f"score.lesion_free={choice}" in line
         table = bench("table 1", "--format", "markdown", "--set", f"score.lesion_free={choice}").stdout
         assert re.search(rf"\* MSLUB: 1 of \d+ test scans without a lesion .*score.lesion_free={choice}\)\.", table)
+
+
+def test_a_run_whose_reader_leaves_goes_on_to_its_end(place: Path) -> None:
+    """`bench run … 2>&1 | head -1`: what is said goes nowhere, what is computed stands."""
+    words = ["run", "--method", "thresh", "--splits", "own", "--folds", "0", "--seed", "7", "--json"]
+    common = ["--data", "clinic", "--preset", "small.toml", "--set", "score.lesion_free=exclude"]
+    bench = Path(sys.executable).with_name("bench")
+    with subprocess.Popen(
+        [bench, *words, *common], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=place, text=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(300) == 141, first
+    (record,) = (one for one in all_records(place / "results/runs") if one.config.seed == 7)
+    assert record.done
 
 
 def newest(place: Path) -> list[Path]:

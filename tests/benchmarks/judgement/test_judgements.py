@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from uadbench.benchmarks.judgement.by_volume import cube_of
-from uadbench.benchmarks.judgement.comparison import better_rows, compare, pairwise
+from uadbench.benchmarks.judgement.comparison import compare, judged_rows, pairwise
 from uadbench.benchmarks.judgement.family import near_best
 from uadbench.benchmarks.judgement.intervals import intervals_of
-from uadbench.benchmarks.judgement.measures import measured
 from uadbench.benchmarks.judgement.ranking import ranks_of
+from uadbench.benchmarks.judgement.scan_numbers import measured
 from uadbench.metrics.inference import holm, paired, rank_stability, two_level_interval
 
 if TYPE_CHECKING:
@@ -83,13 +83,13 @@ def test_every_pair_stands_once_and_all_are_one_family(scores: dict[str, np.ndar
     found = pairwise(volumes_of(scores), "tumours", "dice")
     assert found[["row", "column"]].to_numpy().tolist() == [["A", "B"], ["A", "C"], ["B", "C"]]
     assert found["p_holm"].tolist() == holm(found[["p", "p_crossed"]].max(axis=1)).tolist()
-    assert [better for _, better in better_rows(found)] == [None, True, True]
+    assert [verdict for _, verdict in judged_rows(found)] == ["nothing", "first", "first"]
     assert len(pairwise(volumes_of({"A": scores["A"]}), "tumours", "dice")) == 0
 
 
 def test_where_less_is_better_the_smaller_is(scores: dict[str, np.ndarray], volumes_of: Frame) -> None:
     found = compare(volumes_of(scores, "healthy", "l1"), "A", "C", [("healthy", "l1")])
-    assert [better for _, better in better_rows(found)] == [False]
+    assert [verdict for _, verdict in judged_rows(found)] == ["second"]
 
 
 def test_what_is_no_worse_than_the_best(scores: dict[str, np.ndarray], volumes_of: Frame) -> None:

@@ -180,7 +180,7 @@ def test_a_number_that_was_edited_by_hand_does_not_count(copy_of, cells, tiny_da
     metrics = {**record.metrics, "tiny-tumours/dice": 0.99}
     (record.folder / "metrics.json").write_text(json.dumps(metrics))
     with pytest.warns(RecordWarning, match="metrics.json was changed after the cell was finished"):
-        assert gather(record.folder.parent, "sqlite:////nowhere/mlflow.db", "tiny")[0].empty
+        assert gather(all_records(record.folder.parent), "sqlite:////nowhere/mlflow.db", "tiny")[0].empty
     assert "metrics.json was changed" in _cells(listing("runs", record.folder.parents[0]), record)
     again = run_job(job_of("thresh", tiny_data, tiny_preset), record.folder.parent, "cpu", SilentReporter())
     assert again.metrics["tiny-tumours/dice"] == cells["thresh"].metrics["tiny-tumours/dice"]
@@ -232,7 +232,7 @@ def test_one_broken_record_does_not_keep_the_others_from_tables_lists_and_mlflow
     broken = fake_record(tmp_path / "runs", entry_of("beta", "Beta"), data=data)
     harm(broken.folder / name, kind)
     with pytest.warns(RecordWarning, match="beta-fold0"):
-        found, _ = gather(tmp_path / "runs", "sqlite:////nowhere/mlflow.db", data)
+        found, _ = gather(all_records(tmp_path / "runs"), "sqlite:////nowhere/mlflow.db", data)
     assert found["id"].tolist() == [whole.config.cell]
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")

@@ -11,6 +11,7 @@ import pytest
 
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import Suite, SuiteRow
+from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.table import Table, TableOptions, make_table
 from uadbench.benchmarks.reports.tables import gather
 from uadbench.datasets.modality import Modality
@@ -51,7 +52,7 @@ class Bench:
     ) -> Table:
         """The table of it, with the rows that were not run unless all_rows says otherwise."""
         shown = TableOptions(**{"all_rows": True, **options})  # type: ignore[arg-type]
-        cells, notes = gather(self.runs, uri, data)
+        cells, notes = gather(all_records(self.runs), uri, data)
         words = {"modality": modality, "controls": controls, "options": shown, "notes": notes}
         return make_table(self.suite, cells, self.preset, data, seed, **words)
 

@@ -22,6 +22,7 @@ from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.reports.renderers.terminal import renderable
 from uadbench.benchmarks.reports.table import TableOptions
 from uadbench.benchmarks.reports.tables import render, suites_of, tables_of, volumes_in
+from uadbench.errors import UserError
 from uadbench.metrics.inference import paired, two_level_interval
 
 
@@ -101,7 +102,11 @@ def test_a_row_is_found_by_its_recipe(study: Path) -> None:
         (("unet", "pddpm-s16"), "are the same cells"),
         (("table1", "maediff"), "table1 names 10 rows"),
         (("maediff", "aee"), "there is no method 'aee'"),
-        (("maediff", "ae", "--metric", "f1"), "--metric f1: choose dice, "),
+        (("maediff", "ae", "--metric", "f1"), "--metric f1: there is no such number; did you mean lesion_f1?"),
+        (
+            ("maediff", "ae", "--metric", "hd95"),
+            "--metric hd95: 6 cells have no lesion-wise numbers yet: `bench score --method ae --method maediff`",
+        ),
         (("maediff", "ae", "--seed", "7"), "with seed 7"),
         (("maediff", "ae", "--fingerprint", "abc"), "no cell was run on such data"),
         (("maediff", "ae", "--results", "nowhere"), "there is no results folder"),
@@ -200,3 +205,97 @@ def test_the_numbers_of_a_notebook(study: Path) -> None:
     assert (found["low"], found["high"], found["volumes"]) == pytest.approx((wanted.low, wanted.high, 8))
     assert "low" not in load_results(study).numbers("1").columns.get_level_values(2)
     assert "†" in load_results(study).table("1", ci=True).to_html()
+
+
+@pytest.fixture(scope="module")
+def found_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rows, two seeds, two folds, with what was found in 12 healthy scans, 55 with tumours and 30 with MS."""
+    results = tmp_path_factory.mktemp("found")
+    shape = Shape(rows=4, folds=2, volumes=(12, 55, 30), bins=16, seeds=2)
+    list(Study(results / "runs", shape).write())
+    return results
+
+
+def lines_of(study: Path, row: str, key: str, at: str) -> pd.DataFrame:
+    detections = load_results(study).detections()
+    own = detections[(detections["row"] == row) & (detections["seed"] == 0) & (detections["set"] == key)]
+    return own[own["at"] == at]
+
+
+def test_numbers_of_what_was_found(found_study: Path) -> None:
+    """HD95 of scans in which nothing is found is the diagonal: 192 mm, 192 mm and 12 slices of 2 mm."""
+    metrics = ["dice", "hd95", "healthy_false_ml"]
+    found = load_results(found_study).compare("maediff", "pddpm-s16", metrics=metrics)
+    own = found.frame[found.frame["seed"] == 0].set_index(["set", "metric"])
+    assert list(own.index) == [
+        *(("tumours", "dice"), ("tumours", "hd95"), ("ms", "dice"), ("ms", "hd95")),
+        *(("healthy@tumours", "healthy_false_ml"), ("healthy@ms", "healthy_false_ml")),
+    ]
+    worst = np.sqrt(192**2 + 192**2 + 24**2)
+    one, other = (
+        lines_of(found_study, row, "ms", "ms").set_index(["fold", "subject"])["hd95"].unstack("subject")  # noqa: PD010
+        for row in ("maediff", "pddpm-s16")
+    )
+    blank = other.isna().any(axis=0)
+    assert blank.any(), "the study has a scan in which pDDPM finds nothing"
+    wanted = paired(one.fillna(worst).to_numpy(), other.fillna(worst).to_numpy(), higher=False)
+    row = own.loc[("ms", "hd95")]
+    assert (row["difference"], row["p"], row["wins"]) == pytest.approx((wanted.difference, wanted.p, wanted.wins))
+    assert (row["n"], row["scans"], row["worst_second"]) == (30, 30, blank.sum())
+    (note,) = [note for note in found.notes if note.startswith("HD95 on phantom MS")]
+    assert f"pDDPM (s16) in {blank.sum()}, in one fold at least" in note
+    assert "(the diagonal of the volume, 273 mm)" in note
+    both = (one.isna() | other.isna()).to_numpy()
+    left = np.where(both, np.nan, one.to_numpy() - other.to_numpy())
+    assert f"the difference is {np.nanmean(left):+.2f} mm".replace("-", "−") in note
+    marked = lines_of(found_study, "maediff", "healthy", "ms")["found_ml"].mean()
+    assert own.loc[("healthy@ms", "healthy_false_ml"), "first"] == pytest.approx(marked)
+    assert "on healthy scans at the threshold of phantom tumours" in found.sentence
+    assert "With the seeds 0, 1 the difference is" in found.sentence
+
+
+def test_the_family_is_what_is_asked_for(found_study: Path) -> None:
+    results = load_results(found_study)
+    alone, both = (
+        results.compare("maediff", "ae", metrics=names).frame for names in (["hd95"], ["hd95", "components"])
+    )
+    assert any(
+        "adjusted for 2 comparisons" in note for note in results.compare("maediff", "ae", metrics=["hd95"]).notes
+    )
+    first, second = (frame[frame["metric"] == "hd95"] for frame in (alone, both))
+    assert first["p"].tolist() == second["p"].tolist()
+    assert (second["p_holm"].to_numpy() >= first["p_holm"].to_numpy()).all()
+
+
+def test_what_was_found_is_printed_in_80_letters(found_study: Path) -> None:
+    words = ("compare", "maediff", "ae", "--results", str(found_study))
+    text = bench(*words, "--metric", "l1_ratio", "--metric", "healthy_false_below_01", "--metric", "lesion_f1")
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    assert "healthy scans at the threshold of phantom tumours" in flat
+    assert "l1 in lesions over elsewhere: neither more nor less is better" in flat
+    assert "means over scans here" in flat
+    found = json.loads(bench(*words, "--metric", "hd95", "--json"))
+    assert found["numbers"][0]["scans"] == 55
+
+
+def test_cells_that_are_measured_in_part_are_not_compared(found_study: Path, tmp_path: Path) -> None:
+    """A cell that `bench score` has opened: what is there of it would be a choice of volumes."""
+    shutil.copytree(found_study / "runs", tmp_path / "runs")
+    records = load_results(tmp_path).records
+    for seed in (1, 0):
+        opened = next(one for one in records if (one.config.row, one.config.seed) == ("ae", seed))
+        measured = opened.detection.measured()
+        config = opened.detection.config
+        opened.reopen()
+        assert config is not None
+        opened.detection.begin(config)
+        opened.detection.keep(measured[:20])
+        results = load_results(tmp_path)
+        if seed:
+            found = results.compare("maediff", "ae", metrics=["hd95"])
+            assert set(found.frame["seed"]) == {0}
+            assert found.notes[-1].startswith("Seed 1 is left out: 1 cell has no lesion-wise numbers yet")
+    with pytest.raises(UserError, match=r"--metric hd95: 1 cell has no lesion-wise .* `bench score --method ae`"):
+        results.compare("maediff", "ae", metrics=["hd95"])
+    assert len(results.compare("maediff", "ae").frame), "the paper's numbers are there"

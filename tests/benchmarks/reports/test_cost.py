@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from uadbench.benchmarks.records.cost import CellCost, save_cost
-from uadbench.benchmarks.records.record import RunRecord
+from uadbench.benchmarks.records.record import RunRecord, all_records
 from uadbench.benchmarks.reports.cost import COST_COLUMNS, bills_in, with_cost
 from uadbench.benchmarks.reports.renderers.terminal import renderable
 from uadbench.benchmarks.reports.results import read_cell
@@ -30,7 +30,7 @@ def bill(bench: Bench, place: int, cost: CellCost) -> None:
 
 
 def costly(bench: Bench, **options: bool) -> Table:
-    cells, notes = gather(bench.runs, DOWN, "phantom")
+    cells, notes = gather(all_records(bench.runs), DOWN, "phantom")
     cells = with_cost(cells, bills_in(bench.runs))
     return make_table(bench.suite, cells, bench.preset, "phantom", 0, notes=notes, options=TableOptions(cost=True))
 

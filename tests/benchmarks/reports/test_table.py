@@ -425,7 +425,7 @@ def test_variants_stand_side_by_side_named_by_what_differs(bench: Bench) -> None
 def test_runs_of_another_preset_are_no_variants(bench: Bench) -> None:
     """Neither `changed` nor the seed would tell a reader that a line is another experiment's."""
     bench.run(1, 0, bench.words(0.03, 0.3))
-    cells, _ = gather(bench.runs, DOWN, "phantom")
+    cells, _ = gather(all_records(bench.runs), DOWN, "phantom")
     others = cells.assign(preset="paper", recipe="of the paper", id="another", seed=1)
     both = pd.concat([cells, others])
     options = TableOptions(variants=True)
@@ -450,7 +450,7 @@ def test_variants_of_the_same_words_are_told_apart_by_their_recipes(bench: Bench
 
 def test_runs_of_two_modalities_never_meet_in_a_table(bench: Bench) -> None:
     bench.run(1, 0, bench.words(0.03, 0.3))
-    cells, _ = gather(bench.runs, DOWN, "phantom")
+    cells, _ = gather(all_records(bench.runs), DOWN, "phantom")
     options = TableOptions(paper=True)
     table = make_table(bench.suite, cells, bench.preset, "phantom", 0, modality=Modality.T1, options=options)
     assert (bench.lines(table), table.not_run) == ([], ("Thresh", "AE", "MAEDiff"))

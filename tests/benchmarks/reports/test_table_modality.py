@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from uadbench.benchmarks.engine.progress import SilentReporter
+from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.tables import gather, render
 from uadbench.benchmarks.tracking.sync import sync_all
 from uadbench.datasets.modality import Modality
@@ -64,7 +65,7 @@ def test_a_cell_told_before_there_were_modalities_is_t2(bench: Bench, mlflow_uri
     experiment = client.get_experiment_by_name("uadbench")
     for run in client.search_runs([experiment.experiment_id], "tags.data = 'old'"):
         client.delete_tag(run.info.run_id, "modality")
-    cells, _ = gather(bench.runs.with_name("elsewhere"), mlflow_uri, "old")
+    cells, _ = gather(all_records(bench.runs.with_name("elsewhere")), mlflow_uri, "old")
     assert cells["modality"].tolist() == ["t2"]
 
 

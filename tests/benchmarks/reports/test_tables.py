@@ -14,6 +14,7 @@ from rich.console import Console
 
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.preset import load_preset
+from uadbench.benchmarks.records.record import all_records
 from uadbench.benchmarks.reports.table import TableOptions
 from uadbench.benchmarks.reports.tables import gather, print_tables
 from uadbench.benchmarks.tracking.sync import sync_all
@@ -65,10 +66,10 @@ def test_mlflow_is_asked_only_for_what_is_not_here(
         return ()
 
     monkeypatch.setattr("uadbench.benchmarks.reports.tables.fold_results", ask)
-    cells, notes = gather(bench.runs, mlflow_uri, "here")
+    cells, notes = gather(all_records(bench.runs), mlflow_uri, "here")
     assert len(cells) == 2 and notes[0].startswith("1 fold not in MLflow yet")
     assert asked == []
-    gather(tmp_path / "elsewhere", mlflow_uri, "here")
+    gather(all_records(tmp_path / "elsewhere"), mlflow_uri, "here")
     assert asked == [("here",)]
 
 
@@ -127,7 +128,7 @@ def test_a_directory_finds_its_runs_whatever_they_are_called(
     bench.run(1, 0, bench.words(0.03, 0.3), data=name, data_title=f"title of {name}")
     lines = printed(bench, "1", "csv", data="/some/where/scans")
     assert "–" not in lines
-    assert gather(bench.runs, DOWN, "scans", "phantom-scans", "mixed-scans")[0]["data"].tolist() == [name]
+    assert gather(all_records(bench.runs), DOWN, "scans", "phantom-scans", "mixed-scans")[0]["data"].tolist() == [name]
 
 
 def _cohorts() -> dict[str, dict[str, str]]:

@@ -1,7 +1,8 @@
-"""Standard output and error whose reader may leave: what is said then goes nowhere, and what is done is done.
+"""Standard output and error that may fail: what is said then goes nowhere, and what is done is done.
 
-`bench list methods | head -2` has heard enough; `bench run 2>&1 | head -5` has heard enough of a run that takes hours.
-Python would raise BrokenPipeError out of whatever was speaking, a progress bar say, and the run would end with it.
+`bench list methods | head -2` has heard enough; `bench run 2>&1 | head -5` has heard enough of a run that takes hours;
+the disk of a run's log may be full. Python would raise an error out of whatever was speaking, a progress bar say, and
+the run would end with it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _STANDARD = (1, 2)
 
 
 class _Pipe(io.FileIO):
-    """A file descriptor that leads nowhere once nobody reads it; child processes inherit that.
+    """A file descriptor that leads nowhere once it cannot be written to; child processes inherit that.
 
     Args:
         number: of the descriptor, which stays open.
@@ -26,14 +27,14 @@ class _Pipe(io.FileIO):
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
-        self.is_unread = False
+        self.problem: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         """Write, or let it be written to nowhere from now on."""
         try:
             return super().write(data)
-        except BrokenPipeError:
-            self.is_unread = True
+        except OSError as error:
+            self.problem = error
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
@@ -41,17 +42,20 @@ class _Pipe(io.FileIO):
 
 
 def go_on_unread() -> None:
-    """Let this process go on whoever stops reading it; streams that another program has put there stay."""
+    """Let this process go on whatever befalls its output; streams that another program has put there stay."""
     sys.stdout, sys.stderr = _going_on(sys.stdout), _going_on(sys.stderr)
 
 
-def is_unread() -> bool:
-    """Whether the reader of standard output left before all was said; whatever waits to be said is said first."""
+def unsaid() -> OSError | None:
+    """Why not all could be said on standard output, if so; whatever waits to be said is said first.
+
+    BrokenPipeError is a reader who left.
+    """
     pipe = _pipe_of(sys.stdout)
     if not isinstance(pipe, _Pipe):
-        return False
+        return None
     sys.stdout.flush()
-    return pipe.is_unread
+    return pipe.problem
 
 
 def _going_on(stream: TextIO) -> TextIO:

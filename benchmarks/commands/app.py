@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ...stopping import Stop, end_quickly, signals_stop
-from ...unread import UNREAD, go_on_unread, is_unread
+from ...unread import UNREAD, go_on_unread, unsaid
 from . import figure, prepare, splits
 from .cell import cell
 from .check import check
@@ -92,7 +92,7 @@ def main() -> None:
 
     A notebook's shell names a backend for figures that this environment may not have; Lightning imports matplotlib.
     Where standard output is read no more, the command does to its end what it was asked and says nothing; its exit code
-    is then 141, unless something else went wrong.
+    is then 141, unless something else went wrong. Where it cannot be written to, a sentence says so, and it is 2.
     """
     os.environ["MPLBACKEND"] = "agg"
     go_on_unread()
@@ -105,9 +105,22 @@ def main() -> None:
                 end_quickly()
                 print(STOPPED, file=sys.stderr)
                 sys.exit(128 + stop.number)
-            if is_unread() and isinstance(end, SystemExit) and not end.code:
-                sys.exit(UNREAD)
+            problem = unsaid()
+            if problem is not None and isinstance(end, SystemExit) and not end.code:
+                sys.exit(_after_silence(problem))
             raise
+
+
+def _after_silence(problem: OSError) -> int:
+    """The exit code of a command that did all it was asked and could not say it; a reader who left knows that."""
+    if isinstance(problem, BrokenPipeError):
+        return UNREAD
+    print(
+        f"error: what this command says could not all be written to standard output ({problem.strerror}); its "
+        "work is done: send its output elsewhere and repeat it",
+        file=sys.stderr,
+    )
+    return 2
 
 
 def _unheeded_stop(end: BaseException) -> Stop | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from uadbench.unread import UNREAD, is_unread
+from uadbench.unread import UNREAD, unsaid
 
 #: A command that says more than a pipe holds, then does its work.
 TALKER = """
@@ -73,6 +73,23 @@ def test_the_work_is_done_whoever_listens(tmp_path: Path, *, both: bool, unbuffe
         assert said.count("\n") == 20_001, "who listens on stderr hears all of it"
 
 
+def test_a_full_disk_behind_the_output_is_a_sentence_after_the_work(tmp_path: Path) -> None:
+    script, done = tmp_path / "talker.py", tmp_path / "done"
+    script.write_text(TALKER)
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, str(script), "talk", str(done)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 2
+    assert done.read_text() == "done"
+    assert ended.stderr.splitlines()[-1].startswith("error: what this command says could not all be written to")
+    assert "(No space left on device)" in ended.stderr and "Traceback" not in ended.stderr
+
+
 def test_an_exit_code_that_says_more_is_kept(tmp_path: Path) -> None:
     script, done = tmp_path / "talker.py", tmp_path / "done"
     script.write_text(TALKER)
@@ -91,5 +108,5 @@ def test_a_list_ends_quietly() -> None:
 
 def test_streams_that_others_have_put_there_stay(capsys: pytest.CaptureFixture[str]) -> None:
     print("heard")
-    assert not is_unread()
+    assert unsaid() is None
     assert capsys.readouterr().out == "heard\n"

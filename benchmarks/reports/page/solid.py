@@ -27,16 +27,33 @@ class Solid:
         lesions: 1 on lesions.
         maps: title of the row and its anomaly map; from `ABOVE` on it lies above the row's threshold, and at 255 it
             reaches twice the threshold.
+        middle: where planes cross at first, shares of the volume from left to right, back to front, bottom to top.
     """
 
     scan: str
     lesions: str
     maps: tuple[tuple[str, str], ...]
+    middle: tuple[float, float, float]
 
     @property
     def size(self) -> int:
         """Bytes in the page."""
         return sum(map(len, (self.scan, self.lesions, *(content for _, content in self.maps))))
+
+
+def middle_of(lesions: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """A voxel of the lesions' largest slice, near the middle of what lies there; the middle of a volume without any.
+
+    Args:
+        lesions: bool [D, H, W].
+    """
+    if not lesions.any():
+        return (0.5, 0.5, 0.5)
+    z = int(lesions.sum(axis=(1, 2)).argmax())
+    there = np.argwhere(lesions[z])
+    y, x = there[((there - there.mean(axis=0)) ** 2).sum(axis=1).argmin()]
+    depth, height, width = lesions.shape
+    return ((float(x) + 0.5) / width, (float(y) + 0.5) / height, (z + 0.5) / depth)
 
 
 def scan_file(volume: NDArray[np.float32], voxel_mm: float) -> str:

@@ -1,14 +1,15 @@
 """niivue, the viewer of volumes in 3-D, as the user gives it: its bundle, its version, its licence.
 
 It is not ours and lies nowhere here. `npm pack @niivue/niivue` downloads its package, a .tgz, of which one file is
-needed: a script that is whole in itself and makes a global `niivue`. In a page it lies gzipped in base64, so that nothing
-in it can end the element that holds it; the page's script unpacks and starts it when a reader asks for 3-D.
+needed: a script that is whole in itself and makes a global `niivue`. In a page it lies gzipped in base64, so that
+nothing in it can end the element that holds it; the page's script unpacks and starts it when a reader asks for 3-D.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import re
 import tarfile
@@ -25,8 +26,7 @@ PACKAGE = "@niivue/niivue"
 _BUNDLE = "dist/niivue.umd.js"
 _LICENCES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE")
 _HOW = f"`npm pack {PACKAGE}` downloads niivue-niivue-VERSION.tgz; give that file, or {_BUNDLE} of it"
-#: Bytes of a file that is read; niivue's bundle has 2.3 million.
-_MOST = 20_000_000
+_GZIP = b"\x1f\x8b"
 #: What the page's script calls; an ES module has these words too, but sets no global.
 _GLOBAL = re.compile(r"\.niivue\s*=\s*\{")
 _CALLED = ("Niivue", "attachToCanvas", "loadFromBase64")
@@ -72,7 +72,8 @@ def read_viewer(path: Path) -> Viewer:
     if not path.is_file():
         raise UserError(f"--niivue {path}: there is no such file; {_HOW}")
     try:
-        files = _of_package(path) if tarfile.is_tarfile(path) else _of_bundle(path)
+        content = path.read_bytes()
+        files = _of_package(content) if content.startswith(_GZIP) else _of_bundle(path, content)
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"--niivue {path} cannot be read ({error}); {_HOW}") from error
     if _BUNDLE not in files:
@@ -90,25 +91,23 @@ def read_viewer(path: Path) -> Viewer:
     )
 
 
-def _of_package(path: Path) -> dict[str, bytes]:
-    """The files of a package that are needed, by their names within it."""
+def _of_package(content: bytes) -> dict[str, bytes]:
+    """The files of a package that are needed, by their names; it is unpacked whole, so that a cut one fails."""
     files = {}
-    with tarfile.open(path) as package:
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(content))) as package:
         for member in package:
             name = "/".join(PurePosixPath(member.name).parts[1:])  # npm puts all below `package`
-            if name in (_BUNDLE, "package.json", *_LICENCES) and member.size <= _MOST:
+            if name in (_BUNDLE, "package.json", *_LICENCES):
                 held = package.extractfile(member)
                 files[name] = b"" if held is None else held.read()
     return files
 
 
-def _of_bundle(path: Path) -> dict[str, bytes]:
+def _of_bundle(path: Path, content: bytes) -> dict[str, bytes]:
     """The bundle, and what lies where the package was unpacked."""
-    if path.stat().st_size > _MOST:
-        raise OSError(f"it is larger than {_MOST / 1e6:.0f} MB")
     folder = path.resolve().parent.parent
     beside = {name: folder / name for name in ("package.json", *_LICENCES)}
-    return {_BUNDLE: path.read_bytes(), **{name: one.read_bytes() for name, one in beside.items() if one.is_file()}}
+    return {_BUNDLE: content, **{name: one.read_bytes() for name, one in beside.items() if one.is_file()}}
 
 
 def _text(content: bytes) -> str:

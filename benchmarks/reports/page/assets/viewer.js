@@ -2,7 +2,15 @@
 // A volume of the gallery in 3-D, by niivue, which lies gzipped in the page and is started when it is first asked for.
 (() => {
   const ABOVE = 128; // the grey from which on a map lies above its threshold, see solid.py
+  const [MAP, LESIONS] = [1, 2]; // places of what lies upon the scan, the later above
+  const OPACITY = 0.5; // of the lesions, through which the map is seen
   const TURN = 10; // degrees per arrow key
+  const LOOKS = {
+    isRadiologicalConvention: false, isOrientationTextVisible: true, isOrientCube: true, show3Dcrosshair: false,
+    crosshairColor: [0.34, 0.71, 0.91, 1], crosshairWidth: 0.6, clipPlaneColor: [0, 0, 0, 0], backColor: [0, 0, 0, 1],
+    multiplanarLayout: 2, multiplanarShowRender: 1, // four fields, of which 3-D is always one
+    dragAndDropEnabled: false, loadingText: "", logLevel: "error",
+  };
   const make = (name, words, properties) => Object.assign(document.createElement(name), { textContent: words ?? "" }, properties);
   const bytesOf = (word) => Uint8Array.from(atob(word), (letter) => letter.charCodeAt(0));
   const unpacked = async (word) => {
@@ -12,7 +20,7 @@
 
   let library = null;
   const start = async () => {
-    const script = make("script", await unpacked(document.getElementById("niivue").textContent.trim()));
+    const script = make("script", await unpacked(document.getElementById("viewer-bundle").textContent.trim()));
     document.head.append(script);
     return globalThis.niivue;
   };
@@ -25,7 +33,7 @@
 
   const fileOf = (base64, name, how) => library.NVImage.loadFromBase64({ base64, name: `${name}.nii.gz`, ...how });
   const scanOf = (solid) => fileOf(solid.scan, "scan", { colormap: "gray", cal_min: 0, cal_max: 255 });
-  const lesionsOf = (solid) => fileOf(solid.lesions, "lesions", { colormap: "blue", opacity: 0.6, cal_min: 0.5, cal_max: 1 });
+  const lesionsOf = (solid) => fileOf(solid.lesions, "lesions", { colormap: "blue", opacity: OPACITY, cal_min: 0.5, cal_max: 1 });
   const mapOf = (content) => fileOf(content, "map", { colormap: "warm", opacity: 0.7, cal_min: ABOVE, cal_max: 255 });
 
   const turned = (viewer, event) => {
@@ -50,25 +58,29 @@
     const view = make("select");
     for (const [words, type] of [["3-D", "sliceTypeRender"], ["3-D and planes", "sliceTypeMultiplanar"]]) view.append(make("option", words, { value: type }));
     const cut = make("input", "", { type: "range", min: 0, max: 100, value: 0 });
+    const said = make("output");
     const showFrom = () => {
-      viewer.volumes[2].cal_min = Number(from.value);
+      said.textContent = `${(from.value / ABOVE).toFixed(1)} × the threshold`;
+      viewer.volumes[MAP].cal_min = Number(from.value);
       viewer.updateGLVolume();
     };
     row.addEventListener("change", async () => {
       const map = await mapOf(solid.maps[Number(row.value)][1]);
-      viewer.removeVolume(viewer.volumes[2]);
+      viewer.removeVolume(viewer.volumes[MAP]);
       viewer.addVolume(map);
+      viewer.setVolume(map, MAP);
       showFrom();
     });
     from.addEventListener("input", showFrom);
-    lesions.addEventListener("change", () => viewer.setOpacity(1, lesions.checked ? 0.6 : 0));
+    lesions.addEventListener("change", () => viewer.setOpacity(LESIONS, lesions.checked ? OPACITY : 0));
     view.addEventListener("change", () => viewer.setSliceType(viewer[view.value]));
     // a plane that comes down from the top of the head; 2 is beyond the volume: nothing is cut
     cut.addEventListener("input", () => viewer.setClipPlane([Number(cut.value) ? 0.5 - Number(cut.value) / 100 : 2, 0, 90]));
     const controls = make("p", "", { className: "controls" });
     controls.append(
-      labelled("Map of", row), labelled("shown from", from), labelled("true lesion", lesions), labelled("View", view), labelled("cut from above", cut),
+      labelled("Map of", row), labelled("shown from", from), said, labelled("true lesion", lesions), labelled("View", view), labelled("cut from above", cut),
     );
+    showFrom();
     return controls;
   };
 
@@ -82,17 +94,18 @@
     if (reason) return;
     library ??= await start();
     const solid = JSON.parse(article.querySelector("script.solid").textContent);
-    const viewer = new library.Niivue({ logLevel: "error", dragAndDropEnabled: false, isRadiologicalConvention: false, isOrientationTextVisible: true, show3Dcrosshair: false, backColor: [0, 0, 0, 1], loadingText: "" });
+    const viewer = new library.Niivue(LOOKS);
     const canvas = make("canvas", "", { className: "solid", tabIndex: 0 });
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${title.textContent}, in 3-D: scan, true lesion and anomaly map; arrow keys turn it`);
     const frame = make("div", "", { className: "solid-frame" });
     frame.append(canvas);
-    const note = make("p", "Blue: the true lesion. Warm: the anomaly map, at first where it lies above the run's threshold. Drag or press arrow keys to turn. L and R are the patient's left and right.");
+    const note = make("p", "Blue: the true lesion. Warm: the anomaly map, at first where it lies above the run's threshold. Drag or press arrow keys to turn; L, A and S are the patient's left, front and top.");
     body.replaceChildren(title, frame, note);
     dialog.classList.add("wide");
     await viewer.attachToCanvas(canvas);
-    for (const volume of [await scanOf(solid), await lesionsOf(solid), await mapOf(solid.maps[0][1])]) viewer.addVolume(volume);
+    for (const volume of [await scanOf(solid), await mapOf(solid.maps[0][1]), await lesionsOf(solid)]) viewer.addVolume(volume);
+    viewer.scene.crosshairPos = solid.middle;
     viewer.setSliceType(viewer.sliceTypeRender);
     canvas.addEventListener("keydown", (event) => turned(viewer, event));
     note.before(controlsOf(viewer, solid));

@@ -7,7 +7,7 @@ the lowest of each lesion set. Reconstructions come from where a run kept them; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from markupsafe import Markup
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from .....datasets.cohort import Cohort, Data
 from ..html import Section, json_of
 from ..pictures import FOUND, TRUE, chosen_slices, grey_strip, map_strip, outline_strip, webp_of_png
-from ..solid import Solid, lesions_file, map_file, scan_file
+from ..solid import Solid, lesions_file, map_file, middle_of, scan_file
 from ..study import SetOf, Study
 from .kept import Seen, readings_of_set
 
@@ -84,10 +84,7 @@ class Case:
     @property
     def solid_data(self) -> Markup:
         """The volume in 3-D as the page's script reads it."""
-        solid = self.solid
-        return (
-            Markup() if solid is None else json_of({"scan": solid.scan, "lesions": solid.lesions, "maps": solid.maps})
-        )
+        return Markup() if self.solid is None else json_of(asdict(self.solid))
 
 
 @dataclass(frozen=True)
@@ -223,7 +220,8 @@ def _case(
 
 def _solid(seen: Sequence[Seen], lesions: np.ndarray, voxel_mm: float) -> Solid:
     maps = tuple((one.row.title, map_file(one.reading.score_map, one.threshold, voxel_mm)) for one in seen)
-    return Solid(scan_file(seen[0].reading.original, voxel_mm), lesions_file(lesions, voxel_mm), maps)
+    scan = scan_file(seen[0].reading.original, voxel_mm)
+    return Solid(scan, lesions_file(lesions, voxel_mm), maps, middle_of(lesions))
 
 
 def _figures_of_records(study: Study) -> Iterator[Drawn]:

@@ -63,17 +63,15 @@ def report(
         raise UserError("--people and --niivue belong to the report of one results folder; leave them out with --diff")
     more = select_rows(method)
     numbers = requested_preset(preset, change, more, alone=False)
-    question = Question(suites_of(which), numbers, data, modality, seed, more, fingerprint)
+    question = Question(suites_of(which), numbers, data, modality, seed, more, fingerprint, people)
     if diff is None:
-        size, note = _write_study(results, question, out, people, niivue)
+        size, note = _write_study(results, question, out, niivue)
     else:
         size, note = _write_difference(diff, question, out), ""
     make_console().print(f"Wrote {out} ({size / 1e6:.1f} MB). {note}".rstrip())
 
 
-def _write_study(
-    results: Path, question: Question, out: Path, people: Path | None, niivue: Path | None
-) -> tuple[int, str]:
+def _write_study(results: Path, question: Question, out: Path, niivue: Path | None) -> tuple[int, str]:
     """Size of the report, and why it has no 3-D view though it was asked for."""
     from ..reports.page.report import write_report
     from ..reports.page.viewer import read_viewer
@@ -86,7 +84,6 @@ def _write_study(
         out,
         folder=results,
         open_data=partial(data_of_runs, results),
-        people=people,
         viewer=None if niivue is None else read_viewer(niivue),
     )
     return written.size, written.note

@@ -77,7 +77,6 @@ def write_report(
     *,
     folder: Path,
     open_data: Open,
-    people: Path | None = None,
     viewer: Viewer | None = None,
 ) -> Written:
     """Write the report of a study.
@@ -89,14 +88,13 @@ def write_report(
         folder: the results folder; its volume stores know ages and sites.
         open_data: opens the data of the runs; raises a `UserError` where they are not at hand, and what needs them is
             left out, with that sentence.
-        people: a table of the persons, see `judgement.people`; None for none.
         viewer: shows the gallery's volumes in 3-D; left out, with a sentence, where the page gets too large.
 
     Raises:
         UserError: there is nothing to report, the table of persons cannot be read, or the file cannot be written.
     """
     study = study_of(results, question)
-    page, text = rendered(page_of(study, source_of(study, folder, open_data, people), viewer))
+    page, text = rendered(page_of(study, source_of(study, folder, open_data), viewer))
     write_text(path, text)
     return Written(len(text.encode()), page.no_viewer)
 
@@ -120,13 +118,13 @@ def rendered(page: Page) -> tuple[Page, str]:
     return bare, render(bare)
 
 
-def source_of(study: Study, folder: Path, open_data: Open, table: Path | None = None) -> Source:
-    """What a results folder, and a table of persons, know beside the records.
+def source_of(study: Study, folder: Path, open_data: Open) -> Source:
+    """What a results folder, and the table of persons, know beside the records.
 
     Raises:
-        UserError: the table cannot be read.
+        UserError: the table cannot be read, see `judgement.people`.
     """
-    people = people_in(folder / "data", table)
+    people = people_in(folder / "data", study.question.people, study.volumes[["cohort", "subject"]].drop_duplicates())
     try:
         return Source(open_data(str(study.cells["fingerprint"].iloc[0])), "", people)
     except UserError as error:

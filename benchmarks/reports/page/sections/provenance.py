@@ -54,6 +54,8 @@ def command_of_page(study: Study) -> str:
     words = ["bench", "report", which, *_options(study, question.preset.changed)]
     if question.fingerprint:
         words += ["--fingerprint", question.fingerprint]
+    if question.people:
+        words += ["--people", str(question.people)]
     return shlex.join(words)
 
 

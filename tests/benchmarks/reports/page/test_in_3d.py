@@ -208,7 +208,8 @@ def test_the_real_niivue_draws_the_lesion_where_it_is(browser: Browser, tmp_path
         const sums = {lesion: [0, 0, 0], grey: [0, 0, 0]};
         for (let p = 0; p < width * height; p += 1) {
           const [r, g, b] = data.slice(4 * p, 4 * p + 3);
-          const kind = Math.abs(r - b) > 50 ? 'lesion' : r > 50 && Math.abs(r - b) < 8 && Math.abs(r - g) < 8 ? 'grey' : '';
+          const isGrey = r > 50 && Math.abs(r - b) < 8 && Math.abs(r - g) < 8;
+          const kind = Math.abs(r - b) > 50 ? 'lesion' : isGrey ? 'grey' : '';
           if (kind) { sums[kind][0] += 1; sums[kind][1] += p % width; sums[kind][2] += Math.floor(p / width); }
         }
         return sums; })()"""

@@ -115,7 +115,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def table_of_words(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> Mapping[str, Any]:
-    """What the template `words.html.j2` shows as a table."""
+    """What the macro `words` of the templates shows as a table."""
     return {"heads": tuple(heads), "lines": tuple(tuple(line) for line in lines)}
 
 

@@ -142,10 +142,10 @@
     const facts = make("p", `${set.title}${ml === null ? "" : `; lesions: ${ml} ml`}. The mean over folds, per row; the line in the figure above joins them.`);
     const table = make("table", "", { className: "sortable" });
     const head = table.createTHead().insertRow();
-    for (const word of ["Method", ...set.scores.map((score) => score.label)]) head.append(make("th", word));
+    for (const word of ["Method", ...set.scores.map((score) => score.label)]) head.append(make("th", word, { scope: "col" }));
     data.rows.forEach((name, place) => {
       const row = table.createTBody().insertRow();
-      row.append(make("th", name));
+      row.append(make("th", name, { scope: "row" }));
       for (const score of set.scores) row.insertCell().textContent = shown(score.rows[place][number]);
     });
     makeSortable(table);
@@ -195,7 +195,7 @@
     const table = make("table", "", { className: "volumes" });
     const head = table.createTHead().insertRow();
     columns.forEach((column, place) => {
-      const cell = make("th");
+      const cell = make("th", "", { scope: "col" });
       const button = make("button", column.label, { type: "button" });
       if (place === list.column) cell.setAttribute("aria-sort", list.sign > 0 ? "ascending" : "descending");
       button.addEventListener("click", () => {
@@ -208,7 +208,7 @@
     for (const n of list.order.slice(list.page * PAGE, (list.page + 1) * PAGE)) {
       const row = table.createTBody().insertRow();
       columns.forEach((column, place) => {
-        const cell = place ? row.insertCell() : row.appendChild(make("th"));
+        const cell = place ? row.insertCell() : row.appendChild(make("th", "", { scope: "row" }));
         if (place) { cell.textContent = shown(column.of(n)); return; }
         const button = make("button", column.of(n), { type: "button", className: "plain" });
         button.addEventListener("click", () => openVolume(list.set, n));
@@ -274,6 +274,7 @@
   };
   const axesOf = { axial: (u, v, at) => [u, v, at.z], coronal: (u, v, at) => [u, at.y, v], sagittal: (u, v, at) => [at.x, u, v] };
   const sizeOf = { axial: (s) => [s.width, s.height], coronal: (s) => [s.width, s.depth], sagittal: (s) => [s.height, s.depth] };
+  const crossing = (plane, s, at) => ({ axial: [at.x, at.y], coronal: [at.x, s.depth - 1 - at.z], sagittal: [at.y, s.depth - 1 - at.z] })[plane];
   const drawPlane = (canvas, plane, strip, at, spacing) => {
     const [wide, high] = sizeOf[plane](strip);
     const tall = plane === "axial" ? 1 : spacing;
@@ -293,7 +294,7 @@
     Object.assign(canvas, { width: Math.round(wide * scale), height: Math.round(high * tall * scale) });
     const context = canvas.getContext("2d");
     context.drawImage(flat, 0, 0, canvas.width, canvas.height);
-    const [u, v] = { axial: [at.x, at.y], coronal: [at.x, high - 1 - at.z], sagittal: [at.y, high - 1 - at.z] }[plane];
+    const [u, v] = crossing(plane, strip, at);
     context.strokeStyle = "#56b4e9";
     context.lineWidth = 1;
     const [cx, cy] = [Math.round((u + 0.5) * scale) + 0.5, Math.round((v + 0.5) * tall * scale) + 0.5];
@@ -316,26 +317,38 @@
     sources.forEach(([name], place) => choice.append(make("option", name, { value: place })));
     const label = make("label", "Shown ");
     label.append(choice);
-    const planes = Object.fromEntries(Object.keys(axesOf).map((plane) => [plane, make("canvas", "", { className: "plane", title: plane })]));
+    const planes = Object.fromEntries(Object.keys(axesOf).map((plane) => [plane, make("canvas", "", { className: "plane", title: plane, tabIndex: 0 })]));
     let strip = await stripOf(sources[0][1], depth);
     const at = { x: Math.floor(strip.width / 2), y: Math.floor(strip.height / 2), z: Number(article.querySelector("input.slice").value) };
     const draw = () => Object.entries(planes).forEach(([plane, canvas]) => drawPlane(canvas, plane, strip, at, spacing));
     choice.addEventListener("change", async () => { strip = await stripOf(sources[Number(choice.value)][1], depth); draw(); });
+    const moveTo = (plane, u, v) => {
+      const [wide, high] = sizeOf[plane](strip);
+      const [across, down] = [Math.max(0, Math.min(wide - 1, u)), Math.max(0, Math.min(high - 1, v))];
+      if (plane === "axial") Object.assign(at, { x: across, y: down });
+      if (plane === "coronal") Object.assign(at, { x: across, z: high - 1 - down });
+      if (plane === "sagittal") Object.assign(at, { y: across, z: high - 1 - down });
+      draw();
+    };
     for (const [plane, canvas] of Object.entries(planes)) {
+      canvas.setAttribute("role", "img");
+      canvas.setAttribute("aria-label", `${plane} plane; arrow keys move the other two`);
       canvas.addEventListener("click", (event) => {
         const box = canvas.getBoundingClientRect();
         const [wide, high] = sizeOf[plane](strip);
-        const u = Math.min(wide - 1, Math.floor(((event.clientX - box.left) / box.width) * wide));
-        const v = Math.min(high - 1, Math.floor(((event.clientY - box.top) / box.height) * high));
-        if (plane === "axial") Object.assign(at, { x: u, y: v });
-        if (plane === "coronal") Object.assign(at, { x: u, z: high - 1 - v });
-        if (plane === "sagittal") Object.assign(at, { y: u, z: high - 1 - v });
-        draw();
+        moveTo(plane, Math.floor(((event.clientX - box.left) / box.width) * wide), Math.floor(((event.clientY - box.top) / box.height) * high));
+      });
+      canvas.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        const [u, v] = crossing(plane, strip, at);
+        moveTo(plane, u + step[0], v + step[1]);
       });
     }
     const views = make("div", "", { className: "planes-row" });
     views.append(...Object.values(planes));
-    const note = make("p", `Click into a plane to move the others. Slices ${slices[0]} to ${slices[depth - 1]}${spacing > 1 ? `, each stands for ${spacing.toFixed(1)}` : ""}.`);
+    const note = make("p", `Click into a plane, or press arrow keys in it, to move the others. Slices ${slices[0]} to ${slices[depth - 1]}${spacing > 1 ? `, each stands for ${spacing.toFixed(1)}` : ""}.`);
     find("volume-body").replaceChildren(make("h3", article.querySelector("h3").textContent, { id: "volume-name" }), label, views, note);
     draw();
     find("volume").showModal();

@@ -38,6 +38,7 @@ def found_section(study: Study, detections: pd.DataFrame, cells: pd.DataFrame, m
         return Section(
             "lesions", "Lesion by lesion", lead=(missing or "No cell of this study has lesion-wise numbers.",)
         )
+    said = {note for table in study.tables for note in table.remarks}
     points = [figure for one in study.lesion_sets if (figure := _operating_points(study, one, cells)) is not None]
     return Section(
         "lesions",
@@ -49,7 +50,7 @@ def found_section(study: Study, detections: pd.DataFrame, cells: pd.DataFrame, m
             *([missing] if missing else []),
         ),
         figures=tuple(points),
-        content={"tables": [view_of(table) for table in found_tables(study, cells)]},
+        content={"tables": [view_of(table, said=said) for table in found_tables(study, cells)]},
     )
 
 

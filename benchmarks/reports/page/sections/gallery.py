@@ -50,7 +50,7 @@ class Case:
     """A volume of the gallery.
 
     Attributes:
-        rule: best, median or worst.
+        rule: whose median of the rows' Dice it has: the highest, the middle or the lowest.
         set_title: of its set.
         subject: the scan.
         said: its median Dice.

@@ -18,6 +18,7 @@ from browser import chromium, page_in
 
 from uadbench.benchmarks.reports.page import report
 from uadbench.benchmarks.reports.page.html import Page, Section, render
+from uadbench.benchmarks.reports.page.pictures import FOUND, grey_strip, outline_strip
 from uadbench.benchmarks.reports.page.report import rendered
 from uadbench.benchmarks.reports.page.sections.gallery import Case, Tile
 from uadbench.benchmarks.reports.page.solid import Solid, lesions_file, map_file, middle_of, scan_file
@@ -43,8 +44,10 @@ def solid() -> Solid:
 
 
 def page_with(package: Path, *, solid: Solid | None) -> Page:
-    tiles = (Tile(_EVIL, "Dice 1.0 %", "data:,", "data:,", "data:,"),)
-    case = Case("highest", "set", _EVIL, "said", "1.0", (3, 4), 0, "data:,", "data:,", tiles, solid)
+    ramp = np.broadcast_to(np.linspace(0, 1, 16, dtype=np.float32), (3, 16, 16))
+    strip, lines = grey_strip(ramp, (0, 1, 2)), outline_strip(ramp > 0.5, (0, 1, 2), FOUND)
+    tiles = (Tile(_EVIL, "Dice 1.0 %", strip, strip, lines),)
+    case = Case("highest", "set", _EVIL, "said", "1.0", (3, 4, 5), 0, strip, lines, tiles, solid)
     gallery = Section("gallery", "Gallery", "gallery.html.j2", content={"cases": (case,), "drawn": ()})
     content = {"tables": (), "split": (), "page": "bench report"}
     sources = Section("provenance", "Provenance", "provenance.html.j2", content=content)
@@ -176,6 +179,33 @@ def test_without_webgl_a_sentence_stands_there(opened: Browser) -> None:
     wait_for(opened, "document.getElementById('volume').open")
     assert "This browser has no WebGL 2" in opened.ask("document.getElementById('volume-body').textContent")
     assert opened.ask("typeof window.niivue") == "undefined"
+
+
+@in_a_browser
+def test_planes_are_moved_by_keys_and_clicks(browser: Browser, package: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render(page_with(package, solid=None)), encoding="utf-8")
+    browser.open(path)
+    browser.ask("document.querySelector('button.planes').click()")
+    wait_for(browser, "document.querySelectorAll('canvas.plane').length === 3")
+    axial, coronal, sagittal = (f"document.querySelectorAll('canvas.plane')[{number}]" for number in range(3))
+
+    def seen() -> list[str]:
+        return [str(browser.ask(f"{plane}.toDataURL()")) for plane in (axial, coronal, sagittal)]
+
+    before = seen()
+    browser.ask(f"{axial}.focus(); 0")
+    assert browser.ask(f"document.activeElement === {axial}")
+    browser.ask(f"{axial}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowRight'}}))")
+    moved = seen()
+    assert all(one != other for one, other in zip(before, moved, strict=True))
+    browser.ask(f"{axial}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowLeft'}}))")
+    assert seen() == before
+    for _ in range(40):  # to the edge, and no further
+        browser.ask(f"{coronal}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowUp'}}))")
+    at_the_edge = seen()
+    browser.ask(f"{coronal}.dispatchEvent(new KeyboardEvent('keydown', {{key: 'ArrowUp'}}))")
+    assert seen() == at_the_edge != before
 
 
 @in_a_browser

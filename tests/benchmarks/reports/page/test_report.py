@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import math
 import re
@@ -85,6 +86,17 @@ def test_the_numbers_are_those_of_the_table(text: str, folder: Path) -> None:
             assert float(value) == mean
             assert f"{mean:.2f}" in words
             assert math.isnan(low) or f"{low:.2f} to" in words
+
+
+def test_a_note_stands_once_below_the_tables_of_what_is_found(text: str, study: Study) -> None:
+    lesions = re.search(r'<section id="lesions">(.*?)</section>', text, re.S)
+    assert lesions is not None
+    notes = re.findall(r"<li>(.*?)</li>", lesions[1])
+    above = {note for table in study.tables for note in table.remarks}
+    assert len(above) > 3
+    assert not {html.unescape(note) for note in notes} & above
+    new = [note for note in notes if not note.startswith("What is said")]
+    assert len(new) == len(set(new)) >= 5  # each table has one of its own
 
 
 def test_csv_and_latex_inside_the_page_are_the_renderers(text: str, study: Study) -> None:

@@ -21,8 +21,8 @@ from .kept import Seen, readings_of_set
 
 #: Rows of a case, and slices of a volume, which are halved until the pictures fit their share of the file.
 _ROWS, _SLICES, _BUDGET = 8, 24, 9_000_000
-#: The share of the volumes in 3-D; the anomaly maps in each are halved in number until they fit it.
-_SOLID_BUDGET = 4_000_000
+#: What pictures and volumes in 3-D share; the anomaly maps in each volume are halved in number until they fit it.
+_SHARED_BUDGET = 12_000_000
 _FIGURE_WIDTH = 760
 
 
@@ -162,13 +162,13 @@ def _cases_that_fit(study: Study, data: Data, *, in_3d: bool) -> tuple[Case, ...
 
 def _with_maps_that_fit(cases: Sequence[Case]) -> tuple[Case, ...]:
     """The cases, each with the anomaly maps in 3-D of as many rows as fit, the best first; of one at least."""
-    most = _ROWS
+    most, room = _ROWS, _SHARED_BUDGET - sum(case.size for case in cases)
     while True:
         fewer = tuple(
             case if case.solid is None else replace(case, solid=replace(case.solid, maps=case.solid.maps[:most]))
             for case in cases
         )
-        if most == 1 or sum(case.solid.size for case in fewer if case.solid) <= _SOLID_BUDGET:
+        if most == 1 or sum(case.solid.size for case in fewer if case.solid) <= room:
             return fewer
         most //= 2
 

@@ -258,7 +258,7 @@ def _environments(first: Study, second: Study, names: tuple[str, str]) -> Sectio
         )
         for name in dict.fromkeys([*facts[0], *facts[1]])
     ]
-    tables = [{"title": "Machines, versions and data", **table_of_words(("What", "A", "B", ""), lines)}]
+    tables = [{"title": "Machines, versions and data", **table_of_words(("What", "A", "B", "Note"), lines)}]
     return Section("environments", "Where they were computed", content={"tables": tables})
 
 

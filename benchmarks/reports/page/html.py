@@ -88,7 +88,8 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as text."""
-    scripts = [_asset("page.js"), *([_asset("viewer.js")] if page.viewer else [])]
+    names = ("page.js", "gallery.js", "viewer.js") if page.viewer else ("page.js", "gallery.js")
+    scripts = [_asset(name) for name in names]
     return (
         _environment()
         .get_template("page.html.j2")

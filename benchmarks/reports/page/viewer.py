@@ -14,7 +14,6 @@ import json
 import re
 import tarfile
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
@@ -85,8 +84,8 @@ def read_viewer(path: Path) -> Viewer:
     said = _VERSION.search(script)
     return Viewer(
         script,
-        str(about.get("version") or (said[1] if said else "unknown")),
-        tuple(sorted(about.get("dependencies") or ())),
+        about.version or (said[1] if said else "unknown"),
+        about.parts,
         next((_text(files[name]) for name in _LICENCES if name in files), "") or _licence_of_repository(),
     )
 
@@ -114,13 +113,23 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8-sig", errors="replace")
 
 
-def _about(content: bytes) -> Mapping[str, object]:
+@dataclass(frozen=True)
+class _About:
+    """What package.json says: version and dependencies."""
+
+    version: str = ""
+    parts: tuple[str, ...] = ()
+
+
+def _about(content: bytes) -> _About:
     """What package.json says; nothing where it is another package's, or none."""
     try:
         said = json.loads(_text(content))
     except ValueError:
-        return {}
-    return said if isinstance(said, dict) and said.get("name") == PACKAGE else {}
+        return _About()
+    if not isinstance(said, dict) or said.get("name") != PACKAGE:
+        return _About()
+    return _About(str(said.get("version") or ""), tuple(sorted(map(str, said.get("dependencies") or ()))))
 
 
 def _licence_of_repository() -> str:

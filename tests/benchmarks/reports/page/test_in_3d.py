@@ -67,9 +67,9 @@ def test_the_page_says_whose_viewer_it_is_and_names_its_digest(package: Path) ->
     assert page.viewer.sha256 in text
     assert "Copyright &lt;someone&gt;" in text
     assert "fflate, gl-matrix" in text
-    assert text.count("'sha256-") + text.count("&#39;sha256-") == 3
+    assert text.count("'sha256-") + text.count("&#39;sha256-") == 4
     assert BUNDLE not in text
-    assert text.count("<script") == text.count("</script>") == 5  # data, ours, of the viewer, niivue, the volume
+    assert text.count("<script") == text.count("</script>") == 6  # data, three of ours, niivue, the volume
 
 
 def test_a_page_without_a_viewer_is_as_it_was(package: Path) -> None:

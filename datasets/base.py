@@ -122,11 +122,14 @@ class Participant:
         age: years, or None where unknown.
         site: scanner or hospital, or None where unknown.
         unfit: why the person is left out of the set, such as "dementia"; empty where nothing speaks against it.
+        sex: "female", "male", or None where unknown. No volume store keeps it: their fingerprints, which cells are
+            named by, would change.
     """
 
     age: float | None = None
     site: str | None = None
     unfit: str = ""
+    sex: str | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ between the commissures:
     100307/unprocessed/3T/T1w_MPR1/100307_3T_T1w_MPR1.nii.gz   as acquired, not needed
 
 Ages are published in bands (22-25, 26-30, 31-35, 36+) in a table whose name holds the account and the date of its
-download; save it as `unrestricted.csv` (columns Subject, Age) beside the scans and the middle of the band is taken.
+download; save it as `unrestricted.csv` (columns Subject, Age, Gender) beside the scans and the middle of the band is
+taken.
 
 Read in: Glasser et al. 2013; the reference manual of the 500 Subjects release with its appendix III on file names
 (paperzz.com/doc/9386901); github.com/datalad-datasets/human-connectome-project-openaccess (terms and structure); the
@@ -35,7 +36,7 @@ from .base import OTHER, DataSet, Participant, ParticipantSheet, Placed
 from .cohort import Role
 from .layout import MASK, stem_of
 from .modality import Modality
-from .participants import read_rows
+from .participants import read_rows, sex_of
 
 _PERSON = re.compile(r"\d{6}")
 _TAKEN = {
@@ -56,13 +57,16 @@ def recognise(path: PurePosixPath) -> Placed | None:
 
 
 def read_people(path: Path) -> Mapping[str, Participant]:
-    """Age by person, the middle of the published band.
+    """Age by person, the middle of the published band, and sex.
 
     Raises:
         DataError: the file is no such table.
     """
     rows = read_rows(path, "download it again from ConnectomeDB, with the columns Subject and Age")
-    return {str(row.get("Subject")).strip(): Participant(_middle(str(row.get("Age")))) for row in rows}
+    return {
+        str(row.get("Subject")).strip(): Participant(_middle(str(row.get("Age"))), sex=sex_of(row.get("Gender")))
+        for row in rows
+    }
 
 
 def _middle(band: str) -> float | None:

@@ -26,7 +26,8 @@ _FILE = re.compile(
     r"IXI(?P<person>\d+)-(?P<site>[A-Za-z]+)-(?P<number>\d+)[-_](?P<kind>[A-Za-z0-9_]+?)(-\d+)?$", re.IGNORECASE
 )
 _SITES = {"guys": "Guys", "hh": "HH", "iop": "IOP"}
-_PERSON, _AGE = "IXI_ID", "AGE"
+_PERSON, _AGE, _SEX = "IXI_ID", "AGE", "SEX_ID (1=m, 2=f)"
+_SEXES = {1.0: "male", 2.0: "female"}
 _REMEDY = f"save the sheet as IXI.csv with the columns {_PERSON} and {_AGE}"
 
 
@@ -53,7 +54,7 @@ def recognise(path: PurePosixPath) -> Placed | None:
 
 
 def read_sheet(path: Path) -> dict[str, Participant]:
-    """Ages by person ("IXI002"); a person's first known age counts.
+    """Age and sex by person ("IXI002"); the first that is known of a person counts.
 
     Args:
         path: the sheet, .xls or .csv.
@@ -65,9 +66,12 @@ def read_sheet(path: Path) -> dict[str, Participant]:
     for row in read_rows(path, _REMEDY):
         if _PERSON not in row or _AGE not in row:
             raise DataError(f"{path} lacks the columns {_PERSON} and {_AGE}; download it again or {_REMEDY}")
-        person, age = number(row[_PERSON]), years(row[_AGE])
-        if person is not None and age is not None:
-            people.setdefault(f"IXI{int(person):03d}", Participant(age))
+        person = number(row[_PERSON])
+        if person is not None:
+            name = f"IXI{int(person):03d}"
+            before = people.get(name, Participant())
+            age, sex = years(row[_AGE]), _SEXES.get(number(row.get(_SEX)) or 0.0)
+            people[name] = Participant(before.age or age, sex=before.sex or sex)
     return people
 
 

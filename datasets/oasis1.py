@@ -36,7 +36,7 @@ from .base import OTHER, DataSet, Participant, ParticipantSheet, Placed
 from .cohort import Role
 from .layout import stem_of
 from .modality import Modality
-from .participants import number, read_rows, years
+from .participants import number, read_rows, sex_of, years
 
 _SCAN = re.compile(r"(?P<scan>(?P<person>OAS1_\d{4})_MR\d)(?P<rest>.*)", re.IGNORECASE)
 _STRIPPED = re.compile(r"_mpr_n\d_anon_111_t88_masked_gfc", re.IGNORECASE)
@@ -58,7 +58,7 @@ def person_of(scan: str) -> str:
 
 
 def read_people(path: Path) -> Mapping[str, Participant]:
-    """Age by person, and who is left out for dementia, from the set's sheet.
+    """Age and sex by person, and who is left out for dementia, from the set's sheet.
 
     Raises:
         DataError: the file is no such table.
@@ -67,7 +67,8 @@ def read_people(path: Path) -> Mapping[str, Participant]:
     for row in read_rows(path, "download the sheet of the set again, with the columns ID, Age and CDR"):
         rating = number(row.get("CDR"))
         unfit = f"dementia (CDR {rating:g})" if rating else ""
-        people.setdefault(person_of(str(row.get("ID")).strip()), Participant(years(row.get("Age")), unfit=unfit))
+        person = Participant(years(row.get("Age")), unfit=unfit, sex=sex_of(row.get("M/F")))
+        people.setdefault(person_of(str(row.get("ID")).strip()), person)
     return people
 
 

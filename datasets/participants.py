@@ -19,10 +19,11 @@ from .base import Participant
 _OLDEST = 120.0
 _PERSON, _AGE = "participant_id", "age"
 _SITES = ("site", "center", "centre", "scanner")
+_SEXES = {"f": "female", "female": "female", "w": "female", "m": "male", "male": "male"}
 
 
 def read_participants(path: Path) -> dict[str, Participant]:
-    """Ages and sites by person ("sub-01") of BIDS's participants.tsv; a person's first row counts.
+    """Age, site and sex by person ("sub-01") of BIDS's participants.tsv; a person's first row counts.
 
     Raises:
         DataError: it is no such table.
@@ -34,7 +35,7 @@ def read_participants(path: Path) -> dict[str, Participant]:
         sites = (str(row[column] or "").strip() for column in _SITES if column in row)
         site = next((one for one in sites if one and one.lower() != "n/a"), None)
         age = years(str(row.get(_AGE) or "").removesuffix("+"))  # BIDS writes 89+ of who is older
-        found.setdefault(str(row[_PERSON]).strip(), Participant(age, site))
+        found.setdefault(str(row[_PERSON]).strip(), Participant(age, site, sex=sex_of(row.get("sex"))))
     return found
 
 
@@ -101,3 +102,8 @@ def years(value: object) -> float | None:
     """An age that a cell holds: a number of years that somebody can have lived, or None."""
     found = number(value)
     return found if found is not None and 0 < found < _OLDEST else None
+
+
+def sex_of(value: object) -> str | None:
+    """A sex that a cell holds: "female", "male", or None."""
+    return _SEXES.get(str(value or "").strip().lower())

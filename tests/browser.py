@@ -126,14 +126,20 @@ class Page:
 
 
 @contextmanager
-def page_in(folder: Path) -> Iterator[Page]:
-    """A browser with one tab, whose profile lies in a folder; ended afterwards."""
+def page_in(folder: Path, *more: str) -> Iterator[Page]:
+    """A browser with one tab, whose profile lies in a folder; `more` are words of its command line."""
     program = chromium()
     assert program is not None, "there is no chromium here"
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     words = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--disable-dev-shm-usage")
-    flags = [*words, "--no-first-run", "--disable-background-networking", f"--user-data-dir={folder / 'profile'}"]
+    flags = [
+        *words,
+        "--no-first-run",
+        "--disable-background-networking",
+        f"--user-data-dir={folder / 'profile'}",
+        *more,
+    ]
     # The browser reads from 3 and writes to 4, whatever numbers the pipes have here.
     script = f'exec 3<&{to_read} 4>&{from_write}; exec "$@"'
     process = subprocess.Popen(

@@ -176,9 +176,9 @@ def test_participants_of_bids(tmp_path: Path) -> None:
     path = tmp_path / "participants.tsv"
     path.write_text("participant_id\tsex\tage\tsite\nsub-01\tF\t33\tparis\nsub-02\tM\t89+\tn/a\nsub-03\tM\tn/a\t\n")
     assert read_participants(path) == {
-        "sub-01": Participant(33.0, "paris"),
-        "sub-02": Participant(89.0, None),
-        "sub-03": Participant(None, None),
+        "sub-01": Participant(33.0, "paris", sex="female"),
+        "sub-02": Participant(89.0, None, sex="male"),
+        "sub-03": Participant(None, None, sex="male"),
     }
     path.write_text("person\tage\nsub-01\t33\n")
     with pytest.raises(DataError, match="lacks the column participant_id"):

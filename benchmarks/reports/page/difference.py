@@ -162,8 +162,7 @@ def _sentences(
     same = sum(cells[0][cell] == cells[1][cell] for cell in shared)
     yield (
         f"{counted(len(pairs), 'row')} in both. A has {counted(len(cells[0]), 'cell')}, B {len(cells[1])}; of the "
-        f"{len(shared)} "
-        f"that are the same by their ids, {same} have the very same numbers."
+        f"{len(shared)} that are the same by their ids, {same} have the very same numbers."
     )
     moved = [change for change in changes if change.is_change]
     equal = [change for change in changes if not change.wins and not change.losses]
@@ -199,25 +198,35 @@ def _numbers(changes: Sequence[Change]) -> Section:
         "p (Holm)",
         "B better / equal / worse",
     )
-    figures = [
-        _figure(changes, key, title) for key, title in {change.one.key: change.one.title for change in changes}.items()
-    ]
+    mains = [_of_main_score(changes, key) for key in dict.fromkeys(change.one.key for change in changes)]
+    differing = [own for own in mains if any(change.wins or change.losses for change in own)]
+    equal = [own[0] for own in mains if own not in differing]
     tables = [{"title": "Every number", **table_of_words(heads, [_line(change) for change in changes])}]
-    return Section("numbers", "The numbers", figures=tuple(figures), content={"tables": tables})
+    return Section(
+        "numbers",
+        "The numbers",
+        lead=tuple(f"{one.one.title}: {one.metric.label} of every row agrees on every scan." for one in equal),
+        figures=tuple(_figure(own) for own in differing),
+        content={"tables": tables},
+    )
 
 
-def _figure(changes: Sequence[Change], key: str, title: str) -> Figure:
-    """B less A of the set's main score, a line per row."""
+def _of_main_score(changes: Sequence[Change], key: str) -> list[Change]:
+    """The changes of a set's main score, a row each."""
     own = [change for change in changes if change.one.key == key]
-    main = own[0].metric
+    return [change for change in own if change.metric is own[0].metric]
+
+
+def _figure(changes: Sequence[Change]) -> Figure:
+    """B less A, a line per row; the changes are of one score of one set."""
+    main, title = changes[0].metric, changes[0].one.title
     groups = [
         Group(
             change.title,
             _signed(change.difference),
             (Mean(0, change.difference, change.low, change.high, change.is_change),),
         )
-        for change in own
-        if change.metric is main
+        for change in changes
     ]
     label = f"{main.label}, B less A ({main.unit})"
     return Figure(forest_plot(groups, label, f"{label}, {title}", flag="differs"), "", title)
@@ -249,9 +258,10 @@ def _environments(first: Study, second: Study, names: tuple[str, str]) -> Sectio
         )
         for name in dict.fromkeys([*facts[0], *facts[1]])
     ]
-    tables = [{"title": "Machines, versions and data", **table_of_words(("What", "A", "B", ""), lines)}]
+    tables = [{"title": "Machines, versions and data", **table_of_words(("What", "A", "B", "Note"), lines)}]
     return Section("environments", "Where they were computed", content={"tables": tables})
 
 
 def _signed(number: float) -> str:
-    return f"{number:+.2f}".replace("-", "−")
+    """Two digits with their sign; nothing is no sign's."""
+    return "0.00" if abs(number) < 0.005 else f"{number:+.2f}".replace("-", "−")

@@ -1,7 +1,8 @@
 """Sections into one file of HTML: jinja templates, the style sheet and the script inside, nothing outside.
 
-A policy in the page's head forbids the browser to ask anybody for anything, and to run any script but ours, whose
-SHA-256 it names: a subject that is called `<script>` is shown as such, and would not run if it were not.
+A policy in the page's head forbids the browser to ask anybody for anything, and to run any script but ours (and niivue,
+where the user gave it), whose SHA-256 it names: a subject that is called `<script>` is shown as such, and would not run
+if it were not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
+
+from .viewer import Viewer
 
 _HERE = "uadbench.benchmarks.reports.page"
 
@@ -69,6 +72,8 @@ class Page:
         made: when and by what.
         sections: from top to bottom.
         data: what the script reads.
+        viewer: what shows volumes in 3-D; None where nobody gave it, or it does not fit.
+        no_viewer: a sentence that says why it is left out though it was given; "" else.
     """
 
     title: str
@@ -77,15 +82,32 @@ class Page:
     made: str
     sections: tuple[Section, ...]
     data: Mapping[str, Any]
+    viewer: Viewer | None = None
+    no_viewer: str = ""
 
 
 def render(page: Page) -> str:
     """The page as text."""
-    script, style = _asset("page.js"), _asset("page.css")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    template = _environment().get_template("page.html.j2")
-    return template.render(page=page, style=Markup(style), script=Markup(script), policy=policy, data=_json(page.data))
+    names = ("page.js", "gallery.js", "viewer.js") if page.viewer else ("page.js", "gallery.js")
+    scripts = [_asset(name) for name in names]
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            style=Markup(_asset("page.css")),
+            scripts=[Markup(script) for script in scripts],
+            policy=_policy([*scripts, *([page.viewer.script] if page.viewer else [])]),
+            data=json_of(page.data),
+        )
+    )
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """What the browser may do for the page: show pictures that lie in it, and run these scripts."""
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src {allowed}"
 
 
 def data_uri(content: bytes, kind: str) -> str:
@@ -94,11 +116,11 @@ def data_uri(content: bytes, kind: str) -> str:
 
 
 def table_of_words(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> Mapping[str, Any]:
-    """What the template `words.html.j2` shows as a table."""
+    """What the macro `words` of the templates shows as a table."""
     return {"heads": tuple(heads), "lines": tuple(tuple(line) for line in lines)}
 
 
-def _json(data: Mapping[str, Any]) -> Markup:
+def json_of(data: Mapping[str, Any]) -> Markup:
     """JSON that may stand in a script element whatever its words are."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     for letter in "<>&\u2028\u2029":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ....datasets.cohort import HEALTHY
@@ -42,6 +43,7 @@ class Question:
         seed: the seed of the runs.
         more: rows beside those of the tables, e.g. of a method of the user's own.
         fingerprint: of several versions of the data, the one whose fingerprint begins so.
+        people: a table of the persons; None for none.
     """
 
     suites: tuple[Suite, ...]
@@ -51,6 +53,7 @@ class Question:
     seed: int = 0
     more: tuple[SuiteRow, ...] = ()
     fingerprint: str = ""
+    people: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,3 +75,46 @@ def test_a_table_that_will_not_do_is_one_sentence(stores: Path, tmp_path: Path) 
         people_in(stores, table)
     with pytest.raises(UserError, match="is no readable table"):
         people_in(stores, tmp_path / "missing.csv")
+    table.write_text("participant_id,sex\nsub-IXI999,f\n")
+    with pytest.raises(UserError, match="people.csv says nothing of any scan here, such as "):
+        people_in(stores, table)
+
+
+@pytest.mark.parametrize("name", ["IXI.csv", "sheet-of-mine.csv"])
+def test_the_sheet_of_a_data_set_tells_sex_and_age(stores: Path, tmp_path: Path, name: str) -> None:
+    table = tmp_path / name
+    head = '"IXI_ID","SEX_ID (1=m, 2=f)","HEIGHT","AGE"'
+    table.write_text(f"{head}\n2,2,164,\n2,1,164,35.5\n12,1,175,38.78\n999,1,1,1\n")
+    people = people_in(stores, table)
+    assert line_of(people, "IXI002-Guys-0828") == ["ixi", 35.5, "Guys", "female"]  # the first that is known counts
+    assert line_of(people, "IXI012-HH-1211") == ["ixi", 38.78, "", "male"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "cohort", "scan", "known"),
+    [
+        ("unrestricted.csv", "Subject,Gender,Age\n100307,F,26-30\n", "hcp_ya", "100307", [28.0, "", "female"]),
+        (
+            "oasis_cross-sectional.csv",
+            "ID,M/F,Age,CDR\nOAS1_0001_MR1,M,74,0\n",
+            "oasis1",
+            "OAS1_0001_MR1",
+            [74.0, "", "male"],
+        ),
+    ],
+)
+def test_sheets_of_other_sets(
+    tmp_path: Path, name: str, content: str, cohort: str, scan: str, known: list[Any]
+) -> None:
+    store(tmp_path / "store", {"set": cohort}, {"id": scan, "age": None, "site": None})
+    (tmp_path / name).write_text(content)
+    assert line_of(people_in(tmp_path, tmp_path / name), scan) == [cohort, *known]
+
+
+def test_a_table_knows_scans_without_a_store(tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("IMG_NAME,Sex,Age\na_t2.nii.gz,F,40\n")
+    scans = pd.DataFrame({"cohort": ["one", "one"], "subject": ["a", "b"]})
+    people = people_in(tmp_path / "nowhere", table, scans)
+    assert line_of(people, "a") == ["one", 40.0, "", "female"]
+    assert line_of(people, "b")[2:] == ["", ""]

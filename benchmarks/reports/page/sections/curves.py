@@ -106,7 +106,11 @@ def _figures(study: Study, one: SetOf, found: Mapping[int, Mapping[str, PooledCu
         Figure(
             Markup("{}{}").format(_precision(one, own, coloured), names), grey, f"{one.title}: precision and recall"
         ),
-        Figure(_dice(one, own, coloured), f"{grey} Colours as beside.".strip(), f"{one.title}: Dice and threshold"),
+        Figure(
+            _dice(one, own, coloured),
+            f"{grey} Colours as in the figure before.".strip(),
+            f"{one.title}: Dice and threshold",
+        ),
     ]
 
 

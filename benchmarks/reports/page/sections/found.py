@@ -19,7 +19,7 @@ from ..svg.axis import linear
 from ..svg.plot import Plot
 from ..svg.scatter import Named, named_points
 from ..svg.strip import Strip, strip_plot
-from .tables import view_of
+from .tables import TableView, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,16 @@ def found_section(study: Study, detections: pd.DataFrame, cells: pd.DataFrame, m
             *([missing] if missing else []),
         ),
         figures=tuple(points),
-        content={"tables": [view_of(table) for table in found_tables(study, cells)]},
+        content={"tables": list(_views(study, cells))},
     )
+
+
+def _views(study: Study, cells: pd.DataFrame) -> Iterator[TableView]:
+    """The tables, each with the notes that stand neither below those of the study nor below one before it."""
+    said = {note for table in study.tables for note in table.remarks}
+    for table in found_tables(study, cells):
+        yield view_of(table, said=said)
+        said |= {*table.remarks}
 
 
 def found_tables(study: Study, cells: pd.DataFrame) -> Iterator[Table]:

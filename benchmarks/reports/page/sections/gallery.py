@@ -7,25 +7,22 @@ the lowest of each lesion set. Reconstructions come from where a run kept them; 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
+from markupsafe import Markup
 
 from .....datasets.cohort import Cohort, Data
-from .....errors import UserError
-from ....records.record import RunRecord
-from ..html import Section
+from ..html import Section, json_of
 from ..pictures import FOUND, TRUE, chosen_slices, grey_strip, map_strip, outline_strip, webp_of_png
-from ..study import SetOf, Study, StudyRow
-from .volumes import best_rows
+from ..solid import Solid, lesions_file, map_file, middle_of, scan_file
+from ..study import SetOf, Study
+from .kept import Seen, readings_of_set
 
-if TYPE_CHECKING:
-    from ....engine.reading import Reader
-    from ....engine.scoring import Reading
-
-#: Rows of a case, and slices of a volume; halved until the pictures fit their share of the file.
+#: Rows of a case, and slices of a volume, which are halved until the pictures fit their share of the file.
 _ROWS, _SLICES, _BUDGET = 8, 24, 9_000_000
+#: What pictures and volumes in 3-D share; the anomaly maps in each volume are halved in number until they fit it.
+_SHARED_BUDGET = 12_000_000
 _FIGURE_WIDTH = 760
 
 
@@ -53,7 +50,7 @@ class Case:
     """A volume of the gallery.
 
     Attributes:
-        rule: best, median or worst.
+        rule: whose median of the rows' Dice it has: the highest, the middle or the lowest.
         set_title: of its set.
         subject: the scan.
         said: its median Dice.
@@ -63,6 +60,7 @@ class Case:
         scan: a strip.
         truth: a strip of outlines.
         tiles: row by row.
+        solid: the volume in 3-D; None where no viewer was given.
     """
 
     rule: str
@@ -75,12 +73,18 @@ class Case:
     scan: str
     truth: str
     tiles: tuple[Tile, ...]
+    solid: Solid | None = None
 
     @property
     def size(self) -> int:
         """Bytes of its pictures."""
         strips = [word for tile in self.tiles for word in (tile.reconstruction, tile.heat, tile.found)]
         return sum(map(len, (self.scan, self.truth, *strips)))
+
+    @property
+    def solid_data(self) -> Markup:
+        """The volume in 3-D as the page's script reads it."""
+        return Markup() if self.solid is None else json_of(asdict(self.solid))
 
 
 @dataclass(frozen=True)
@@ -91,15 +95,16 @@ class Drawn:
     picture: str
 
 
-def gallery_section(study: Study, data: Data | None, why_not: str) -> Section:
+def gallery_section(study: Study, data: Data | None, why_not: str, *, in_3d: bool = False) -> Section:
     """The gallery, or the figures that lie in the records.
 
     Args:
         study: the study.
         data: its data, where they can be opened.
         why_not: a sentence that says why they cannot.
+        in_3d: whether volumes are to be shown in 3-D, too.
     """
-    cases = () if data is None else _cases_that_fit(study, data)
+    cases = () if data is None else _cases_that_fit(study, data, in_3d=in_3d)
     drawn = () if cases else tuple(_figures_of_records(study))
     missing = why_not if data is None else _NOT_KEPT
     lead = (
@@ -140,99 +145,49 @@ def chosen_volumes(study: Study, one: SetOf) -> list[tuple[str, str, float]]:
     ]
 
 
-def _cases_that_fit(study: Study, data: Data) -> tuple[Case, ...]:
-    """The cases with as many slices as fit."""
-    readings = {one.key: _readings_of_set(study, one, data) for one in study.lesion_sets if one.key in data.lesions}
+def _cases_that_fit(study: Study, data: Data, *, in_3d: bool) -> tuple[Case, ...]:
+    """The cases with as many slices as fit, and with as many maps in 3-D."""
+    readings = {
+        one.key: readings_of_set(study, one, data, [subject for _, subject, _ in chosen_volumes(study, one)], _ROWS)
+        for one in study.lesion_sets
+        if one.key in data.lesions
+    }
     slices = _SLICES
     while True:
-        cases = tuple(_cases(study, data, readings, slices))
+        cases = tuple(_cases(study, data, readings, slices, in_3d=in_3d))
         if slices == 1 or sum(case.size for case in cases) <= _BUDGET:
-            return cases
+            return _with_maps_that_fit(cases)
         slices //= 2
 
 
-@dataclass(frozen=True, eq=False)
-class _Seen:
-    """A volume as a row saw it."""
-
-    row: StudyRow
-    reading: Reading
-    found: np.ndarray
-    threshold: float
-    dice: float
-
-
-def _readings_of_set(study: Study, one: SetOf, data: Data) -> dict[str, list[_Seen]]:
-    """By scan, what the rows made of the chosen volumes of a set; rows that kept nothing are left out."""
-    subjects = [subject for _, subject, _ in chosen_volumes(study, one)]
-    seen: dict[str, list[_Seen]] = {subject: [] for subject in subjects}
-    shown = 0
-    for place in best_rows(study, one, len(study.rows)):
-        row = study.rows[place]
-        found = list(_seen_by(study, row, data, data.lesions[one.key], subjects)) if row.records else []
-        for subject, sight in found:
-            seen[subject].append(sight)
-        shown += bool(found)
-        if shown == _ROWS:
-            break
-    return seen
+def _with_maps_that_fit(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """The cases, each with the anomaly maps in 3-D of as many rows as fit, the best first; of one at least."""
+    most, room = _ROWS, _SHARED_BUDGET - sum(case.size for case in cases)
+    while True:
+        fewer = tuple(
+            case if case.solid is None else replace(case, solid=replace(case.solid, maps=case.solid.maps[:most]))
+            for case in cases
+        )
+        if most == 1 or sum(case.solid.size for case in fewer if case.solid) <= room:
+            return fewer
+        most //= 2
 
 
-def _seen_by(
-    study: Study, row: StudyRow, data: Data, cohort: Cohort, subjects: Sequence[str]
-) -> Iterator[tuple[str, _Seen]]:
-    from ....engine.scoring import binarise
-
-    record = row.records[0]
-    reader = _reader(study, row, record, data)
-    threshold = record.thresholds.get(cohort.key)
-    if reader is None or reader.kept is None or threshold is None:
-        return
-    _, height, width = cohort.store.shape
-    count = 1 if reader.score is None else reader.score.reconstructions
-    scores = {(score.role, score.subject): score.dice for score in record.scores()}
-    for subject in subjects:
-        if reader.kept.read(cohort, subject, (count, reader.slab.stop - reader.slab.start, height, width)) is None:
-            continue
-        reading = reader.read(cohort, subject)
-        found = binarise(reading.score_map, threshold.greedy, reader.settings)
-        dice = scores.get((cohort.key, subject))
-        yield subject, _Seen(row, reading, found, threshold.greedy, float("nan") if dice is None else dice)
-
-
-def _reader(study: Study, row: StudyRow, record: RunRecord, data: Data) -> Reader | None:
-    """A reader of what a cell kept; None where it kept nothing, or where weights are gone that its map needs."""
-    from dataclasses import replace
-
-    from ....engine.job import Job
-    from ....engine.reading import reader_of
-    from ....plan.plan import plan_for
-    from ....records.kept import FOLDER
-    from ....records.reuse import kept_reconstructions
-
-    if not any((other.folder / FOLDER).is_dir() for other in row.records[:1]) and not row.entry.score:
-        return None
-    preset = study.question.preset
-    plan = plan_for(preset, row.entry.card, row.entry.row, row.entry.score)
-    job = Job(row.entry, preset.label, plan, data, record.config.fold, study.question.seed)
-    try:
-        kept = kept_reconstructions(record.folder.parent, job.cell)
-        return None if kept is None else replace(reader_of(job, record, "cpu"), kept=kept)
-    except UserError:
-        return None
-
-
-def _cases(study: Study, data: Data, readings: Mapping[str, Mapping[str, list[_Seen]]], slices: int) -> Iterator[Case]:
+def _cases(
+    study: Study, data: Data, readings: Mapping[str, Mapping[str, list[Seen]]], slices: int, *, in_3d: bool
+) -> Iterator[Case]:
     for one in study.lesion_sets:
         sizes = study.lesion_ml(one.key)
         for rule, subject, median in chosen_volumes(study, one):
             seen = readings.get(one.key, {}).get(subject, [])
             if seen:
                 words = (f"{rule} median", one.title, subject, f"Median Dice of the rows {100 * median:.1f} %")
-                yield _case(words, f"{sizes[subject]:.1f}", data.lesions[one.key], seen, slices)
+                yield _case(words, f"{sizes[subject]:.1f}", data.lesions[one.key], seen, slices, in_3d=in_3d)
 
 
-def _case(words: tuple[str, str, str, str], ml: str, cohort: Cohort, seen: Sequence[_Seen], most: int) -> Case:
+def _case(
+    words: tuple[str, str, str, str], ml: str, cohort: Cohort, seen: Sequence[Seen], most: int, *, in_3d: bool
+) -> Case:
     """A case of so many slices at most; `words` are rule, set, subject and median Dice."""
     from ....engine.scoring import lesion_mask
     from ....engine.slices import Slab
@@ -259,7 +214,14 @@ def _case(words: tuple[str, str, str, str], ml: str, cohort: Cohort, seen: Seque
         grey_strip(first.original, slices),
         outline_strip(truth, slices, TRUE),
         tiles,
+        _solid(seen, truth, cohort.store.voxel_mm) if in_3d else None,
     )
+
+
+def _solid(seen: Sequence[Seen], lesions: np.ndarray, voxel_mm: float) -> Solid:
+    maps = tuple((one.row.title, map_file(one.reading.score_map, one.threshold, voxel_mm)) for one in seen)
+    scan = scan_file(seen[0].reading.original, voxel_mm)
+    return Solid(scan, lesions_file(lesions, voxel_mm), maps, middle_of(lesions))
 
 
 def _figures_of_records(study: Study) -> Iterator[Drawn]:

@@ -32,7 +32,7 @@ def provenance_section(study: Study, data: Data | None, why_not: str) -> Section
     tables = (
         {"title": "The command behind every row", **table_of_words(("Method", "Command"), list(_commands(study)))},
         {"title": "Cells", **table_of_words(_CELL, list(_cells(study)))},
-        {"title": "Machines and versions", **table_of_words(("What", "Where"), list(facts_of(study).items()))},
+        {"title": "Machines and versions", **table_of_words(("What", "Which"), list(facts_of(study).items()))},
     )
     return Section(
         "provenance",
@@ -54,6 +54,8 @@ def command_of_page(study: Study) -> str:
     words = ["bench", "report", which, *_options(study, question.preset.changed)]
     if question.fingerprint:
         words += ["--fingerprint", question.fingerprint]
+    if question.people:
+        words += ["--people", str(question.people)]
     return shlex.join(words)
 
 

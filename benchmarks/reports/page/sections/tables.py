@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -16,6 +16,7 @@ from ..study import Study
 
 _EMPHASIS = {0: "", 1: "best", 2: "second"}
 _BREAK = "\n"
+_SAID = "What is said of the methods and of the data below the tables above holds here, too."
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,16 @@ def tables_section(study: Study) -> Section:
     )
 
 
-def view_of(table: Table) -> TableView:
-    """The measured columns of a table as the template shows them."""
-    return _view(table, [column for column in table.columns if column.key != COST], lambda kind: True)
+def view_of(table: Table, *, said: Set[str] = frozenset()) -> TableView:
+    """The measured columns of a table as the template shows them.
+
+    Args:
+        table: the table.
+        said: notes that stand on the page already; they are not repeated.
+    """
+    view = _view(table, [column for column in table.columns if column.key != COST], lambda kind: True)
+    new = tuple(note for note in view.notes if note not in said)
+    return view if len(new) == len(view.notes) else replace(view, notes=(*new, _SAID))
 
 
 def cost_view_of(table: Table) -> TableView:

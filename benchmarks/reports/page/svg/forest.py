@@ -12,8 +12,10 @@ from .axis import linear
 from .marks import points, segments, text
 from .plot import Plot
 
-#: Heights of a group's name and of a line in it.
+#: Heights of a group's name and of a line in it, and the gap below.
 _HEAD, _STEP, _GAP = 18.0, 11.0, 8.0
+#: Width of a letter of a flag, and its distance from the bar.
+_LETTER, _APART = 6.0, 7.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,12 @@ def _mean(plot: Plot, mean: Mean, y: float, flag: str) -> list[Markup]:
         return []
     at, low, high = (float(place) for place in plot.across([mean.mean, mean.low, mean.high]))
     bar = [] if math.isnan(low) or math.isnan(high) else [segments([(low, y, high, y)], f"c{mean.line}")]
-    end = at if math.isnan(high) else high
-    word = [text(end + 7, y + 4, flag, "said")] if mean.marked else []
-    return [*bar, points([at], [y], f"c{mean.line} knob"), *word]
+    word = [_flag(plot, flag, at if math.isnan(low) else low, at if math.isnan(high) else high, y)]
+    return [*bar, points([at], [y], f"c{mean.line} knob"), *(word if mean.marked else [])]
+
+
+def _flag(plot: Plot, flag: str, low: float, high: float, y: float) -> Markup:
+    """A word at the right of a bar, or at its left where the right has no room."""
+    if high + _APART + _LETTER * len(flag) <= plot.width:
+        return text(high + _APART, y + 4, flag, "said")
+    return text(low - _APART, y + 4, flag, "said", anchor="end")

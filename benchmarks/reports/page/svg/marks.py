@@ -1,11 +1,11 @@
-"""The marks of a figure: points, lines, bars and words, as short as SVG can say them.
+"""The marks of a figure: points, lines and words, as short as SVG can say them.
 
-A class instead of a colour: the style sheet decides how `c0`, `faint` or `accent` looks, by day, by night and on paper.
+A class instead of a colour: the style sheet decides how `c0`, `faint` or `mean` looks, by day, by night and on paper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from markupsafe import Markup
@@ -21,11 +21,11 @@ def number(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def points(x: ArrayLike, y: ArrayLike, style: str, **data: str) -> Markup:
+def points(x: ArrayLike, y: ArrayLike, style: str) -> Markup:
     """Round dots in one path; their size is the path's stroke width. Places that are NaN are left out."""
     pairs = _pairs(x, y)
     content = "".join(f"M{number(a)} {number(b)}h0" for a, b in pairs)
-    return _path(content, f"dots {style}", data)
+    return _path(content, f"dots {style}")
 
 
 def cloud(x: ArrayLike, y: ArrayLike, style: str) -> Markup:
@@ -36,7 +36,7 @@ def cloud(x: ArrayLike, y: ArrayLike, style: str) -> Markup:
     return together(points(xs[layer::layers], ys[layer::layers], many) for layer in range(layers))
 
 
-def line(x: ArrayLike, y: ArrayLike, style: str, **data: str) -> Markup:
+def line(x: ArrayLike, y: ArrayLike, style: str) -> Markup:
     """A line through places; it breaks where one is NaN."""
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     whole = np.isfinite(xs) & np.isfinite(ys)
@@ -45,27 +45,13 @@ def line(x: ArrayLike, y: ArrayLike, style: str, **data: str) -> Markup:
         if there:
             parts.append(f"{'L' if pen_down else 'M'}{number(a)} {number(b)}")
         pen_down = bool(there)
-    return _path("".join(parts), f"line {style}", data)
+    return _path("".join(parts), f"line {style}")
 
 
-def segments(ends: Iterable[tuple[float, float, float, float]], style: str, **data: str) -> Markup:
+def segments(ends: Iterable[tuple[float, float, float, float]], style: str) -> Markup:
     """Straight lines, each from (x, y) to (x, y), in one path."""
     content = "".join(f"M{number(a)} {number(b)}L{number(c)} {number(d)}" for a, b, c, d in ends)
-    return _path(content, f"line {style}", data)
-
-
-def band(x: Sequence[float], low: Sequence[float], high: Sequence[float], style: str) -> Markup:
-    """The area between two lines."""
-    forth = [f"{number(a)} {number(b)}" for a, b in zip(x, low, strict=True)]
-    back = [f"{number(a)} {number(b)}" for a, b in zip(reversed(x), reversed(high), strict=True)]
-    return _path("M" + "L".join([*forth, *back]) + "Z", f"band {style}", {})
-
-
-def rectangle(x: float, y: float, width: float, height: float, style: str) -> Markup:
-    """A bar."""
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"/>').format(
-        style, number(x), number(y), number(max(width, 0.0)), number(max(height, 0.0))
-    )
+    return _path(content, f"line {style}")
 
 
 def text(
@@ -83,9 +69,8 @@ def together(parts: Iterable[Markup]) -> Markup:
     return Markup().join(parts)
 
 
-def _path(content: str, style: str, data: dict[str, str]) -> Markup:
-    extra = Markup().join(Markup(' data-{}="{}"').format(name.replace("_", "-"), word) for name, word in data.items())
-    return Markup('<path class="{}" d="{}"{}/>').format(style, content, extra)
+def _path(content: str, style: str) -> Markup:
+    return Markup('<path class="{}" d="{}"/>').format(style, content)
 
 
 def _pairs(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:

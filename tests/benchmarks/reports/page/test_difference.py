@@ -48,6 +48,9 @@ def test_what_was_changed_is_found(folder: Path, other: Path) -> None:
     page = render(difference_of(first, second, ("here", "there")))
     assert "4 rows in both. A has 8 cells, B 8; of the 8 that are the same by their ids, 8 have" in page
     assert "agree on every scan" in page
+    assert page.count("<svg") == 1  # of tumours; where nothing differs there is nothing to be drawn
+    assert "phantom MS: DICE of every row agrees on every scan." in page
+    assert "+0.00" not in page
 
 
 def test_folders_without_a_shared_row_are_refused(folder: Path) -> None:

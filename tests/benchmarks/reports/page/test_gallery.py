@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +18,7 @@ from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import Suite, select_rows
 from uadbench.benchmarks.reports.page.sections import gallery
 from uadbench.benchmarks.reports.page.sections.gallery import Case, chosen_volumes, gallery_section
+from uadbench.benchmarks.reports.page.solid import Solid
 from uadbench.benchmarks.reports.page.study import Question, SetOf, Study, study_of
 from uadbench.benchmarks.reports.results import load_results
 from uadbench.datasets.cohort import Data
@@ -104,3 +109,29 @@ def test_without_them_the_figures_of_the_records_are_shown(
         for record in row.records:
             record.figure.unlink()
     assert gallery_section(study, None, "The data are far away.").content["drawn"] == ()
+
+
+def test_volumes_in_3d_hold_what_was_read_and_lose_maps_where_there_is_no_room(
+    ran: _Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def solids() -> list[Solid | None]:
+        return [case.solid for case in gallery_section(ran.study, ran.data, "", in_3d=True).content["cases"]]
+
+    cases: tuple[Case, ...] = gallery_section(ran.study, ran.data, "", in_3d=True).content["cases"]
+    assert {case.solid for case in gallery_section(ran.study, ran.data, "").content["cases"]} == {None}
+    for case in cases:
+        assert case.solid is not None
+        assert [title for title, _ in case.solid.maps] == [tile.title for tile in case.tiles]
+        cohort = ran.data.lesions[case.subject.split("-")[0]]
+        image = nib.Nifti1Image.from_bytes(gzip.decompress(base64.b64decode(case.solid.lesions)))
+        lesions = np.asarray(cohort.store.lesion_mask(case.subject))
+        first = (len(lesions) - len(case.slices)) // 2  # the preset's slices are the central ones
+        central = lesions[first : first + len(case.slices)]
+        assert np.array_equal(np.asarray(image.dataobj).transpose(2, 1, 0).astype(bool), central)
+        assert image.header.get_zooms() == (cohort.store.voxel_mm,) * 3
+    room = sum(case.size for case in cases)
+    monkeypatch.setattr(gallery, "_ROWS", 2)
+    monkeypatch.setattr(gallery, "_SHARED_BUDGET", room + sum(one.size for one in solids() if one))
+    assert [len(one.maps) for one in solids() if one] == [2] * len(cases)
+    monkeypatch.setattr(gallery, "_SHARED_BUDGET", room + sum(one.size for one in solids() if one) - 1)
+    assert [len(one.maps) for one in solids() if one] == [1] * len(cases)

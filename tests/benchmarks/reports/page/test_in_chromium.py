@@ -165,3 +165,30 @@ def test_paper_shows_every_note(browser: Page, report: Path) -> None:
     browser.open(report)
     browser.ask("dispatchEvent(new Event('beforeprint'))")
     assert browser.ask("[...document.querySelectorAll('details')].every(one => one.open)")
+
+
+def test_paper_is_white_whatever_the_screen_is(browser: Page, report: Path) -> None:
+    """Headings of tables have buttons, which Chromium does not repeat on the next page: words alone are printed."""
+    browser.open(report, dark=True)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    line = "getComputedStyle(document.querySelector('svg .mean')).stroke"
+    dark = browser.ask(line)
+    assert browser.ask(ground) == "rgb(20, 23, 26)"
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.tell("Emulation.setEmulatedMedia", media="print", features=[scheme])
+    assert browser.ask(ground) == "rgb(255, 255, 255)"
+    assert browser.ask(line) != dark
+    shown = "[...document.querySelectorAll('{}')].map(e => getComputedStyle(e).display)"
+    assert set(browser.ask(shown.format(".on-screen, nav, .controls, #downloads"))) == {"none"}
+    assert set(browser.ask(shown.format("#table1 th button"))) == {"contents"}
+    browser.tell("Emulation.setEmulatedMedia", media="")
+
+
+def test_every_heading_says_what_it_heads(page: Page) -> None:
+    page.ask("document.querySelector('#list-table button.plain').click()")
+    assert page.ask("document.querySelectorAll('th').length") > 50
+    assert page.ask("[...document.querySelectorAll('th')].filter(th => !th.scope).map(th => th.outerHTML)") == []
+    regions = "[...document.querySelectorAll('.scroll[tabindex]')].filter(e => !e.getAttribute('aria-label'))"
+    assert page.ask(f"{regions}.map(e => e.outerHTML.slice(0, 200))") == []
+    pictures = "[...document.querySelectorAll('[role=img], img')].filter(e => !e.ariaLabel && !e.alt).length"
+    assert page.ask(pictures) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import math
 import re
@@ -87,6 +88,17 @@ def test_the_numbers_are_those_of_the_table(text: str, folder: Path) -> None:
             assert math.isnan(low) or f"{low:.2f} to" in words
 
 
+def test_a_note_stands_once_below_the_tables_of_what_is_found(text: str, study: Study) -> None:
+    lesions = re.search(r'<section id="lesions">(.*?)</section>', text, re.S)
+    assert lesions is not None
+    notes = re.findall(r"<li>(.*?)</li>", lesions[1])
+    above = {note for table in study.tables for note in table.remarks}
+    assert len(above) > 3
+    assert not {html.unescape(note) for note in notes} & above
+    new = [note for note in notes if not note.startswith("What is said")]
+    assert len(new) == len(set(new)) >= 5  # each table has one of its own
+
+
 def test_csv_and_latex_inside_the_page_are_the_renderers(text: str, study: Study) -> None:
     files = dict(re.findall(r'download="([^"]+)" href="data:[^;]+;base64,([^"]+)"', text))
     assert base64.b64decode(files["tables.csv"]).decode() == csv.render(study.tables)
@@ -113,10 +125,11 @@ def test_a_wicked_name_is_shown_and_does_not_run(text: str, study: Study) -> Non
 
 def test_the_page_may_run_its_own_script_and_ask_nobody(text: str) -> None:
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
-    (script,) = re.findall(r"<script>(.*?)</script>", text, re.S)
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
     assert policy is not None
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src &#39;sha256-{digest}&#39;" in policy[1]
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    assert len(digests) == 2
+    assert policy[1].endswith("script-src " + " ".join(f"&#39;sha256-{digest}&#39;" for digest in digests))
     assert policy[1].startswith("default-src &#39;none&#39;")
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', text)
 
@@ -174,7 +187,7 @@ def test_no_template_lets_a_word_through_as_html() -> None:
     drawn = Section("gallery", EVIL, "gallery.html.j2", content={"cases": (_CASE,), "drawn": (Drawn(EVIL, "data:,"),)})
     files = Section("downloads", EVIL, "downloads.html.j2", content={"downloads": (Download(EVIL, EVIL, "data:,"),)})
     page = Page(EVIL, EVIL, EVIL, EVIL, (section, drawn, files), {"names": [EVIL]})
-    assert render(page).count("<script") == 2
+    assert render(page).count("<script") == 3  # data, and two of ours
     assert "owned&#34;" in render(page)
     assert 'owned"' not in render(page).replace('\\"owned\\"', "")
 

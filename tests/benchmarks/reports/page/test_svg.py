@@ -122,3 +122,20 @@ def test_a_forest_marks_what_is_to_be_pointed_out() -> None:
     assert drawn.count(">worse<") == 1
     assert drawn.count('class="line c') == 1
     assert drawn.count("knob") == 2
+
+
+@pytest.mark.parametrize("high", [15.0, 17.5, 20.0])
+def test_the_word_beside_a_bar_lies_within_the_figure(high: float) -> None:
+    drawn = str(
+        forest_plot(
+            [Group("a", "", (Mean(0, 15, 12, high, True), Mean(1, 20, 19, 20)))], "DICE", "forest", flag="differs"
+        )
+    )
+    ((x, anchor),) = re.findall(r'x="([\d.]+)" y="[\d.]+" text-anchor="(\w+)">differs<', drawn)
+    ((low, end),) = re.findall(r'class="line c0" d="M([\d.]+) [\d.]+L([\d.]+) ', drawn)
+    wide = 6 * len("differs")
+    if anchor == "start":
+        assert float(end) < float(x) < 460 - wide
+    else:
+        assert wide < float(x) < float(low)
+    assert (anchor == "end") == (high == 20.0)

@@ -24,23 +24,29 @@ from typing import Any
 
 import numpy as np
 
+from uadbench.benchmarks.engine.detection.config import LADDER
 from uadbench.benchmarks.plan.cell import Cell, Recipe
 from uadbench.benchmarks.plan.plan import Plan, plan_for
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.records.cost import CellCost, save_cost
+from uadbench.benchmarks.records.detection_lines import (
+    LesionDetection,
+    VolumeDetection,
+    VolumeFroc,
+    VolumeHistogram,
+    pack,
+)
 from uadbench.benchmarks.records.detections import (
     DETECTION,
     DETECTION_VERSION,
     DETECTIONS,
+    FROC,
     HISTOGRAMS,
     LESIONS,
     DetectionConfig,
-    LesionDetection,
+    LadderStep,
     SetThresholds,
-    VolumeDetection,
-    VolumeHistogram,
-    pack,
 )
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import (
@@ -294,7 +300,12 @@ class Study:
             for place, key in enumerate(KEYS[1:])
         }
         return DetectionConfig(
-            version=DETECTION_VERSION, thresholds=sets, top=TOP, bins=max(self.shape.bins, 1), voxel_mm=VOXEL_MM
+            version=DETECTION_VERSION,
+            thresholds=sets,
+            top=TOP,
+            bins=max(self.shape.bins, 1),
+            voxel_mm=VOXEL_MM,
+            ladder=_LADDER,
         )
 
     def _beside(
@@ -308,6 +319,8 @@ class Study:
         volumes: list[VolumeDetection] = []
         lesions: list[LesionDetection] = []
         spread: list[VolumeHistogram] = []
+        points: list[VolumeFroc] = []
+        apart = rng.spawn(1)[0]  # so that all else is what it was before there was FROC
         for key, truth in self.truth.items():
             for number, subject in enumerate(truth.subjects):
                 head = (f"phantom-{key}", key, subject)
@@ -315,10 +328,12 @@ class Study:
                 sets = KEYS[1:] if key == "healthy" else (key,)
                 volumes += [_detection(head, at, truth, number, results[key], found, rng) for at in sets]
                 lesions += found
+                points += _froc(head, self.config.ladder, float(results[key].dice[number]), len(found), apart)
                 spread.append(VolumeHistogram(*head, *histograms.words(key, skill, number)))
         files: tuple[tuple[str, Sequence[Any], type], ...] = (
             (DETECTIONS, volumes, VolumeDetection),
             (LESIONS, lesions, LesionDetection),
+            (FROC, points, VolumeFroc),
             (HISTOGRAMS, spread, VolumeHistogram),
         )
         record.fenced.write_json(DETECTION, self.config.model_dump(mode="json"))
@@ -333,6 +348,18 @@ def _lesions(
     for number, ml in enumerate(sizes, start=1):
         own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + rng.normal(0, 0.1), 0, 1))
         yield LesionDetection(*head, number, float(ml), own, own / (2 - own), float(min(1.0, 1.1 * own)))
+
+
+def _froc(
+    head: tuple[str, str, str], ladder: Sequence[LadderStep], dice: float, lesions: int, rng: np.random.Generator
+) -> Iterator[VolumeFroc]:
+    """Each step doubles the false components, until they grow together; more Dice finds more, and earlier."""
+    rates = 0.1 * 2.0 ** np.minimum(np.arange(len(ladder)), len(ladder) - 4)
+    reach = np.clip((0.3 + dice) * np.linspace(0.1, 1.0, len(ladder)), 0, 1)
+    false, hits = rng.poisson(rates), rng.binomial(lesions, reach)
+    for step, wrong, found in zip(ladder, false.tolist(), hits.tolist(), strict=True):
+        sick = (lesions, found) if lesions else (None, None)
+        yield VolumeFroc(*head, step.share, wrong + found, wrong, *sick)
 
 
 def _detection(
@@ -372,6 +399,8 @@ def _detection(
     )
 
 
+#: Thresholds at the shares that a run has, falling evenly.
+_LADDER = tuple(LadderStep(share=share, threshold=round(0.6 - 0.045 * place, 3)) for place, share in enumerate(LADDER))
 _FACTORS = {
     "ceiling_dice": 1.15,
     **{"dice_at_1": 0.95, "dice_at_5": 0.8, "dice_at_10": 0.6},

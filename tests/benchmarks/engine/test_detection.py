@@ -19,15 +19,8 @@ from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.cost import cost_of
-from uadbench.benchmarks.records.detections import (
-    DETECTION,
-    DETECTION_FILES,
-    DETECTIONS,
-    GROWING,
-    HISTOGRAMS,
-    LESIONS,
-    unpack,
-)
+from uadbench.benchmarks.records.detection_lines import unpack
+from uadbench.benchmarks.records.detections import DETECTION, DETECTION_FILES, DETECTIONS, GROWING, HISTOGRAMS, LESIONS
 from uadbench.benchmarks.records.record import RunRecord, finished, record_of
 from uadbench.benchmarks.records.record_files import RecordError
 from uadbench.benchmarks.reports.results import Results

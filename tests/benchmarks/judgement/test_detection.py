@@ -14,13 +14,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uadbench.benchmarks.judgement.detection import detection_numbers, with_detection
 from uadbench.benchmarks.judgement.found import FOUND_TABLES, POOLED_TABLE
-from uadbench.benchmarks.records.detections import (
-    DetectionConfig,
-    SetThresholds,
-    VolumeDetection,
-    VolumeHistogram,
-    pack,
-)
+from uadbench.benchmarks.records.detection_lines import VolumeDetection, VolumeHistogram, pack
+from uadbench.benchmarks.records.detections import DetectionConfig, SetThresholds
 from uadbench.metrics.curves import histogram
 
 NAN = float("nan")

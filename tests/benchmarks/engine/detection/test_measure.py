@@ -18,13 +18,8 @@ from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.settings import ScoreSettings
 from uadbench.benchmarks.plan.suite import select_rows
-from uadbench.benchmarks.records.detections import (
-    DetectionConfig,
-    Measured,
-    SetThresholds,
-    VolumeDetection,
-    unpack,
-)
+from uadbench.benchmarks.records.detection_lines import Measured, VolumeDetection, unpack
+from uadbench.benchmarks.records.detections import DetectionConfig, SetThresholds
 from uadbench.datasets.cohort import Cohort, Subject
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparedVolume

@@ -42,9 +42,9 @@ FOUND_TABLES = (
     FoundTable(
         "lesions found, by false components per scan",
         tuple(_share(f"froc_at_{at}", f"at {at}") for at in FROC_AT),
-        "FROC: share of the lesions, as above, that are found with at most so many false components per scan, the most "
-        "over a ladder of thresholds with straight lines between them. The ladder needs no lesion label; which of its "
-        "steps it is follows from the test scans, as in any FROC.",
+        "FROC: share of the lesions, as above, that are found with at most so many false components per scan, over a "
+        "ladder of thresholds down to where components grow together, with straight lines between them. The ladder "
+        "needs no lesion label; which of its steps it is follows from the test scans, as in any FROC.",
     ),
     FoundTable(
         "lesions found, by size",

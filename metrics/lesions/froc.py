@@ -5,8 +5,9 @@ Sources: the curve is that of Bunch et al. 1978 and of Chakraborty 1989; one num
 after Niemeijer et al. 2011), whose points are joined by straight lines.
 
 There a detector gives each candidate a score, so that a lower threshold adds candidates and takes none away. Here a
-threshold cuts a map: lower it, and components grow together, so that hits and false components may become fewer again.
-Hence the sensitivity *at* a number of false components is the greatest that the curve reaches with at most so many.
+threshold cuts a map. Lower it, and there are more components, until they grow together: half a brain in one piece is no
+false component where it touches a lesion, and may even match a large one. So the curve *ends* where false components
+are the most (`Froc.end`), and the sensitivity *at* a number of them is the greatest before, with at most so many.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ class Froc:
     sensitivity: _Floats
     false_per_scan: _Floats
 
+    @property
+    def end(self) -> int:
+        """The threshold that has the most false components, the lowest of several: beyond, components grow together.
+
+        Raises:
+            ValueError: the curve has no threshold.
+        """
+        if not self.false_per_scan.size:
+            raise ValueError("a curve without a threshold has no end")
+        return self.false_per_scan.size - 1 - int(np.argmax(self.false_per_scan[::-1]))
+
 
 def froc_of(hits: Sequence[float], false: Sequence[float], lesions: float, scans: int) -> Froc:
     """The curve from counts, summed over scans.
@@ -59,10 +71,10 @@ def froc_of(hits: Sequence[float], false: Sequence[float], lesions: float, scans
 
 
 def sensitivity_at(curve: Froc, false_per_scan: float) -> float:
-    """The greatest sensitivity that a curve reaches with at most so many false components per scan.
+    """The greatest sensitivity that a curve reaches before its end with at most so many false components per scan.
 
-    Neighbouring thresholds are joined by straight lines, and the first one to the origin, where nothing is marked. A
-    curve that never has so many false components counts as it is: its greatest sensitivity.
+    Neighbouring thresholds are joined by straight lines, and the first one to the origin, where nothing is marked. Of a
+    curve that never has so many false components it is the greatest before its end.
 
     Args:
         curve: the curve; NaN in it, or no threshold at all, gives NaN.
@@ -75,7 +87,9 @@ def sensitivity_at(curve: Froc, false_per_scan: float) -> float:
         raise ValueError(f"false_per_scan must not be negative, but it is {false_per_scan}")
     if not curve.sensitivity.size or np.isnan(curve.sensitivity).any():
         return float("nan")
-    false, found = np.concatenate([[0.0], curve.false_per_scan]), np.concatenate([[0.0], curve.sensitivity])
+    rising = slice(curve.end + 1)
+    false = np.concatenate([[0.0], curve.false_per_scan[rising]])
+    found = np.concatenate([[0.0], curve.sensitivity[rising]])
     reached = [float(found[false <= false_per_scan].max())]
     for left, right in zip(range(false.size - 1), range(1, false.size), strict=True):
         low, high = sorted((false[left], false[right]))

@@ -328,7 +328,7 @@ class Study:
                 sets = KEYS[1:] if key == "healthy" else (key,)
                 volumes += [_detection(head, at, truth, number, results[key], found, rng) for at in sets]
                 lesions += found
-                points += _froc(head, self.config.ladder, float(results[key].dice[number]), len(found), apart)
+                points += _froc(head, self.config.ladder, found, apart)
                 spread.append(VolumeHistogram(*head, *histograms.words(key, skill, number)))
         files: tuple[tuple[str, Sequence[Any], type], ...] = (
             (DETECTIONS, volumes, VolumeDetection),
@@ -351,14 +351,18 @@ def _lesions(
 
 
 def _froc(
-    head: tuple[str, str, str], ladder: Sequence[LadderStep], dice: float, lesions: int, rng: np.random.Generator
+    head: tuple[str, str, str],
+    ladder: Sequence[LadderStep],
+    lesions: Sequence[LesionDetection],
+    rng: np.random.Generator,
 ) -> Iterator[VolumeFroc]:
-    """Each step doubles the false components, until they grow together; more Dice finds more, and earlier."""
-    rates = 0.1 * 2.0 ** np.minimum(np.arange(len(ladder)), len(ladder) - 4)
-    reach = np.clip((0.3 + dice) * np.linspace(0.1, 1.0, len(ladder)), 0, 1)
-    false, hits = rng.poisson(rates), rng.binomial(lesions, reach)
+    """Each step doubles the false components, until they grow together; at the eighth they are as many as the run's."""
+    steps = np.arange(len(ladder))
+    false = rng.poisson(9.15 * 2.0 ** np.minimum(steps - 7, 17 - 2 * steps))
+    share = sum(one.dice >= 0.1 for one in lesions) / max(len(lesions), 1)
+    hits = rng.binomial(len(lesions), share * np.minimum((steps + 1) / 8, 1))
     for step, wrong, found in zip(ladder, false.tolist(), hits.tolist(), strict=True):
-        sick = (lesions, found) if lesions else (None, None)
+        sick = (len(lesions), found) if lesions else (None, None)
         yield VolumeFroc(*head, step.share, wrong + found, wrong, *sick)
 
 

@@ -47,8 +47,17 @@ class RowFroc:
 
     @property
     def most(self) -> float:
-        """False components per scan beyond which no fold finds more."""
-        return max(float(fold.false_per_scan[int(np.argmax(fold.sensitivity))]) for fold in self.folds)
+        """False components per scan at the end of the curve, of the fold that has the most."""
+        return max(float(fold.false_per_scan[fold.end]) for fold in self.folds)
+
+    @property
+    def tail(self) -> Froc:
+        """From the end of the curve to the lowest threshold, folds averaged threshold by threshold."""
+        steps = min(fold.false_per_scan.size for fold in self.folds)
+        false = np.mean([fold.false_per_scan[:steps] for fold in self.folds], axis=0)
+        found = np.mean([fold.sensitivity[:steps] for fold in self.folds], axis=0)
+        end = Froc(found, false).end
+        return Froc(found[end:], false[end:])
 
     def at(self, false_per_scan: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean sensitivity of the folds at numbers of false components per scan."""
@@ -89,7 +98,8 @@ def froc_figure(study: Study, one: SetOf, found: Mapping[int, RowFroc]) -> Figur
     return Figure(
         Markup("{}{}").format(_picture(one, found, coloured), names),
         f"{grey}Up and to the left is better. In brackets: found with one false component per scan. The dot is the "
-        "run's threshold; where it lies below its line, a stricter threshold finds more for no more false components.",
+        "run's threshold. A line ends where false components are the most; at lower thresholds (thin) they grow "
+        "together, and fewer of them are no better.",
         f"{one.title}: lesions found and false components (FROC)",
     )
 
@@ -98,19 +108,22 @@ def _picture(one: SetOf, found: Mapping[int, RowFroc], coloured: list[int]) -> M
     ends = [end for row in found.values() for end in (row.most, row.false_per_scan)]
     most = min(_MOST, max(1.0, *(end for end in ends if np.isfinite(end))))
     across = np.geomspace(_LEAST, most, _PLACES)
-    lines = {place: 100 * row.at(across) for place, row in found.items()}
-    top = max(float(values.max()) for values in lines.values())
-    dots = [100 * row.sensitivity for row in found.values()]
+    tails = {place: found[place].tail for place in coloured}
+    tops = [float(row.at(np.array([most]))[0]) for row in found.values()]
+    tops += [float(tail.sensitivity.max()) for tail in tails.values()]
     plot = Plot(
         logarithmic("false components per scan", across),
-        linear("lesions found (%)", [0.0, top, *dots]),
+        linear("lesions found (%)", [100 * share for share in (*tops, *(row.sensitivity for row in found.values()))]),
         height=320,
     )
     marks, knobs = [], []
     for place in sorted(found, key=lambda place: _depth(place, coloured)):
         row, style = found[place], f"c{coloured.index(place)}" if place in coloured else "others"
-        kept = across <= max(row.most, _LEAST * (1 + 1e-9))  # beyond, the line would only go on level
-        marks.append(line(plot.across(across[kept]), plot.up(lines[place][kept]), style))
+        ending = np.append(across[across < row.most], min(max(row.most, _LEAST), most))  # beyond, it would go on level
+        marks.append(line(plot.across(ending), plot.up(100 * row.at(ending)), style))
+        if place in tails:
+            tail = tails[place]
+            marks.append(line(plot.across(tail.false_per_scan), plot.up(100 * tail.sensitivity), f"{style} tail"))
         dot = plot.across([row.false_per_scan]), plot.up([100 * row.sensitivity])
         knobs.append(points(*dot, f"{style} knob"))
     return plot.svg([*marks, *knobs], f"lesions found against false components per scan, {one.title}")

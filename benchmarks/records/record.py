@@ -316,7 +316,8 @@ class RunRecord:
         Args:
             added: what was found in the test volumes is there, whole.
         """
-        files = {name: file_digest(self.folder / name) for name in DETECTION_FILES} if added else {}
+        there = [name for name in DETECTION_FILES if added and self._has(name)]  # all of them, or those of a version
+        files = {name: file_digest(self.folder / name) for name in there}
         self._write_digests(REOPENED, {**self.digests, **files})
         self.fenced.rename(REOPENED, self.folder / DIGESTS)
 

@@ -237,8 +237,8 @@ def without_found(clone: Clone, label: str) -> dict[str, bytes]:
     """Make a cell one of a version that knew nothing of what is found; returns what it had."""
     folder = clone.runs / label
     digests = json.loads((folder / "digests.json").read_text())
-    had = {name: (folder / name).read_bytes() for name in DETECTION_FILES}
-    for name in DETECTION_FILES:
+    had = {name: (folder / name).read_bytes() for name in DETECTION_FILES if name in digests["files"]}
+    for name in had:
         (folder / name).unlink()
         del digests["files"][name]
     (folder / "digests.json").write_text(json.dumps(digests))

@@ -87,4 +87,6 @@ def averaged(curves: Sequence[Froc], false_per_scan: NDArray[np.float64]) -> NDA
         curves: of the folds of a row; not none.
         false_per_scan: where, [N].
     """
-    return np.mean([[sensitivity_at(curve, float(at)) for at in false_per_scan] for curve in curves], axis=0)
+    found = np.array([[sensitivity_at(curve, float(at)) for at in false_per_scan] for curve in curves])
+    mean: NDArray[np.float64] = found.mean(axis=0)
+    return mean

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _Floats = NDArray[np.float64]
 #: False components per scan at which LUNA16 averages the sensitivity.
@@ -47,7 +47,7 @@ class Froc:
         return self.false_per_scan.size - 1 - int(np.argmax(self.false_per_scan[::-1]))
 
 
-def froc_of(hits: Sequence[float], false: Sequence[float], lesions: float, scans: int) -> Froc:
+def froc_of(hits: ArrayLike, false: ArrayLike, lesions: float, scans: int) -> Froc:
     """The curve from counts, summed over scans.
 
     Args:

@@ -1,6 +1,6 @@
 """Run records of a study that nobody ran: 16 rows, 5 folds, 1,439 test volumes in each cell, numbers from a generator.
 
-    python tests/trials/simulated_study.py /tmp/study                                  # all of it: 541 MB, minutes
+    python tests/trials/simulated_study.py /tmp/study                                  # all of it: 621 MB, minutes
     python tests/trials/simulated_study.py /tmp/study --rows 4 --volumes 20 30 12 --bins 256
     bench compare maediff pddpm-s16 --results /tmp/study
 

@@ -28,7 +28,7 @@ def table(
         bool,
         typer.Option(
             "--detection",
-            help="Add tables of lesions found, false positives, FROC, other thresholds, surfaces and healing.",
+            help="Add tables of lesions found, false positives, FROC, other thresholds, healing.",
         ),
     ] = False,
     ci: Annotated[

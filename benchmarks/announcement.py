@@ -9,6 +9,7 @@ from .engine.environment import describe_environment
 from .engine.progress import Reporter
 from .experiment import Experiment
 from .plan.departures import departures_of
+from .records.record import record_of
 from .reports.console import counted
 from .reports.duration import duration
 from .speed.estimate import Estimate, estimates
@@ -47,9 +48,8 @@ def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
     reporter.say(f"Cells: {len(experiment.jobs)}, of which {len(experiment.jobs) - len(left)} are done.")
     if not left:
         return Forecast(0, 0.0, ())
-    lacking = len(experiment.incomplete_jobs())
-    if lacking:
-        reporter.say(f"  {counted(lacking, 'finished cell')} without lesion-wise numbers: these are added.")
+    for line in _additions(experiment):
+        reporter.say(line)
     for note in experiment.lesion_notes:
         reporter.say(f"  note: {note}")
     recipes = {job.cell.recipe.id: job for job in left}
@@ -63,6 +63,17 @@ def announce(experiment: Experiment, reporter: Reporter) -> Forecast:
     forecast = Forecast(len(left), seconds, tuple(one.problem for one in found.values() if one.problem), known)
     reporter.say(_how_long(forecast, experiment.workers))
     return forecast
+
+
+def _additions(experiment: Experiment) -> Iterator[str]:
+    """What finished cells are given."""
+    versions = [record_of(experiment.runs, job.cell).detection_version for job in experiment.incomplete_jobs()]
+    without = versions.count(0)
+    if without:
+        yield f"  {counted(without, 'finished cell')} without lesion-wise numbers: these are added."
+    if len(versions) > without:
+        older = counted(len(versions) - without, "finished cell")
+        yield f"  {older} with lesion-wise numbers of before FROC: they are measured again, and FROC is added."
 
 
 def _what(experiment: Experiment) -> Iterator[str]:

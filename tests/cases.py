@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from uadbench.benchmarks.engine.job import Job
     from uadbench.benchmarks.engine.progress import Reporter
     from uadbench.benchmarks.executors.base import Outcome
+    from uadbench.benchmarks.records.record import RunRecord
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
@@ -32,6 +36,34 @@ def awake(net: _NetT) -> _NetT:
             if not parameter.any():
                 parameter.normal_(std=0.1)
     return net
+
+
+def as_version_1(record: RunRecord) -> None:
+    """Make a finished cell one of before FROC: no ladder, no `froc.csv`, no edges of the ladder in its histograms."""
+    from uadbench.benchmarks.records.detection_lines import VolumeHistogram, pack, unpack
+    from uadbench.benchmarks.records.detections import DETECTION, FROC, HISTOGRAMS
+    from uadbench.benchmarks.records.record_files import file_digest, write_lines
+
+    files = record.detection
+    assert files.config is not None
+    old = files.config.model_copy(update={"version": 1, "ladder": ()})
+    kept = np.searchsorted(files.config.edges, old.edges)
+
+    def merged(word: str) -> str:
+        counts = unpack(word)
+        below = np.cumsum(counts)[kept]
+        return pack(np.diff(below, prepend=0, append=counts.sum()).astype(np.int64))
+
+    lines = [replace(one, inside=merged(one.inside), outside=merged(one.outside)) for one in files.histograms()]
+    write_lines(record.fenced, HISTOGRAMS, lines, VolumeHistogram)
+    text = json.loads((record.folder / DETECTION).read_text())
+    del text["ladder"]
+    (record.folder / DETECTION).write_text(json.dumps({**text, "version": 1}))
+    (record.folder / FROC).unlink()
+    digests = json.loads((record.folder / "digests.json").read_text())
+    del digests["files"][FROC]
+    digests["files"] |= {name: file_digest(record.folder / name) for name in (DETECTION, HISTOGRAMS)}
+    (record.folder / "digests.json").write_text(json.dumps(digests))
 
 
 def run_jobs(jobs: Sequence[Job], runs: Path, device: str, workers: int, reporter: Reporter) -> Iterator[Outcome]:

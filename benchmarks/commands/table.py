@@ -27,7 +27,8 @@ def table(
     detection: Annotated[
         bool,
         typer.Option(
-            "--detection", help="Add tables of lesions found, false positives, other thresholds, surfaces and healing."
+            "--detection",
+            help="Add tables of lesions found, false positives, FROC, other thresholds, healing.",
         ),
     ] = False,
     ci: Annotated[

@@ -22,7 +22,8 @@ from ...in_order import in_order
 from ...methods import Detector
 from ...stopwatch import spent
 from ..records.checkpoint import load_weights
-from ..records.detections import DetectionConfig, Measured
+from ..records.detection_lines import Measured
+from ..records.detections import DetectionConfig
 from ..records.kept import keep
 from ..records.record import FIGURE
 from ..records.record_files import RecordError, ThresholdPair, VolumeScore, file_digest, read_arrays, write_arrays
@@ -243,6 +244,7 @@ def _detection(run: CellRun, stream: _Stream, thresholds: Mapping[str, Threshold
                 _write_maps(run, stream, cohort, subjects)
         with spent("detection"):
             config = detection_config(run.job, thresholds, partial(_read_map, run))
+        run.record.forget_detection()
         files.begin(config)
     run.record.fenced.remove(_MAPS)
     return config

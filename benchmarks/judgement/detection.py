@@ -1,4 +1,4 @@
-"""What was found, cell by cell: the lines of `detections.csv`, `lesions.csv` and `histograms.csv` as numbers of a set.
+"""What was found, cell by cell: the lines of `detections.csv` and the files beside it as numbers of a set.
 
 Lesions are pooled over the test scans of a set, so that a scan of forty plaques weighs forty times one of one; what is
 measured per volume (Dice, distances, ceilings, healing) is averaged over volumes, as the paper's columns are. Numbers
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from ...datasets.cohort import HEALTHY
 from ...metrics.curves import ap, ap_of, auroc, ceiling_of
 from ...metrics.lesions import DICE_RULE, lesion_rates, size_class
-from ..records.detections import DetectionConfig, VolumeHistogram, unpack
+from ..records.detection_lines import VolumeHistogram, unpack
+from ..records.detections import DetectionConfig
+from .froc import froc_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +58,10 @@ class CellHistograms(Protocol):
 
 
 def detection_numbers(
-    detections: pd.DataFrame, lesions: pd.DataFrame, histograms: Iterable[CellHistograms] = ()
+    detections: pd.DataFrame,
+    lesions: pd.DataFrame,
+    histograms: Iterable[CellHistograms] = (),
+    points: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """The numbers of every cell that has lines.
 
@@ -66,6 +71,8 @@ def detection_numbers(
         lesion_recall_iou                             the same matched at IoU >= 0.5 (BraTS)
         recall_below_01 … recall_above_10             by size of the lesion
         false_per_scan, false_below_01 …              components that touch no lesion, per scan, all and by size
+        froc_at_1, froc_at_2, froc_at_4, froc_at_8    lesions found with at most so many false components per scan
+        froc_mean                                     the mean of it at 1/8 to 8
         merged, split                                 lesions that share a component, components that share a lesion,
                                                       per scan
         nothing_found                                 share of scans with a lesion in which nothing is marked
@@ -87,6 +94,7 @@ def detection_numbers(
         detections: see `Results.detections`.
         lesions: see `Results.lesions`.
         histograms: see `Results.histograms`; without them what is pooled over voxels, and slices, are not there.
+        points: see `froc.froc_points`; without them what is told of FROC is not there.
 
     Returns:
         A row per cell, by `id`; NaN where there is nothing to measure.
@@ -100,6 +108,8 @@ def detection_numbers(
         found.setdefault(str(cell), {}).update(_of_lesions(own))
     for one in histograms:
         found.setdefault(one.id, {}).update(_of_histograms(one))
+    for cell_id, numbers in ({} if points is None else froc_numbers(points)).items():
+        found.setdefault(cell_id, {}).update(numbers)
     frame = pd.DataFrame.from_dict(found, orient="index", dtype=float)
     return frame.rename_axis("id").reset_index()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .froc import FROC_AT
 from .measures import Metric
 
 
@@ -37,6 +38,13 @@ FOUND_TABLES = (
         ),
         "At the run's threshold, lesions pooled over the test scans: found is a lesion that a component matches one to "
         "one at Dice 0.1 or more; false are components that touch no lesion.",
+    ),
+    FoundTable(
+        "lesions found, by false components per scan",
+        tuple(_share(f"froc_at_{at}", f"at {at}") for at in FROC_AT),
+        "FROC: share of the lesions, as above, that are found with at most so many false components per scan, over a "
+        "ladder of thresholds down to where components grow together, with straight lines between them. The ladder "
+        "needs no lesion label; which of its steps it is follows from the test scans, as in any FROC.",
     ),
     FoundTable(
         "lesions found, by size",

@@ -13,7 +13,7 @@
       maps/              validation maps, kept only until the thresholds are known
       thresholds.json    a lesion set each: greedy and exact threshold with their pooled validation Dice
       detection.json     how test volumes are measured beside the paper's numbers, see `detections.py`
-      detections.csv, lesions.csv, histograms.csv
+      detections.csv, lesions.csv, froc.csv, histograms.csv
                          what was found in each, added when it is scored; a record of before they were has none
       scores.csv         a line a test volume, added when it is scored
       reconstructions/   of every volume that was scored, where `score.keep` says so
@@ -45,7 +45,7 @@ from pydantic import Field
 from ..plan.cell_id import cell_id
 from .attempts import LEASE, HeldError, check_free
 from .claims import Claim, claimed
-from .detections import DETECTION, DETECTION_FILES, DETECTIONS, GROWING, HISTOGRAMS, LESIONS, DetectionFiles
+from .detections import DETECTION_FILES, DETECTION_VERSION, GROWING, HISTOGRAMS, DetectionFiles, files_of
 from .fence import FencedFolder
 from .record_files import (
     CellConfig,
@@ -84,7 +84,7 @@ REOPENED = "reopened.json"
 #: What the digests speak of, as far as a cell has it. The state holds no number of the cell.
 COVERED = (
     *(CONFIG, ENVIRONMENT, METRICS, THRESHOLDS, UNTRAINED, SCORES, HISTORY, SCORE_STATE, BEST),
-    *(DETECTION, DETECTIONS, LESIONS, HISTOGRAMS),
+    *DETECTION_FILES,
 )
 #: What takes long to read is compared when it is used; weights may be removed to make room, too.
 _COMPARED_LATER = (BEST, HISTOGRAMS)
@@ -168,16 +168,22 @@ class RunRecord:
         return DetectionFiles(self.fenced)
 
     @property
+    def detection_version(self) -> int:
+        """Version of the rules by which the cell was finished with what was found in each test volume.
+
+        0 where there is nothing of it, not all, or where it does not mean what it means today.
+        """
+        with suppress(RecordError):
+            config, known = self.detection.config, self.digests
+            if config is None or not known.keys() >= set(files_of(config.version)):
+                return 0
+            return config.version if file_digest(self.folder / HISTOGRAMS) == known[HISTOGRAMS] else 0
+        return 0
+
+    @property
     def has_detection(self) -> bool:
         """Whether the cell was finished with what was found in each test volume, measured by the rules of today."""
-        with suppress(RecordError):
-            known = self.digests
-            return (
-                known.keys() >= set(DETECTION_FILES)
-                and self.detection.config is not None
-                and file_digest(self.folder / HISTOGRAMS) == known[HISTOGRAMS]
-            )
-        return False
+        return self.detection_version == DETECTION_VERSION
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -284,15 +290,25 @@ class RunRecord:
         self._write_digests(DIGESTS, {name: file_digest(self.folder / name) for name in COVERED if self._has(name)})
 
     def reopen(self) -> None:
-        """Open a finished cell for what is found in its test volumes; what was there of that does not count any more.
+        """Open a finished cell for what is found in its test volumes.
 
-        Whenever that is interrupted, the cell is finished or open, and counts.
+        What was there of that does not count any more, but for lines of an older version: they count until
+        `forget_detection`, so that a cell to which nothing can be added keeps them. Whenever this is interrupted, the
+        cell is finished or open, and counts.
         """
-        kept = {name: digest for name, digest in self.digests.items() if name not in DETECTION_FILES}
-        self._write_digests(DIGESTS, kept)
-        for name in DETECTION_FILES:
-            self.fenced.remove(name)
+        if not 0 < self.detection_version < DETECTION_VERSION:
+            self._write_digests(DIGESTS, self._without_detection())
+            for name in DETECTION_FILES:
+                self.fenced.remove(name)
         self.fenced.rename(DIGESTS, self.folder / REOPENED)
+
+    def forget_detection(self) -> None:
+        """Before what was found is measured anew: whatever there is of it does not count any more."""
+        if self.is_reopened:
+            self._write_digests(REOPENED, self._without_detection())
+
+    def _without_detection(self) -> Mapping[str, str]:
+        return {name: digest for name, digest in self.digests.items() if name not in DETECTION_FILES}
 
     def close(self, *, added: bool) -> None:
         """Finish a cell that was reopened; its numbers are those that it was finished with before.
@@ -300,7 +316,8 @@ class RunRecord:
         Args:
             added: what was found in the test volumes is there, whole.
         """
-        files = {name: file_digest(self.folder / name) for name in DETECTION_FILES} if added else {}
+        there = [name for name in DETECTION_FILES if added and self._has(name)]  # all of them, or those of a version
+        files = {name: file_digest(self.folder / name) for name in there}
         self._write_digests(REOPENED, {**self.digests, **files})
         self.fenced.rename(REOPENED, self.folder / DIGESTS)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from ...files import remove
 from ..plan.cell import Cell
 from .attempts import ATTEMPTS
-from .detections import DETECTION, DETECTIONS, HISTOGRAMS, LESIONS
+from .detections import DETECTION, DETECTIONS, FROC, HISTOGRAMS, LESIONS
 from .record import (
     BEST,
     CONFIG,
@@ -75,6 +75,7 @@ def _unreadable(record: RunRecord) -> Mapping[str, str]:
         DETECTION: lambda: record.detection.config,
         DETECTIONS: record.detection.volumes,
         LESIONS: record.detection.lesions,
+        FROC: record.detection.froc,
         HISTOGRAMS: record.detection.histograms,
         DIGESTS: lambda: read_as(folder / DIGESTS, Digests),
         REOPENED: lambda: read_as(folder / REOPENED, Digests),

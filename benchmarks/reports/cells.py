@@ -15,16 +15,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..records.detections import (
-    DETECTION,
-    DETECTIONS,
-    HISTOGRAMS,
-    LESIONS,
-    DetectionConfig,
-    LesionDetection,
-    VolumeDetection,
-    VolumeHistogram,
-)
+from ..records.detection_lines import LesionDetection, VolumeDetection, VolumeFroc, VolumeHistogram
+from ..records.detections import DETECTION, DETECTIONS, FROC, HISTOGRAMS, LESIONS, DetectionConfig
 from ..records.origin import origin_of
 from ..records.record import RecordWarning, RunRecord
 from ..records.record_files import CellConfig, CohortConfig, RecordError, VolumeScore, file_digest
@@ -36,7 +28,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _MOST_NAMED = 3  # rows in a sentence
-_Line = TypeVar("_Line", VolumeDetection, LesionDetection)
+_THAT = {"lesion-wise numbers": "them", "FROC": "it"}
+_Line = TypeVar("_Line", VolumeDetection, LesionDetection, VolumeFroc)
 
 #: What a table needs to know of a cell, beside its sets and its numbers.
 IDENTITY = (
@@ -136,6 +129,19 @@ def lesions_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
     return _frame_of(_readable(_lesion_frame, records), LesionDetection)
 
 
+def froc_of_records(records: Iterable[RunRecord]) -> pd.DataFrame:
+    """The frame of operating points: a row per cell, test volume and step of the ladder, columns as above.
+
+    For the curves of a study, `froc_frames` reads cell by cell: it has hundreds of thousands of lines.
+    """
+    return _frame_of(froc_frames(records), VolumeFroc)
+
+
+def froc_frames(records: Iterable[RunRecord]) -> Iterator[pd.DataFrame]:
+    """The frames of which `froc_of_records` is made, as they are asked for; cells without such lines have none."""
+    return (found for found in _readable(_froc_frame, records) if found is not None)
+
+
 def histograms_of_records(records: Iterable[RunRecord]) -> Iterator[CellHistograms]:
     """The score histograms, cell by cell as they are asked for; cells without them are passed over."""
     return (found for found in _readable(_histograms, records) if found is not None)
@@ -143,17 +149,29 @@ def histograms_of_records(records: Iterable[RunRecord]) -> Iterator[CellHistogra
 
 def without_detection(records: Iterable[RunRecord]) -> str:
     """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
-    lacking = [record for record in records if record.counts and not _has_detection(record)]
-    return sentence_about(lacking) if lacking else ""
+    return sentence_about([record for record in records if record.counts and not _has_lines(record, DETECTION)])
 
 
 def sentence_about(lacking: Sequence[RunRecord]) -> str:
-    """What to do about cells that lack lesion-wise numbers, at least one."""
-    rows = [record.config.row for record in lacking]
+    """What to do about cells that lack lesion-wise numbers; "" of none."""
+    return _lack([record.config.row for record in lacking], "lesion-wise numbers")
+
+
+def without_froc(records: Iterable[RunRecord]) -> str:
+    """A sentence about finished cells that have lesion-wise numbers and no FROC yet; "" where all have it."""
+    finished = ((record, record.digests) for record in records if record.counts)
+    rows = [record.config.row for record, known in finished if DETECTION in known and FROC not in known]
+    return _lack(rows, "FROC")
+
+
+def _lack(rows: Sequence[str], what: str) -> str:
+    """A sentence about cells of rows that lack what a scoring adds."""
+    if not rows:
+        return ""
     different = tuple(dict.fromkeys(rows))
     words = " ".join(f"--method {row}" for row in different) if len(different) <= _MOST_NAMED else "--method …"
     cells = "1 cell has" if len(rows) == 1 else f"{len(rows)} cells have"
-    return f"{cells} no lesion-wise numbers yet: `bench score {words}` with the options of its run adds them."
+    return f"{cells} no {what} yet: `bench score {words}` with the options of its run adds {_THAT[what]}."
 
 
 def cells_without(volumes: pd.DataFrame, detections: pd.DataFrame) -> frozenset[str]:
@@ -264,9 +282,9 @@ def _head_of(record: RunRecord) -> tuple[Any, ...]:
     return tuple(identity[name] for name in _OF_A_VOLUME)
 
 
-def _has_detection(record: RunRecord) -> bool:
-    """Whether there are lines to read: of a finished cell, that they are those that it was finished with."""
-    is_vouched = DETECTION in record.digests or not (record.was_finished and not record.is_reopened)
+def _has_lines(record: RunRecord, name: str) -> bool:
+    """Whether there are lines of a file to read: of a finished cell, that they are those that it was finished with."""
+    is_vouched = name in record.digests or not (record.was_finished and not record.is_reopened)
     return is_vouched and record.detection.config is not None
 
 
@@ -278,13 +296,17 @@ def _lesion_frame(record: RunRecord) -> pd.DataFrame | None:
     return _cell_frame(record, LESIONS, LesionDetection, record.detection.lesions)
 
 
+def _froc_frame(record: RunRecord) -> pd.DataFrame | None:
+    return _cell_frame(record, FROC, VolumeFroc, record.detection.froc)
+
+
 def _cell_frame(
     record: RunRecord, name: str, kind: type[_Line], read: Callable[[], Sequence[_Line]]
 ) -> pd.DataFrame | None:
     """The lines of a cell with the columns that tell it from others; None where it has none."""
     import pandas as pd
 
-    if not _has_detection(record):
+    if not _has_lines(record, name):
         return None
     if record.was_finished and not record.is_reopened:
         lines = _read_table(record.folder / name, kind)
@@ -319,7 +341,7 @@ def _types(kind: type[_Line]) -> dict[str, type]:
 
 
 def _histograms(record: RunRecord) -> CellHistograms | None:
-    if not _has_detection(record) or (config := record.detection.config) is None:
+    if not _has_lines(record, HISTOGRAMS) or (config := record.detection.config) is None:
         return None
     known = record.digests.get(HISTOGRAMS)
     if known is not None and file_digest(record.folder / HISTOGRAMS) != known:

@@ -22,10 +22,13 @@ from .cells import (
     CellHistograms,
     cells_of_records,
     detections_of_records,
+    froc_frames,
+    froc_of_records,
     histograms_of_records,
     lesions_of_records,
     volumes_of_records,
     without_detection,
+    without_froc,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +81,23 @@ class Results:
         """One row per cell, test volume and lesion: its volume (ml), and how it was found."""
         return lesions_of_records(self.records)
 
+    def froc(self) -> pd.DataFrame:
+        """What thresholds that need no lesion label find: one row per cell, test volume and threshold (`share`).
+
+        Lesions, hits, components and those of them that touch no lesion; columns as `detections`.
+        """
+        return froc_of_records(self.records)
+
+    def froc_points(self) -> pd.DataFrame:
+        """The FROC curves of cells: one row per cell, lesion set and threshold (`share`), pooled over test volumes.
+
+        `sensitivity` and `false_per_scan`, `healthy_per_scan` (components marked in a healthy scan), and the sums that
+        they are made of.
+        """
+        from ..judgement.froc import froc_points
+
+        return froc_points(froc_frames(self.records))
+
     def histograms(self) -> Iterator[CellHistograms]:
         """The score histograms of test volumes, cell by cell, from which curves follow without a network."""
         return histograms_of_records(self.records)
@@ -98,6 +118,10 @@ class Results:
     def without_detection(self) -> str:
         """A sentence about finished cells that have no lesion-wise numbers yet; "" where all have them."""
         return without_detection(self.records)
+
+    def without_froc(self) -> str:
+        """A sentence about finished cells whose lesion-wise numbers have no FROC yet; "" where all have it."""
+        return without_froc(self.records)
 
     def table(
         self,

@@ -16,6 +16,7 @@ from ...datasets.modality import Modality
 from ...errors import UserError
 from ..judgement.detection import detection_numbers, with_detection
 from ..judgement.found import FOUND_TABLES, POOLED_TABLE
+from ..judgement.froc import froc_points
 from ..plan.preset import Preset
 from ..plan.suite import Suite, SuiteRow, load_suite, suites_in_order
 from ..records.looked_at import looked_at
@@ -27,10 +28,12 @@ from ..tracking.sync import fold_results
 from .cells import (
     cells_of_results,
     detections_of_records,
+    froc_frames,
     histograms_of_records,
     lesions_of_records,
     volumes_of_records,
     without_detection,
+    without_froc,
 )
 from .columns import found_suite
 from .console import counted
@@ -94,7 +97,7 @@ def print_tables(
     if options.detection:
         shown = [record for record in records if record.config.cell in set(cells["id"])]
         cells = with_detection(cells, found_in(shown))
-        notes = (*notes, *filter(None, [without_detection(shown)]))
+        notes = (*notes, *filter(None, [without_detection(shown), without_froc(shown)]))
     tables = tables_of(
         suites,
         cells,
@@ -117,7 +120,8 @@ def print_tables(
 def found_in(records: Sequence[RunRecord]) -> pd.DataFrame:
     """What was found, a row per cell that has lines of it; see `judgement.detection`."""
     detections, lesions = detections_of_records(records), lesions_of_records(records)
-    return detection_numbers(detections, lesions, histograms_of_records(records))
+    points = froc_points(froc_frames(records))
+    return detection_numbers(detections, lesions, histograms_of_records(records), points)
 
 
 def render(tables: Sequence[Table], form: str) -> str:

@@ -22,7 +22,7 @@ from ...errors import UserError, WriteError
 from ...files import locked
 from ..engine.progress import Reporter, SilentReporter
 from ..records.attempts import ATTEMPTS
-from ..records.detections import DETECTION_FILES
+from ..records.detections import DETECTION_FILES, files_of
 from ..records.origin import Origin, save_origin
 from ..records.record import BEST, DIGESTS, RunRecord
 from ..records.record_files import Digests, RecordError
@@ -151,21 +151,23 @@ def _take_in(archive: Archive, cell: ListedCell, runs: Path, place: Path, data: 
 
 
 def _complete_detection(archive: Archive, cell: ListedCell, here: RunRecord, place: Path) -> bool:
-    """Add what was found in each test volume to a record that lacks it; whether that was done.
+    """Add what was found in each test volume to a record that has nothing of it, or less; whether that was done.
 
     Raises:
         RecordError: what arrives is damaged; nothing was changed.
         HeldError: another process is at work on the record.
     """
-    if here.has_detection or not cell.files.keys() >= set(DETECTION_FILES):
+    known = here.detection_version
+    if here.has_detection or not cell.files.keys() >= set(files_of(known + 1)):
         return False
     arrived = _unpack(archive, cell, place)
     check_record(arrived, cell)
-    if not arrived.has_detection:  # measured by rules of another version
+    if arrived.detection_version <= known:  # measured by rules as old as those here, or by other ones
         return False
     if not here.is_reopened:
         here.reopen()
-    for name in DETECTION_FILES:
+    here.forget_detection()
+    for name in files_of(arrived.detection_version):
         here.fenced.write_with(name, lambda partial, name=name: archive.copy(cell, name, partial))  # type: ignore[misc]
     here.close(added=True)
     return True

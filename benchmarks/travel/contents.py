@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..records.attempts import ATTEMPTS
 from ..records.cost import COST
-from ..records.detections import DETECTION, DETECTIONS, HISTOGRAMS, LESIONS
+from ..records.detections import DETECTION, DETECTIONS, FROC, HISTOGRAMS, LESIONS
 from ..records.record import (
     BEST,
     CONFIG,
@@ -53,6 +53,7 @@ _MOST_BYTES = {
     DETECTION: _MIB,
     DETECTIONS: 256 * _MIB,
     LESIONS: 256 * _MIB,
+    FROC: 256 * _MIB,
     HISTOGRAMS: _GIB,
     HISTORY: 64 * _MIB,
     SCORE_STATE: _GIB,

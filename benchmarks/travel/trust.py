@@ -142,6 +142,7 @@ def check_detection(record: RunRecord) -> None:
         problem, config = files.problem(), files.config
         words = {word for line in files.volumes() for word in (line.cohort, line.role, line.subject)}
         words |= {word for line in files.lesions() for word in (line.cohort, line.role, line.subject)}
+        words |= {word for line in files.froc() for word in (line.cohort, line.role, line.subject)}
         words |= {word for line in files.histograms() for word in (line.cohort, line.role, line.subject)}
     except RecordError as error:
         raise RecordError(f"{name} is damaged: {error}") from error

@@ -145,16 +145,20 @@ def match_overlaps(overlaps: Overlaps, rule: MatchRule = DICE_RULE) -> Matching:
     Raises:
         ValueError: the rule's bar is not in (0, 1].
     """
-    if not 0 < rule.least <= 1:
-        raise ValueError(f"least must lie in (0, 1], not {rule.least}: whatever shares no voxel is never matched")
-    pairs = _matched_pairs(overlaps, rule)
+    pairs = matched_pairs(overlaps, rule)
     of_lesion = {int(overlaps.lesion[pair]): pair for pair in pairs}
     of_component = {int(overlaps.component[pair]): pair for pair in pairs}
     return Matching(rule, _lesions(overlaps, of_lesion, of_component), _components(overlaps, of_lesion, of_component))
 
 
-def _matched_pairs(overlaps: Overlaps, rule: MatchRule) -> list[int]:
-    """The pairs that are matched, by their place in `overlaps`."""
+def matched_pairs(overlaps: Overlaps, rule: MatchRule) -> list[int]:
+    """The pairs that are matched, by their place in `overlaps`; all that the number of hits needs.
+
+    Raises:
+        ValueError: the rule's bar is not in (0, 1].
+    """
+    if not 0 < rule.least <= 1:
+        raise ValueError(f"least must lie in (0, 1], not {rule.least}: whatever shares no voxel is never matched")
     reached = (overlaps.dice if rule.measure == "dice" else overlaps.iou) >= rule.least
     order = np.lexsort((overlaps.component, overlaps.lesion, -overlaps.shared, -overlaps.dice))
     taken_lesions: set[int] = set()

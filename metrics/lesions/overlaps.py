@@ -64,14 +64,26 @@ def overlaps_of(found: BoolArray, lesions: BoolArray) -> Overlaps:
         require_volume(name, mask)
     require_same_shape("found", found, "lesions", lesions)
     true_box, found_box = bounding_box(lesions), bounding_box(found)
-    lesion_of, lesion_voxels = _pieces(lesions[true_box])
-    component_of, component_voxels = _pieces(found[found_box])
+    lesion_of, lesion_voxels = pieces(lesions[true_box])
+    component_of, component_voxels = pieces(found[found_box])
     common = tuple(slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(true_box, found_box, strict=True))
     if any(side.stop <= side.start for side in common):
         none = np.zeros(0, np.int64)
         return Overlaps(lesion_voxels, component_voxels, none, none, none)
     lesion = lesion_of[_within(common, true_box)]
     component = component_of[_within(common, found_box)]
+    return counted(lesion, lesion_voxels, component, component_voxels)
+
+
+def counted(lesion: _Ints, lesion_voxels: _Ints, component: _Ints, component_voxels: _Ints) -> Overlaps:
+    """The overlaps of pieces whose voxels are numbered.
+
+    Args:
+        lesion: the lesion that each voxel belongs to, -1 for none, of whatever shape.
+        lesion_voxels: voxels of each lesion, [L].
+        component: the component that the same voxels belong to, -1 for none, the same shape.
+        component_voxels: voxels of each component, [C].
+    """
     both = (lesion >= 0) & (component >= 0)
     pairs, shared = np.unique(lesion[both] * component_voxels.size + component[both], return_counts=True)
     first, second = np.divmod(pairs, max(component_voxels.size, 1))
@@ -82,7 +94,7 @@ def _within(box: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ..
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, outer, strict=True))
 
 
-def _pieces(mask: BoolArray) -> tuple[_Ints, _Ints]:
+def pieces(mask: BoolArray) -> tuple[_Ints, _Ints]:
     """The piece that each voxel belongs to, -1 for none, and the voxels of each piece; the largest is piece 0."""
     labels, number = ndimage.label(mask, TOUCHING_IN_3D)
     voxels = np.bincount(labels.ravel(), minlength=number + 1)[1:]

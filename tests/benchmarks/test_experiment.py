@@ -143,6 +143,16 @@ def test_scoring_adds_lesion_wise_numbers_to_finished_cells_and_a_run_does_not(
     assert json.loads(digests.read_text()) == json.loads(whole)
     assert prepared(request_for("thresh", folds="0", train=False)).open_jobs() == ()
 
+    cases.as_version_1(record)
+    older = prepared(request_for("thresh", folds="0", where=where, train=False))
+    assert announce(older, heard).cells == 1
+    assert (
+        "  1 finished cell with lesion-wise numbers of before FROC: they are measured again, and FROC is added."
+        in heard.lines
+    )
+    older.run(heard)
+    assert {name: (record.folder / name).read_bytes() for name in DETECTION_FILES} == wanted
+
 
 def without_found(files: dict[str, str]) -> dict[str, str]:
     return {name: digest for name, digest in files.items() if name not in DETECTION_FILES}

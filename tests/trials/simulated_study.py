@@ -1,6 +1,6 @@
 """Run records of a study that nobody ran: 16 rows, 5 folds, 1,439 test volumes in each cell, numbers from a generator.
 
-    python tests/trials/simulated_study.py /tmp/study                                  # all of it: 541 MB, minutes
+    python tests/trials/simulated_study.py /tmp/study                                  # all of it: 621 MB, minutes
     python tests/trials/simulated_study.py /tmp/study --rows 4 --volumes 20 30 12 --bins 256
     bench compare maediff pddpm-s16 --results /tmp/study
 
@@ -24,23 +24,29 @@ from typing import Any
 
 import numpy as np
 
+from uadbench.benchmarks.engine.detection.config import LADDER
 from uadbench.benchmarks.plan.cell import Cell, Recipe
 from uadbench.benchmarks.plan.plan import Plan, plan_for
 from uadbench.benchmarks.plan.preset import Preset, load_preset
 from uadbench.benchmarks.plan.suite import SuiteRow, select_rows
 from uadbench.benchmarks.records.cost import CellCost, save_cost
+from uadbench.benchmarks.records.detection_lines import (
+    LesionDetection,
+    VolumeDetection,
+    VolumeFroc,
+    VolumeHistogram,
+    pack,
+)
 from uadbench.benchmarks.records.detections import (
     DETECTION,
     DETECTION_VERSION,
     DETECTIONS,
+    FROC,
     HISTOGRAMS,
     LESIONS,
     DetectionConfig,
-    LesionDetection,
+    LadderStep,
     SetThresholds,
-    VolumeDetection,
-    VolumeHistogram,
-    pack,
 )
 from uadbench.benchmarks.records.record import RunRecord, record_of
 from uadbench.benchmarks.records.record_files import (
@@ -294,7 +300,12 @@ class Study:
             for place, key in enumerate(KEYS[1:])
         }
         return DetectionConfig(
-            version=DETECTION_VERSION, thresholds=sets, top=TOP, bins=max(self.shape.bins, 1), voxel_mm=VOXEL_MM
+            version=DETECTION_VERSION,
+            thresholds=sets,
+            top=TOP,
+            bins=max(self.shape.bins, 1),
+            voxel_mm=VOXEL_MM,
+            ladder=_LADDER,
         )
 
     def _beside(
@@ -308,6 +319,8 @@ class Study:
         volumes: list[VolumeDetection] = []
         lesions: list[LesionDetection] = []
         spread: list[VolumeHistogram] = []
+        points: list[VolumeFroc] = []
+        apart = rng.spawn(1)[0]  # so that all else is what it was before there was FROC
         for key, truth in self.truth.items():
             for number, subject in enumerate(truth.subjects):
                 head = (f"phantom-{key}", key, subject)
@@ -315,10 +328,12 @@ class Study:
                 sets = KEYS[1:] if key == "healthy" else (key,)
                 volumes += [_detection(head, at, truth, number, results[key], found, rng) for at in sets]
                 lesions += found
+                points += _froc(head, self.config.ladder, found, apart)
                 spread.append(VolumeHistogram(*head, *histograms.words(key, skill, number)))
         files: tuple[tuple[str, Sequence[Any], type], ...] = (
             (DETECTIONS, volumes, VolumeDetection),
             (LESIONS, lesions, LesionDetection),
+            (FROC, points, VolumeFroc),
             (HISTOGRAMS, spread, VolumeHistogram),
         )
         record.fenced.write_json(DETECTION, self.config.model_dump(mode="json"))
@@ -334,6 +349,22 @@ def _lesions(
         noise = rng.normal(0, 0.1)  # drawn for every lesion, so that the others keep theirs
         own = float(np.clip(dice * (1 + 0.2 * math.log10(ml + 0.01)) + noise, 0, 1)) if dice else 0.0
         yield LesionDetection(*head, number, float(ml), own, own / (2 - own), float(min(1.0, 1.1 * own)))
+
+
+def _froc(
+    head: tuple[str, str, str],
+    ladder: Sequence[LadderStep],
+    lesions: Sequence[LesionDetection],
+    rng: np.random.Generator,
+) -> Iterator[VolumeFroc]:
+    """Each step doubles the false components, until they grow together; at the eighth they are as many as the run's."""
+    steps = np.arange(len(ladder))
+    false = rng.poisson(9.15 * 2.0 ** np.minimum(steps - 7, 17 - 2 * steps))
+    share = sum(one.dice >= 0.1 for one in lesions) / max(len(lesions), 1)
+    hits = rng.binomial(len(lesions), share * np.minimum((steps + 1) / 8, 1))
+    for step, wrong, found in zip(ladder, false.tolist(), hits.tolist(), strict=True):
+        sick = (len(lesions), found) if lesions else (None, None)
+        yield VolumeFroc(*head, step.share, wrong + found, wrong, *sick)
 
 
 def _detection(
@@ -378,6 +409,8 @@ def _detection(
     )
 
 
+#: Thresholds at the shares that a run has, falling evenly.
+_LADDER = tuple(LadderStep(share=share, threshold=round(0.6 - 0.045 * place, 3)) for place, share in enumerate(LADDER))
 _FACTORS = {
     "ceiling_dice": 1.15,
     **{"dice_at_1": 0.95, "dice_at_5": 0.8, "dice_at_10": 0.6},

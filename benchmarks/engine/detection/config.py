@@ -8,12 +8,14 @@ import numpy as np
 
 from ....datasets.cohort import Cohort
 from ....metrics.curves import score_exceeded_by
-from ...records.detections import BINS, DETECTION_VERSION, DetectionConfig, SetThresholds
+from ...records.detections import BINS, DETECTION_VERSION, DetectionConfig, LadderStep, SetThresholds
 from ...records.record_files import ThresholdPair
 from ..job import Job
 
 #: Shares of the brain voxels of healthy validation scans that a threshold lets through.
 SHARES = (0.01, 0.05, 0.10)
+#: Likewise, of the ladder of operating points: from a component or none per scan to where components grow together.
+LADDER = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 #: Reads the score map of a validation volume, float32 [D, H, W].
 ReadMap = Callable[[Cohort, str], np.ndarray]
@@ -37,7 +39,7 @@ def detection_config(job: Job, thresholds: Mapping[str, ThresholdPair], read: Re
     top = max(
         float(read(cohort, name).max()) for cohort, names in validation_sets(job) for name in dict.fromkeys(names)
     )
-    at_1, at_5, at_10 = score_exceeded_by(_healthy_scores(job, read), SHARES)
+    at_1, at_5, at_10, *ladder = score_exceeded_by(_healthy_scores(job, read), (*SHARES, *LADDER))
     return DetectionConfig(
         version=DETECTION_VERSION,
         thresholds={
@@ -47,13 +49,16 @@ def detection_config(job: Job, thresholds: Mapping[str, ThresholdPair], read: Re
         top=top,
         bins=BINS,
         voxel_mm=job.data.healthy.store.voxel_mm,
+        ladder=tuple(LadderStep(share=share, threshold=one) for share, one in zip(LADDER, ladder, strict=True)),
     )
 
 
 def belongs_to(config: DetectionConfig, thresholds: Mapping[str, ThresholdPair]) -> bool:
-    """Whether lines were measured at the thresholds that a cell has."""
+    """Whether lines were measured at the thresholds that a cell has, by the rules of today."""
     measured = {key: (one.greedy, one.exact) for key, one in config.thresholds.items()}
-    return measured == {key: (pair.greedy, pair.exact) for key, pair in thresholds.items()}
+    return config.version == DETECTION_VERSION and measured == {
+        key: (pair.greedy, pair.exact) for key, pair in thresholds.items()
+    }
 
 
 def _healthy_scores(job: Job, read: ReadMap) -> Iterator[np.ndarray]:

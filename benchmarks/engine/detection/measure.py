@@ -17,20 +17,21 @@ from ....metrics.lesions import (
     Matching,
     inside_outside,
     match_overlaps,
+    operating_counts,
     overlaps_of,
     ssim_map,
     surface_distances,
 )
 from ...plan.settings import ScoreSettings
-from ...records.detections import (
-    DetectionConfig,
+from ...records.detection_lines import (
     LesionDetection,
     Measured,
-    SetThresholds,
     VolumeDetection,
+    VolumeFroc,
     VolumeHistogram,
     pack,
 )
+from ...records.detections import DetectionConfig, SetThresholds
 from ..scoring import Reading, Truth, binarise, truth_of
 from ..slices import Slab
 
@@ -67,9 +68,12 @@ class Measurer:
             view = _View.of(reading, truth_of(cohort, subject, self.slab))
             keys = (cohort.key,)
         found = [self._found(view, key, cohort, subject) for key in keys]
+        volumes = tuple(volume for volume, _ in found)
+        lesions = volumes[0].lesions if volumes else None
         return Measured(
-            volumes=tuple(volume for volume, _ in found),
+            volumes=volumes,
             lesions=tuple(line for _, lesions in found for line in lesions),
+            froc=tuple(self._froc(view, lesions, cohort, subject)),
             histogram=self._histogram(view, cohort, subject),
         )
 
@@ -106,6 +110,24 @@ class Measurer:
             score_top=view.score_top,
         )
         return volume, tuple(_lesion_lines(cohort, subject, matching, voxel_ml))
+
+    def _froc(self, view: _View, lesions: int | None, cohort: Cohort, subject: str) -> Iterator[VolumeFroc]:
+        """The lines of a volume at each step of the ladder."""
+        thresholds = [step.threshold for step in self.config.ladder]
+        counts = operating_counts(
+            view.reading.score_map, view.lesions, thresholds, self.settings.min_voxels, view.truth.ignored
+        )
+        for step, one in zip(self.config.ladder, counts, strict=True):
+            yield VolumeFroc(
+                cohort=cohort.name,
+                role=cohort.key,
+                subject=subject,
+                share=step.share,
+                components=one.components,
+                false=one.false,
+                lesions=lesions,
+                hits=None if lesions is None else one.hits,
+            )
 
     def _of_lesions(self, view: _View, found: np.ndarray, thresholds: SetThresholds) -> dict[str, float | None]:
         """The numbers that need a lesion, by name (`_OF_LESIONS`)."""

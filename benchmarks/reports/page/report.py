@@ -148,7 +148,9 @@ def sections_of(study: Study, source: Source, *, in_3d: bool = False) -> tuple[S
     """From top to bottom; what a study knows nothing of is left out, or says so."""
     judgements = judge(study)
     detections = with_rows_named(study.results.detections(), study.rows)
-    cells = with_detection(study.cells, detection_numbers(detections, study.results.lesions()))
+    points = study.results.froc_points()
+    cells = with_detection(study.cells, detection_numbers(detections, study.results.lesions(), points=points))
+    missing = tuple(filter(None, (study.results.without_detection(), study.results.without_froc())))
     first = first_cells(study)
     histograms = Results(tuple(row.records[0] for row in study.rows)).histograms() if first else iter(())
     sections = (
@@ -156,7 +158,7 @@ def sections_of(study: Study, source: Source, *, in_3d: bool = False) -> tuple[S
         tables_section(study),
         pairs_section(study, judgements),
         volumes_section(study, judgements),
-        found_section(study, detections, cells, study.results.without_detection()),
+        found_section(study, detections, cells, points, missing),
         curves_section(study, histograms),
         healthy_section(study, detections),
         strata_section(study, detections, source.people),

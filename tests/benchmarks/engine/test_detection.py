@@ -19,14 +19,15 @@ from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.records.cost import cost_of
+from uadbench.benchmarks.records.detection_lines import unpack
 from uadbench.benchmarks.records.detections import (
     DETECTION,
     DETECTION_FILES,
     DETECTIONS,
+    FROC,
     GROWING,
     HISTOGRAMS,
     LESIONS,
-    unpack,
 )
 from uadbench.benchmarks.records.record import RunRecord, finished, record_of
 from uadbench.benchmarks.records.record_files import RecordError
@@ -36,7 +37,7 @@ from uadbench.methods.pddpm import PDDPM
 from uadbench.methods.thresh import Thresh
 from uadbench.metrics.curves import dice_at
 
-from cases import TINY
+from cases import TINY, as_version_1
 
 QUIET = SilentReporter()
 Stopper = Callable[[str, int], Reporter]
@@ -94,6 +95,10 @@ def test_a_run_writes_a_line_per_volume_and_set_in_the_order_of_the_scores(cell:
         keys = tuple(tiny_data.lesions) if cohort.is_healthy else (cohort.key,)
         expected += [(cohort.name, subject, key) for key in keys]
     assert lines == expected
+    steps = len(cell.detection.config.ladder) if cell.detection.config else 0
+    assert [(one.cohort, one.subject) for one in cell.detection.froc()] == [
+        (score.cohort, score.subject) for score in cell.scores() for _ in range(steps)
+    ]
     assert [(one.cohort, one.subject) for one in cell.detection.histograms()] == [
         (score.cohort, score.subject) for score in cell.scores()
     ]
@@ -114,6 +119,12 @@ def test_thresholds_come_from_validation_volumes_alone(cell: RunRecord, tiny_dat
         for threshold, share in ((one.at_1, 0.01), (one.at_5, 0.05), (one.at_10, 0.10)):
             assert (pool > threshold).mean() <= share
             assert (pool > np.nextafter(np.float32(threshold), np.float32(-1))).mean() > share
+    assert [step.share for step in config.ladder] == [
+        *(0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+    ]
+    for step in config.ladder:
+        assert (pool > step.threshold).mean() <= step.share
+        assert (pool > np.nextafter(np.float32(step.threshold), np.float32(-1))).mean() > step.share
     lesions = [reader.read(cohort, s) for key, cohort in tiny_data.lesions.items() for s in splits.lesion[key].val]
     assert config.top == max(float(one.score_map.max()) for one in (*healthy, *lesions))
 
@@ -177,7 +188,7 @@ def test_a_damaged_file_is_made_again(
     assert found_in(record) == found_in(cell) and record.scores() == cell.scores()
 
 
-@pytest.mark.parametrize("name", [DETECTION, DETECTIONS, LESIONS])
+@pytest.mark.parametrize("name", [DETECTION, DETECTIONS, LESIONS, FROC])
 def test_a_file_that_was_changed_after_the_end_is_made_again(
     name: str, cell: RunRecord, copy: RunRecord, tiny_data: Data
 ) -> None:
@@ -254,22 +265,121 @@ def test_lines_of_older_rules_are_measured_anew(copy: RunRecord, cell: RunRecord
     assert copy.done and found_in(copy) == found_in(cell)
 
 
-@pytest.mark.parametrize("step", range(6))
+@pytest.fixture
+def of_version_1(copy: RunRecord) -> RunRecord:
+    """The same cell as version 1 measured it, without FROC."""
+    as_version_1(copy)
+    assert copy.done and not copy.has_detection and copy.detection_version == 1
+    return copy
+
+
+def test_a_cell_of_version_1_keeps_its_numbers_and_is_said_to_lack_froc(
+    of_version_1: RunRecord, cell: RunRecord
+) -> None:
+    old, new = Results((of_version_1,)), Results((cell,))
+    for name in ("detections", "lesions"):
+        assert getattr(old, name)().equals(getattr(new, name)())
+    (before,), (now,) = old.histograms(), new.histograms()
+    assert len(before.config.edges) < len(now.config.edges)
+    for own, other in zip(before.lines, now.lines, strict=True):
+        at = now.config.thresholds["ms"].greedy
+        assert dice_at(unpack(own.inside), unpack(own.outside), before.config.edges, at) == dice_at(
+            unpack(other.inside), unpack(other.outside), now.config.edges, at
+        )
+    assert old.froc().empty and old.froc_points().empty and not new.froc().empty
+    assert list(old.froc().columns) == list(new.froc().columns)
+    assert list(old.froc_points().columns) == list(new.froc_points().columns)
+    numbers, wanted = old.found(), new.found()
+    assert [name for name in wanted if name not in numbers] == [name for name in wanted if "/froc_" in name]
+    np.testing.assert_allclose(numbers["ms/ceiling_pooled"], wanted["ms/ceiling_pooled"], atol=1e-3)
+    assert numbers["ms/lesion_f1"].equals(wanted["ms/lesion_f1"])
+    assert old.without_detection() == new.without_froc() == ""
+    assert old.without_froc() == (
+        "1 cell has no FROC yet: `bench score --method thresh` with the options of its run adds it."
+    )
+
+
+def test_a_cell_of_version_1_is_given_froc_and_no_other_byte_changes(
+    of_version_1: RunRecord, cell: RunRecord, tiny_data: Data
+) -> None:
+    before, job = others_in(of_version_1), job_of("thresh", tiny_data)
+    of_version_1.reopen()
+    assert of_version_1.counts and of_version_1.detection_version == 1
+    run_job(job, of_version_1.folder.parent, "cpu", QUIET)
+    assert of_version_1.done and of_version_1.has_detection
+    assert found_in(of_version_1) == found_in(cell) and others_in(of_version_1) == before
+    digests = [json.loads((record.folder / "digests.json").read_text()) for record in (of_version_1, cell)]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize(("word", "steps"), [("threshold", 1), ("threshold", 5), ("score", 1), ("score", 3)])
+def test_a_cell_of_version_1_counts_while_it_is_measured_again(
+    word: str, steps: int, of_version_1: RunRecord, cell: RunRecord, tiny_data: Data, stop_after: Stopper
+) -> None:
+    job, wanted = job_of("thresh", tiny_data), Results((cell,)).detections()
+    of_version_1.reopen()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, of_version_1.folder.parent, "cpu", stop_after(word, steps))
+    assert finished([of_version_1]) == (of_version_1,)
+    now = Results((of_version_1,)).detections()
+    if word == "threshold":  # until the new lines begin, the old ones count
+        assert now.equals(wanted)
+    else:
+        assert 0 < len(now) < len(wanted)
+    run_job(job, of_version_1.folder.parent, "cpu", QUIET)
+    assert of_version_1.done and found_in(of_version_1) == found_in(cell)
+
+
+def test_a_cell_of_version_1_without_weights_keeps_what_it_has(
+    of_version_1: RunRecord, cell: RunRecord, tiny_data: Data
+) -> None:
+    of_version_1.best_checkpoint.unlink()
+    of_version_1.reopen()
+    with pytest.raises(RecordError, match="weights"):
+        run_job(job_of("thresh", tiny_data), of_version_1.folder.parent, "cpu", QUIET)
+    assert of_version_1.done and of_version_1.detection_version == 1
+    assert Results((of_version_1,)).detections().equals(Results((cell,)).detections())
+
+
+@pytest.mark.parametrize("step", range(3))
+def test_a_cell_of_version_1_counts_wherever_it_is_cut(
+    step: int, of_version_1: RunRecord, cell: RunRecord, tiny_data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last moment of the old lines and the first of the new ones."""
+    config = cell.detection.config
+    assert config is not None
+    of_version_1.reopen()
+    done: list[int] = []
+    folder = type(of_version_1.fenced)
+    for name in ("write_json", "remove"):
+        monkeypatch.setattr(folder, name, cut_at(step, done, getattr(folder, name)))
+    with pytest.raises(KeyboardInterrupt):
+        of_version_1.forget_detection()
+        of_version_1.detection.begin(config)
+    monkeypatch.undo()
+    assert of_version_1.counts
+    run_job(job_of("thresh", tiny_data), of_version_1.folder.parent, "cpu", QUIET)
+    assert of_version_1.done and found_in(of_version_1) == found_in(cell)
+
+
+def cut_at(step: int, done: list[int], whole: Callable[..., None]) -> Callable[..., None]:
+    """The same, but that the call after so many is a kill."""
+
+    def write(*words: object) -> None:
+        if len(done) == step:
+            raise KeyboardInterrupt
+        done.append(1)
+        whole(*words)
+
+    return write
+
+
+@pytest.mark.parametrize("step", range(7))
 def test_a_cell_counts_wherever_its_opening_is_cut(step: int, copy: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = []
-
-    def cut(whole: Callable[..., None]) -> Callable[..., None]:
-        def write(*words: object) -> None:
-            if len(done) == step:
-                raise KeyboardInterrupt
-            done.append(1)
-            whole(*words)
-
-        return write
-
+    done: list[int] = []
     folder = type(copy.fenced)
     for name in ("write_json", "remove", "rename"):
-        monkeypatch.setattr(folder, name, cut(getattr(folder, name)))
+        monkeypatch.setattr(folder, name, cut_at(step, done, getattr(folder, name)))
     with pytest.raises(KeyboardInterrupt):
         copy.reopen()
     assert copy.counts
@@ -342,6 +452,11 @@ def test_frames_hold_what_the_lines_say(cell: RunRecord) -> None:
     assert [tuple(line) for line in lesions[["subject", "lesion", "ml", "dice"]].itertuples(index=False)] == [
         (line.subject, line.lesion, line.ml, line.dice) for line in cell.detection.lesions()
     ]
+    froc, points = results.froc(), cell.detection.froc()
+    assert list(zip(froc["set"], froc["subject"], froc["share"], strict=True)) == [
+        (one.role, one.subject, one.share) for one in points
+    ]
+    assert froc["false"].tolist() == [one.false for one in points] and set(froc["id"]) == {cell.config.cell}
     (histograms,) = results.histograms()
     assert histograms.lines == cell.detection.histograms() and histograms.config == cell.detection.config
     assert (histograms.row, histograms.fold, histograms.seed) == ("thresh", 0, 0)

@@ -14,13 +14,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from uadbench.benchmarks.judgement.detection import detection_numbers, with_detection
 from uadbench.benchmarks.judgement.found import FOUND_TABLES, POOLED_TABLE
-from uadbench.benchmarks.records.detections import (
-    DetectionConfig,
-    SetThresholds,
-    VolumeDetection,
-    VolumeHistogram,
-    pack,
-)
+from uadbench.benchmarks.judgement.froc import froc_points
+from uadbench.benchmarks.records.detection_lines import VolumeDetection, VolumeHistogram, pack
+from uadbench.benchmarks.records.detections import DetectionConfig, SetThresholds
 from uadbench.metrics.curves import histogram
 
 NAN = float("nan")
@@ -166,6 +162,7 @@ def test_cells_without_lines_stay_in_the_frame(detections: pd.DataFrame) -> None
 
 def test_every_column_of_the_tables_is_measured(detections: pd.DataFrame) -> None:
     lesions = pd.DataFrame([lesion("a", ml, 0.5) for ml in (0.05, 0.5, 5.0, 50.0)])
-    frame = detection_numbers(detections, lesions)
+    step = {"id": "a", "set": "ms", "share": 0.1, "lesions": 4.0, "hits": 1.0, "false": 2, "components": 3}
+    frame = detection_numbers(detections, lesions, points=froc_points([pd.DataFrame([step])]))
     wanted = {f"ms/{metric.name}" for table in FOUND_TABLES for metric in table.metrics}
     assert wanted <= set(frame.columns)

@@ -12,16 +12,15 @@ import pytest
 from rich.console import Console
 
 from uadbench.benchmarks.judgement.found import FOUND_TABLES, POOLED_TABLE
-from uadbench.benchmarks.records.detections import (
-    DETECTION_VERSION,
-    DetectionConfig,
+from uadbench.benchmarks.records.detection_lines import (
     LesionDetection,
     Measured,
-    SetThresholds,
     VolumeDetection,
+    VolumeFroc,
     VolumeHistogram,
     pack,
 )
+from uadbench.benchmarks.records.detections import DETECTION_VERSION, DetectionConfig, LadderStep, SetThresholds
 from uadbench.benchmarks.records.record import RunRecord, all_records
 from uadbench.benchmarks.reports import tables
 from uadbench.benchmarks.reports.results import Results
@@ -36,7 +35,12 @@ SHOWN = (*FOUND_TABLES, POOLED_TABLE)
 DOWN = "http://127.0.0.1:9"
 THRESHOLDS = SetThresholds(greedy=0.3, exact=0.3, at_1=0.6, at_5=0.5, at_10=0.4)
 CONFIG = DetectionConfig(
-    version=DETECTION_VERSION, thresholds={"tumours": THRESHOLDS, "ms": THRESHOLDS}, top=1.0, bins=8, voxel_mm=2.0
+    version=DETECTION_VERSION,
+    thresholds={"tumours": THRESHOLDS, "ms": THRESHOLDS},
+    top=1.0,
+    bins=8,
+    voxel_mm=2.0,
+    ladder=(LadderStep(share=0.01, threshold=0.6), LadderStep(share=0.05, threshold=0.5)),
 )
 
 
@@ -57,10 +61,24 @@ def measured(role: str, subject: str, hits: int, found_ml: float) -> Measured:
     lesions = [
         LesionDetection(**names, lesion=n + 1, ml=0.5, dice=float(n < hits), iou=0.0, touched=0.0) for n in (0, 1)
     ]
+    froc = [
+        VolumeFroc(
+            **names,
+            share=step.share,
+            components=hits + place,
+            false=place,
+            lesions=2 if ill else None,
+            hits=hits if ill else None,
+        )
+        for place, step in enumerate(CONFIG.ladder)
+    ]
     counted = np.ones(len(CONFIG.edges) + 1, dtype=np.int64)
     words = (pack(counted), pack(counted), pack(np.zeros(3, dtype=np.float32)), pack(np.zeros(3, dtype=np.int64)))
     return Measured(
-        lines, tuple(lesions if ill else ()), VolumeHistogram(**names, **dict(zip(_ARRAYS, words, strict=True)))
+        lines,
+        tuple(lesions if ill else ()),
+        tuple(froc),
+        VolumeHistogram(**names, **dict(zip(_ARRAYS, words, strict=True))),
     )
 
 
@@ -111,6 +129,8 @@ def test_the_numbers_are_means_over_the_folds_that_have_them(found: Bench) -> No
     assert own["tumours", "lesion_recall"] == (75.0, 2)
     assert own["ms", "lesion_recall"] == (50.0, 2)
     assert own["tumours", "recall_01_1"] == (75.0, 2)
+    # Fold 0 finds one of two lesions, fold 1 both, and the second step of each has one false component per scan.
+    assert own["tumours", "froc_at_1"] == own["tumours", "froc_at_8"] == (75.0, 2)
     assert own["tumours", "healthy_false_ml"] == (4.5, 2)
     assert ("tumours", "recall_1_10") not in own
     other = [line for line in lines if line["row"] == "maediff" and line["table"] != "table1"]

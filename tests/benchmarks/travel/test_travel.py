@@ -20,11 +20,12 @@ from uadbench.benchmarks.engine.reading import reader_of
 from uadbench.benchmarks.plan.preset import Preset
 from uadbench.benchmarks.plan.suite import select_rows
 from uadbench.benchmarks.prediction.trained import find_run
-from uadbench.benchmarks.records.detections import DETECTION_FILES
+from uadbench.benchmarks.records.detections import DETECTION_FILES, FROC
 from uadbench.benchmarks.records.origin import origin_of
 from uadbench.benchmarks.records.record import RunRecord, all_records
+from uadbench.benchmarks.records.record_files import file_digest
 from uadbench.benchmarks.records.reuse import require_weights
-from uadbench.benchmarks.reports.results import load_results
+from uadbench.benchmarks.reports.results import Results, load_results
 from uadbench.benchmarks.reports.tables import render, suites_of, tables_of
 from uadbench.benchmarks.tracking.fold_result import FoldResult
 from uadbench.benchmarks.tracking.sync import fold_results, sync_all
@@ -34,7 +35,11 @@ from uadbench.benchmarks.travel.door import export_cells, import_cells
 from uadbench.datasets.cohort import Data
 from uadbench.errors import UserError
 
+from cases import as_version_1
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .conftest import Clone, Parcel
 
 
@@ -232,8 +237,8 @@ def without_found(clone: Clone, label: str) -> dict[str, bytes]:
     """Make a cell one of a version that knew nothing of what is found; returns what it had."""
     folder = clone.runs / label
     digests = json.loads((folder / "digests.json").read_text())
-    had = {name: (folder / name).read_bytes() for name in DETECTION_FILES}
-    for name in DETECTION_FILES:
+    had = {name: (folder / name).read_bytes() for name in DETECTION_FILES if name in digests["files"]}
+    for name in had:
         (folder / name).unlink()
         del digests["files"][name]
     (folder / "digests.json").write_text(json.dumps(digests))
@@ -272,6 +277,56 @@ def test_a_cell_that_lacks_it_here_is_given_it_and_nothing_else(here: Clone, the
     digests = f"{label}/digests.json"
     assert here.tree() == {**before, **added, digests: there.tree()[digests]}
     assert here.record(label).has_detection
+
+
+def test_cells_of_version_1_travel_and_are_given_what_they_lack(
+    here: Clone, there: Clone, sent: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(there.results, here.results)
+    label = labels(here)[0]
+    as_version_1(here.record(label))
+    old = tmp_path / "old.zip"
+    export_cells("all", old, who="Lab X", results=here.results)
+
+    third = type(here)(tmp_path / "third")
+    assert not take_in(old, third.runs).refused
+    assert third.record(label).detection_version == 1
+    assert len(Results((third.record(label),)).detections()) > 0
+
+    before = third.tree()
+    assert len(take_in(old, third.runs).of("known")) == 3 and third.tree() == before
+    without_found(third, label)
+    assert take_in(old, third.runs).of("completed") == (label,)
+    assert third.record(label).detection_version == 1
+
+    assert take_in(sent, here.runs).of("completed") == (label,)
+    assert here.record(label).done and here.record(label).has_detection
+    for name in DETECTION_FILES:
+        assert (here.runs / label / name).read_bytes() == (there.runs / label / name).read_bytes()
+    before = here.tree()
+    assert len(take_in(old, here.runs).of("known")) == 3 and here.tree() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda text: text.replace(",0.0001,", ",0.0003,"), "counts at a share of voxels that the ladder"),
+        (lambda text: text.replace("cohort", "other", 1), "froc.csv is damaged: it has no column cohort"),
+        (lambda text: text.replace(",0.0001,", ",much,", 1), "froc.csv is damaged at line 2"),
+    ],
+)
+def test_counts_that_contradict_the_ladder_are_refused(
+    change: Callable[[str], str], sentence: str, here: Clone, there: Clone, tmp_path: Path
+) -> None:
+    shutil.copytree(there.results, here.results)
+    record = here.record(labels(here)[0])
+    path = record.folder / FROC
+    path.write_text(change(path.read_text()))
+    digests = json.loads((record.folder / "digests.json").read_text())
+    digests["files"][FROC] = file_digest(path)
+    (record.folder / "digests.json").write_text(json.dumps(digests))
+    export_cells(record.folder.name, tmp_path / "one.zip", who="Lab X", results=here.results)
+    assert sentence in take_in(tmp_path / "one.zip", tmp_path / "third").refused[record.folder.name]
 
 
 def test_what_is_found_here_by_other_means_stays(here: Clone, there: Clone, sent: Path) -> None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from .....metrics.curves.histogram import Curve, ap_of, curve_of
-from ....records.detections import unpack
+from ....records.detection_lines import unpack
 from ...cells import CellHistograms
 from ..html import Figure, Section
 from ..study import SetOf, Study

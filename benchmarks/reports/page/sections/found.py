@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,36 +19,48 @@ from ..svg.axis import linear
 from ..svg.plot import Plot
 from ..svg.scatter import Named, named_points
 from ..svg.strip import Strip, strip_plot
+from .froc import froc_figure, row_frocs
 from .tables import TableView, view_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def found_section(study: Study, detections: pd.DataFrame, cells: pd.DataFrame, missing: str) -> Section:
-    """Tables and operating points.
+def found_section(
+    study: Study, detections: pd.DataFrame, cells: pd.DataFrame, points: pd.DataFrame, missing: Sequence[str]
+) -> Section:
+    """Tables, FROC curves and operating points.
 
     Args:
         study: the study.
         detections: see `Results.detections`; may be empty.
         cells: the frame of cells with the numbers of `judgement.detection`.
-        missing: the sentence on cells that have none; "" where all have.
+        points: see `judgement.froc.froc_points`; may be empty.
+        missing: sentences on cells that lack lesion-wise numbers or FROC.
     """
     if not len(detections):
         return Section(
-            "lesions", "Lesion by lesion", lead=(missing or "No cell of this study has lesion-wise numbers.",)
+            "lesions", "Lesion by lesion", lead=tuple(missing) or ("No cell of this study has lesion-wise numbers.",)
         )
-    points = [figure for one in study.lesion_sets if (figure := _operating_points(study, one, cells)) is not None]
+    figures = [
+        figure
+        for one in study.lesion_sets
+        for figure in (
+            froc_figure(study, one, row_frocs(study, one, points, cells)),
+            _operating_points(study, one, cells),
+        )
+        if figure is not None
+    ]
     return Section(
         "lesions",
         "Lesion by lesion",
         "found.html.j2",
         lead=(
             "Lesions and marked components are connected by 26-neighbourhood and matched one to one by greatest "
-            "overlap, at Dice 0.1 or more. All at the run's threshold, which was chosen on validation scans.",
-            *([missing] if missing else []),
+            "overlap, at Dice 0.1 or more. All but the curves at the run's threshold, which was chosen on validation scans.",
+            *missing,
         ),
-        figures=tuple(points),
+        figures=tuple(figures),
         content={"tables": list(_views(study, cells))},
     )
 
@@ -119,7 +131,7 @@ def _operating_points(study: Study, one: SetOf, cells: pd.DataFrame) -> Figure |
     return Figure(
         plot.svg([named_points(plot, named)], says),
         "Each row at its own threshold; up and to the left is better.",
-        f"{one.title}: operating points (FROC)",
+        f"{one.title}: operating points",
     )
 
 

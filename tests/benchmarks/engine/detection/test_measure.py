@@ -18,13 +18,8 @@ from uadbench.benchmarks.plan.plan import plan_for
 from uadbench.benchmarks.plan.preset import load_preset
 from uadbench.benchmarks.plan.settings import ScoreSettings
 from uadbench.benchmarks.plan.suite import select_rows
-from uadbench.benchmarks.records.detections import (
-    DetectionConfig,
-    Measured,
-    SetThresholds,
-    VolumeDetection,
-    unpack,
-)
+from uadbench.benchmarks.records.detection_lines import Measured, VolumeDetection, unpack
+from uadbench.benchmarks.records.detections import DETECTION_VERSION, DetectionConfig, LadderStep, SetThresholds
 from uadbench.datasets.cohort import Cohort, Subject
 from uadbench.datasets.modality import Modality
 from uadbench.datasets.scans.preparation import PreparedVolume
@@ -40,7 +35,7 @@ MIN_VOXELS = 7
 EVERY = np.ones((3, 3, 3))
 GREEDY, EXACT, AT_1, AT_5, AT_10 = (float(np.float32(value)) for value in (0.8, 0.85, 1.1, 0.95, 0.9))
 CONFIG = DetectionConfig(
-    version=1,
+    version=DETECTION_VERSION,
     thresholds={
         "tumours": SetThresholds(greedy=GREEDY, exact=EXACT, at_1=AT_1, at_5=AT_5, at_10=AT_10),
         "ms": SetThresholds(greedy=0.5, exact=EXACT, at_1=AT_1, at_5=AT_5, at_10=AT_10),
@@ -48,6 +43,11 @@ CONFIG = DetectionConfig(
     top=1.5,
     bins=4096,
     voxel_mm=2.0,
+    # The second and third step have one threshold, as few voxels would give them; the last one joins components.
+    ladder=tuple(
+        LadderStep(share=share, threshold=float(np.float32(threshold)))
+        for share, threshold in ((0.001, 1.4), (0.002, 1.0), (0.005, 1.0), (0.01, 0.8), (0.2, 0.6), (0.3, 0.05))
+    ),
 )
 ML = 0.008
 
@@ -190,6 +190,32 @@ def test_lesions_by_hand(measure: Callable[..., Measured]) -> None:
     assert (lines[3].dice, lines[3].iou) == (0, 0)
 
 
+@pytest.mark.parametrize("ignored", [np.zeros(SHAPE, bool), IGNORED], ids=["nothing ignored", "something ignored"])
+def test_every_step_of_the_ladder_is_counted(measure: Callable[..., Measured], reading: Reading, ignored: Mask) -> None:
+    measured = measure("tumours", LESIONS, ignored if ignored.any() else None)
+    assert [line.share for line in measured.froc] == [step.share for step in CONFIG.ladder]
+    lesions, count = ndimage.label(LESIONS & ~ignored, EVERY)
+    for line, step in zip(measured.froc, CONFIG.ladder, strict=True):
+        found, components = ndimage.label(marked_at(reading.score_map, step.threshold, ignored), EVERY)
+        false = [number for number in range(1, components + 1) if not (lesions[found == number] > 0).any()]
+        assert (line.components, line.false, line.lesions) == (components, len(false), count)
+        pairs = [
+            (2 * ((lesions == i) & (found == j)).sum() / ((lesions == i).sum() + (found == j).sum()), i, j)
+            for i in range(1, count + 1)
+            for j in range(1, components + 1)
+        ]
+        matched: list[tuple[int, int]] = []
+        for dice, i, j in sorted(pairs, reverse=True):
+            if dice >= 0.1 and not any(i == a or j == b for a, b in matched):
+                matched.append((i, j))
+        assert line.hits == len(matched)
+    assert len({(line.components, line.hits) for line in measured.froc}) > 2
+    (run,) = measured.volumes  # the fourth step is the run's threshold
+    same = measured.froc[3]
+    assert (same.components, same.lesions, same.hits) == (run.components, run.lesions, run.hits)
+    assert same.false == run.false_below_01 + run.false_01_1 + run.false_1_10 + run.false_above_10
+
+
 @pytest.mark.parametrize("ignored", [None, IGNORED], ids=["nothing ignored", "something ignored"])
 def test_curves_follow_from_the_histogram(
     measure: Callable[..., Measured], reading: Reading, ignored: Mask | None
@@ -223,6 +249,11 @@ def test_a_healthy_scan_is_measured_at_the_thresholds_of_each_set(
         counts = (line.false_below_01, line.false_01_1, line.false_1_10, line.false_above_10)
         assert sum(counts) == line.components == ndimage.label(found, EVERY)[1]
         assert without_lesion(line)
+    assert [(line.role, line.share) for line in measured.froc] == [("healthy", one.share) for one in CONFIG.ladder]
+    for point, step in zip(measured.froc, CONFIG.ladder, strict=True):
+        components = ndimage.label(marked_at(reading.score_map, step.threshold, nothing), EVERY)[1]
+        assert point.false == point.components == components
+        assert point.lesions is None and point.hits is None
     assert unpack(measured.histogram.inside).sum() == 0
     assert unpack(measured.histogram.outside).sum() == np.prod(SHAPE)
 
@@ -232,6 +263,8 @@ def test_an_unhealthy_scan_without_a_lesion_in_view(measure: Callable[..., Measu
     (line,) = measured.volumes
     assert line.at == "ms" and without_lesion(line) and line.components > 0
     assert measured.lesions == ()
+    assert all(point.lesions is None and point.hits is None for point in measured.froc)
+    assert measured.froc[-2].components == measured.froc[-2].false > 0
 
 
 def test_where_nothing_is_found(measure: Callable[..., Measured], reading: Reading) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from uadbench.benchmarks.records.detections import DetectionConfig, SetThresholds, VolumeHistogram, pack
+from uadbench.benchmarks.records.detection_lines import VolumeHistogram, pack
+from uadbench.benchmarks.records.detections import DetectionConfig, SetThresholds
 from uadbench.benchmarks.reports.cells import CellHistograms
 from uadbench.benchmarks.reports.page.sections.curves import curves_section, pooled_curves
 from uadbench.benchmarks.reports.page.study import Study

@@ -13,9 +13,9 @@ PARENT_ID = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 #: Which process tells of a cell that runs; why a cell failed.
 TELLER, PROBLEM = "uadbench.teller", "problem"
-#: How the metrics of a parent are called, and of what its table and plots were made.
+#: How the metrics and parameters of a parent are called, and of what its table and plots were made.
 NAMES, SHOWN_OF = "uadbench.names", "uadbench.shown"
-NAMES_VERSION = "2"
+NAMES_VERSION = "3"
 #: By these a run was told of the weights and the model.
 MODEL = "uadbench.model"
 #: Who computed a cell elsewhere, and the SHA-256 of the archive in which it came. A server that several laboratories

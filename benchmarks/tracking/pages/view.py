@@ -41,9 +41,10 @@ def names_in(text: str) -> tuple[str, ...]:
 
 
 def _state(names: list[str]) -> dict[str, Any]:
+    lines = {**_chart("PARALLEL", "", "lines"), "selectedParams": ["row"], "selectedMetrics": names}
     columns = [_chart("BAR", name, "columns") for name in names]
     curves = [{**_chart("LINE", name, "curves"), "selectedMetricKeys": [name], "xAxisKey": "step"} for name in _CURVES]
-    sections = (("columns", "Side by side"), ("curves", "Curves"))
+    sections = (("lines", "All columns at once"), ("columns", "Column by column"), ("curves", "Curves"))
     return {
         "selectedColumns": [f"metrics.`{name}`" for name in names],
         "columnOrder": [],
@@ -53,7 +54,7 @@ def _state(names: list[str]) -> dict[str, Any]:
         "runsHidden": [],
         "runsVisibilityMap": {},
         "runsHiddenMode": f"FIRST_{_RUNS}_RUNS",
-        "compareRunCharts": [*columns, *curves],
+        "compareRunCharts": [lines, *columns, *curves],
         "compareRunSections": [
             {"uuid": key, "name": name, "display": True, "isReordered": False} for key, name in sections
         ],

@@ -77,7 +77,7 @@ def test_a_fold_is_a_child_with_all_its_numbers(
     assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
     assert child.info.end_time - child.info.start_time == 32_000  # 30 s of training, 2 s of scoring
     assert child.data.params["train.epochs"] == parent.data.params["train.epochs"] == "4"
-    assert child.data.params["method.net.width"] == str(sum(map(ord, "toy")))
+    assert child.data.params["settings.net.width"] == str(sum(map(ord, "toy")))
     metrics = child.data.metrics
     assert metrics["phantom-tumours/dice"] == record.metrics["phantom-tumours/dice"]
     assert metrics["threshold/ms/greedy"] == 0.1

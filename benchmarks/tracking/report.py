@@ -18,7 +18,19 @@ from ..records.running.live import LiveEpoch
 from ..records.running.system import SystemSample, read_system
 from .fold_result import identity_of
 from .names import HISTORY, SYSTEM, told
-from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+from .tags import (
+    ARCHIVE,
+    CELL,
+    DATA,
+    FORBIDDEN,
+    ORIGIN,
+    PARAM_LENGTH,
+    PARENT,
+    RECIPE,
+    RESULT,
+    SPLITS,
+    TAG_LENGTH,
+)
 
 #: Prefix of the parameters of a method's own.
 _SETTINGS = "settings"
@@ -179,7 +191,7 @@ def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
     words = ("method", "row", "title", "fold", "data", "data_title", "modality", "splits", "preset", "seed")
     tags = {word: getattr(config, word) for word in words}
     tags |= {f"env.{FORBIDDEN.sub('_', key)}": value for key, value in environment.items()}
-    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config)}
+    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config), PARENT: _parent_title(config)}
     tags |= {CELL: config.cell, RECIPE: config.recipe, DATA: config.data, SPLITS: config.splits}
     tags |= {RESULT: json.dumps(identity_of(config, environment), sort_keys=True)}
     tags |= {"mlflow.source.name": "bench", "mlflow.source.git.commit": environment.get("commit", "")}

@@ -9,7 +9,8 @@ EXPERIMENT = "uadbench"
 KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cell", "recipe", "data", "splits"))
 #: `COMPLETE` is written last: the hash of all that a run was told.
 COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
-PARENT_ID = "mlflow.parentRunId"
+#: A fold's parent: for MLflow, and by its name for charts that take folds together.
+PARENT_ID, PARENT = "mlflow.parentRunId", "parent"
 NOTE = "mlflow.note.content"
 #: Which process tells of a cell that runs; why a cell failed.
 TELLER, PROBLEM = "uadbench.teller", "problem"

@@ -129,6 +129,24 @@ def test_the_parent_carries_mean_and_standard_deviation(
         }
 
 
+def test_methods_differ_first_in_what_a_reader_asks_for(
+    tmp_path: Path, mlflow_uri: str, entry_of: Make, fake_record: Make
+) -> None:
+    """MLflow's page of comparison: the first three differing parameters of the alphabet, the first metric told."""
+    for name in ("one", "two"):
+        plan = {"data": {"slices": 12}, "method": {f"a_{name}": {"width": 3}}, "train": {"epochs": 4}}
+        metrics = {"phantom-tumours/dice": 0.5, "phantom-ms/dice": 0.25, "parameters": float(len(name) * ord(name[0]))}
+        fake_record(tmp_path, entry_of(name, name), data="compared", fingerprint="c", plan=plan, metrics=metrics)
+    sync_all(tmp_path, mlflow_uri, SilentReporter())
+    one, two = runs_of(mlflow_uri, "compared", "parent")
+    words = {*one.data.params, *two.data.params}
+    different = sorted(word for word in words if one.data.params.get(word) != two.data.params.get(word))
+    assert different[:3] == ["method", "network.parameters", "row"]
+    assert one.data.params["network.parameters"] == str(3 * ord("o"))
+    assert "settings.a_one.width" in different
+    assert next(iter(one.data.metrics)) == next(iter(two.data.metrics)) == "dice_phantom-tumours"
+
+
 def test_a_second_sync_changes_nothing(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
     for fold in range(2):
         fake_record(tmp_path, entry, fold, data="twice")
@@ -214,6 +232,23 @@ def test_the_checkpoint_travels_by_choice(tmp_path: Path, mlflow_uri: str, entry
     (same,) = runs_of(mlflow_uri, "checkpoint", "fold")
     assert same.info.run_id == child.info.run_id
     assert [item.path for item in client.list_artifacts(same.info.run_id, "checkpoints")] == ["checkpoints/best.ckpt"]
+
+
+def test_what_was_uploaded_by_choice_is_uploaded_again_with_changed_numbers(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 0, data="weights again")
+    sync_record(record, mlflow_uri, with_checkpoint=True)
+    (before,) = runs_of(mlflow_uri, "weights again", "fold")
+    record.save_metrics({**record.metrics, "phantom-ms/dice": 0.77})
+    record.finish(60.0)
+    sync_record(record, mlflow_uri)
+    (after,) = runs_of(mlflow_uri, "weights again", "fold")
+    assert after.info.run_id != before.info.run_id
+    names = {item.path for item in MlflowClient(tracking_uri=mlflow_uri).list_artifacts(after.info.run_id)}
+    assert "checkpoints" in names and "model" not in names
 
 
 def test_an_unfinished_cell_is_not_told(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
@@ -477,3 +512,19 @@ def test_children_of_a_parent_that_lost_a_race_come_to_the_one_that_stays(
     assert [run.info.run_id for run in runs_of(mlflow_uri, "race", "parent")] == [parent.info.run_id]
     children = runs_of(mlflow_uri, "race", "fold")
     assert [run.data.tags["mlflow.parentRunId"] for run in children] == [parent.info.run_id] * 2
+
+
+def test_a_whole_run_that_another_shows_as_running_is_finished(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    """Who shows a cell live can say so a moment after somebody else has told the whole of it."""
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 0, data="late", fingerprint="late")
+    sync_record(record, mlflow_uri)
+    (whole,) = runs_of(mlflow_uri, "late", "fold")
+    MlflowClient(tracking_uri=mlflow_uri).update_run(whole.info.run_id, status="RUNNING")
+    assert not sync_record(record, mlflow_uri)
+    (same,) = runs_of(mlflow_uri, "late", "fold")
+    assert (same.info.run_id, same.info.status) == (whole.info.run_id, "FINISHED")
+    assert same.info.end_time == whole.info.end_time

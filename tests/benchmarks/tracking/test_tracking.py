@@ -135,9 +135,11 @@ def test_methods_differ_first_in_what_a_reader_asks_for(
     """MLflow's page of comparison: the first three differing parameters of the alphabet, the first metric told."""
     for name in ("one", "two"):
         plan = {"data": {"slices": 12}, "method": {f"a_{name}": {"width": 3}}, "train": {"epochs": 4}}
-        metrics = {"phantom-tumours/dice": 0.5, "phantom-ms/dice": 0.25, "parameters": float(len(name) * ord(name[0]))}
-        fake_record(tmp_path, entry_of(name, name), data="compared", fingerprint="c", plan=plan, metrics=metrics)
-    sync_all(tmp_path, mlflow_uri, SilentReporter())
+        size = float(len(name) * ord(name[0]))
+        for fold in range(2):
+            metrics = {"phantom-tumours/dice": 0.5 + fold / 8, "phantom-ms/dice": 0.25, "parameters": size}
+            words = {"data": "compared", "fingerprint": "c", "plan": plan, "metrics": metrics}
+            sync_record(fake_record(tmp_path, entry_of(name, name), fold, **words), mlflow_uri)
     one, two = runs_of(mlflow_uri, "compared", "parent")
     words = {*one.data.params, *two.data.params}
     different = sorted(word for word in words if one.data.params.get(word) != two.data.params.get(word))
@@ -528,3 +530,26 @@ def test_a_whole_run_that_another_shows_as_running_is_finished(
     (same,) = runs_of(mlflow_uri, "late", "fold")
     assert (same.info.run_id, same.info.status) == (whole.info.run_id, "FINISHED")
     assert same.info.end_time == whole.info.end_time
+
+
+def test_parameters_that_somebody_else_tells_at_the_same_moment_are_no_error(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tell the parent's size at once: of the second, a database refuses what it would take a moment later."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+    real, refused = MlflowClient.log_batch, []
+
+    def log_batch(client: Any, run_id: str, **what: Any) -> Any:
+        done = real(client, run_id, **what)
+        if what.get("params") and run_id not in refused:
+            refused.append(run_id)
+            raise MlflowException("duplicate key value violates unique constraint", BAD_REQUEST)
+        return done
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    assert sync_record(fake_record(tmp_path, entry, data="at once", fingerprint="once"), mlflow_uri)
+    assert len(refused) == 2, "parent and fold"
+    assert len(fold_results(mlflow_uri, "at once")) == 1

@@ -43,7 +43,7 @@ class Cards:
         }
 
     def _read(self, handle: Any) -> dict[str, float]:
-        """What one card does: NVML tells percents of the last moments, bytes and milliwatts; not every card tells all."""
+        """What one card does: NVML tells percents, bytes and milliwatts, and not every card tells all."""
         nvml, found = self._nvml, {}
         with suppress(nvml.NVMLError):
             found["utilization_percentage"] = float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)

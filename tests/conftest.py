@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -102,12 +102,28 @@ def _ctrl_c_works() -> None:
 @pytest.fixture(autouse=True)
 def _signals_stay(_ctrl_c_works: None) -> Iterator[None]:
     """A test that left another handler behind would decide what later ones see, in an order that nobody chose."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, WARNING)}
+    before = _handlers()
     yield
-    left = [number.name for number, handler in before.items() if signal.getsignal(number) is not handler]
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    assert not left, f"this test left another handler of {', '.join(left)} behind"
+    left = [name for name, handler in _handlers().items() if handler is not before[name]]
+    _restore(before)
+    assert not left, f"this test left another handler of {', '.join(left)} behind; let it ask for `ending_process`"
+
+
+@pytest.fixture
+def ending_process() -> Iterator[None]:
+    """For what a process does last: it gives no signal back to anybody, as nothing comes after it."""
+    before = _handlers()
+    yield
+    _restore(before)
+
+
+def _handlers() -> dict[str, object]:
+    return {number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, WARNING)}
+
+
+def _restore(handlers: Mapping[str, object]) -> None:
+    for name, handler in handlers.items():
+        signal.signal(signal.Signals[name], handler)  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------- a head by formulas

@@ -49,6 +49,7 @@ def test_a_warning_waits_for_the_end_of_the_block_at_most() -> None:
     assert done == ["all"]
 
 
+@pytest.mark.usefixtures("ending_process")
 def test_the_second_warning_does_not_disturb_what_the_first_one_has_begun() -> None:
     with signals_stop():
         with pytest.raises(Stop):
@@ -57,7 +58,6 @@ def test_the_second_warning_does_not_disturb_what_the_first_one_has_begun() -> N
         end_quickly()
         signal.raise_signal(WARNING)
     assert signal.getsignal(WARNING) in (signal.SIG_DFL, signal.SIG_IGN)
-    signal.signal(WARNING, signal.SIG_DFL)
 
 
 def test_ctrl_c_and_sigterm_do_not_wait() -> None:

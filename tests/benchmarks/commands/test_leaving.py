@@ -189,6 +189,7 @@ def test_a_run_with_such_a_method_ends_with_2(
     assert "1 of 2 cells failed, the others are done" in answer.stderr
 
 
+@pytest.mark.usefixtures("ending_process")
 @pytest.mark.parametrize("by_typer", [True, False])
 def test_a_stop_before_a_command_heeds_it_is_a_sentence_too(
     by_typer: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -192,7 +192,7 @@ def test_it_looks_at_running_cells_and_shows_how_they_end(
 ) -> None:
     from mlflow import MlflowClient
 
-    records = [fake_record(tmp_path, entry, fold, data="seen", done=False) for fold in range(2)]
+    records = [fake_record(tmp_path, entry, fold, data="seen", done=False, fingerprint="seen") for fold in range(2)]
     folders = tuple(str(record.folder) for record in records)
     helper = Helper(Begin(uri=mlflow_uri, folders=folders, checkpoint=False, model=False), lambda sign: None, Clock())
 

@@ -18,7 +18,7 @@ def ui(
     """Open MLflow's own interface on the store."""
     from ..engine.progress import RichReporter
     from ..tracking.database import store_uri, without_password
-    from ..tracking.pages.interface import check_address, is_server, runs_link, serve, view_link
+    from ..tracking.pages.interface import check_address, is_server, runs_link, serve, view_links
     from ..tracking.sync import prepare_store
 
     uri = store_uri(results)
@@ -26,7 +26,8 @@ def ui(
     if is_server(uri):
         experiment, server = prepare_store(uri), without_password(uri)
         say(f"The store is a server, which has its own interface: {runs_link(server, experiment)}")
-        say(f"Methods side by side: {view_link(server, experiment)}")
+        for line in view_links(server, experiment):
+            say(line)
         return
     check_address(host, port)
     raise typer.Exit(serve(uri, prepare_store(uri), host, port, say))

@@ -18,8 +18,24 @@ from ..records.running.live import LiveEpoch
 from ..records.running.system import SystemSample, read_system
 from .fold_result import identity_of
 from .names import HISTORY, SYSTEM, told
-from .tags import ARCHIVE, CELL, DATA, FORBIDDEN, ORIGIN, PARAM_LENGTH, RECIPE, RESULT, SPLITS, TAG_LENGTH
+from .tags import (
+    ARCHIVE,
+    CELL,
+    DATA,
+    FORBIDDEN,
+    ORIGIN,
+    PARAM_LENGTH,
+    PARENT,
+    RECIPE,
+    RESULT,
+    SPLITS,
+    TAG_LENGTH,
+)
 
+#: Prefix of the parameters of a method's own.
+_SETTINGS = "settings"
+#: Parameter that says how large the network is; known once a cell has been trained.
+_SIZE = "network.parameters"
 #: Letters of a digest that MLflow takes.
 _DIGEST_LENGTH = 36
 
@@ -111,6 +127,7 @@ class Report:
         history = _history(record, begun.start, train)
         return replace(
             begun,
+            params={**begun.params, **_size(metrics)},
             points=(*history, *_system(record), *_final(record, end)),
             tags={**begun.tags, **_lesion_free(record)},
             files=tuple(path for path in (record.folder / "scores.csv", record.figure) if path.exists()),
@@ -143,8 +160,19 @@ def _note(config: CellConfig) -> str:
 
 
 def _params(config: CellConfig) -> dict[str, str]:
-    flat = {"method": config.method, "modality": config.modality, "seed": config.seed, **_flatten(config.plan)}
+    """What determines the numbers of a cell but its fold; the settings of its method below `settings.`.
+
+    MLflow's page *Compare* begins with the first three parameters of the alphabet in which runs differ. Those are
+    method, size of the network and row, as the names of all that methods have for themselves come later.
+    """
+    words = {word: getattr(config, word) for word in ("method", "row", "modality", "seed")}
+    plan = {_SETTINGS if section == "method" else section: values for section, values in config.plan.items()}
+    flat = {**words, **_flatten(plan)}
     return {FORBIDDEN.sub("_", key): str(value)[:PARAM_LENGTH] for key, value in flat.items()}
+
+
+def _size(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {_SIZE: f"{metrics['parameters']:.0f}"} if "parameters" in metrics else {}
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -163,7 +191,7 @@ def _tags(config: CellConfig, environment: Mapping[str, str]) -> dict[str, str]:
     words = ("method", "row", "title", "fold", "data", "data_title", "modality", "splits", "preset", "seed")
     tags = {word: getattr(config, word) for word in words}
     tags |= {f"env.{FORBIDDEN.sub('_', key)}": value for key, value in environment.items()}
-    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config)}
+    tags |= {"changed": " ".join(config.changed), "phantom": _phantom(config), PARENT: _parent_title(config)}
     tags |= {CELL: config.cell, RECIPE: config.recipe, DATA: config.data, SPLITS: config.splits}
     tags |= {RESULT: json.dumps(identity_of(config, environment), sort_keys=True)}
     tags |= {"mlflow.source.name": "bench", "mlflow.source.git.commit": environment.get("commit", "")}

@@ -122,6 +122,8 @@ class Store:
         whole = whole or [run for run in found if _knows_more(run, report)]
         if whole:
             run_id, tags = whole[0].info.run_id, whole[0].data.tags
+            if whole[0].info.status != "FINISHED":  # somebody who showed it live came a moment too late
+                self.client.set_terminated(run_id, "FINISHED", end_time=report.end)
         else:
             run_id, tags = self._fill_or_write(found, report, parent), {PARENT_ID: parent}
         for run in found:
@@ -129,6 +131,9 @@ class Store:
                 self.client.delete_run(run.info.run_id)
         if tags[PARENT_ID] != parent:
             self.client.set_tag(run_id, PARENT_ID, parent)
+        # What an earlier run of the cell was given, its successor gets, too.
+        had = {key for run in found for key in (CHECKPOINT, MODEL) if key in run.data.tags}
+        uploads = Uploads(uploads.checkpoint or CHECKPOINT in had, uploads.model or MODEL in had)
         uploaded = self._upload(run_id, tags, record, uploads)
         return uploaded or not whole
 

@@ -9,13 +9,14 @@ EXPERIMENT = "uadbench"
 KIND, CELL, RECIPE, DATA, SPLITS = (f"uadbench.{word}" for word in ("kind", "cell", "recipe", "data", "splits"))
 #: `COMPLETE` is written last: the hash of all that a run was told.
 COMPLETE, CHECKPOINT, RESULT = (f"uadbench.{word}" for word in ("complete", "checkpoint", "result"))
-PARENT_ID = "mlflow.parentRunId"
+#: A fold's parent: for MLflow, and by its name for charts that take folds together.
+PARENT_ID, PARENT = "mlflow.parentRunId", "parent"
 NOTE = "mlflow.note.content"
 #: Which process tells of a cell that runs; why a cell failed.
 TELLER, PROBLEM = "uadbench.teller", "problem"
-#: How the metrics of a parent are called, and of what its table and plots were made.
+#: How the metrics and parameters of a parent are called, and of what its table and plots were made.
 NAMES, SHOWN_OF = "uadbench.names", "uadbench.shown"
-NAMES_VERSION = "2"
+NAMES_VERSION = "3"
 #: By these a run was told of the weights and the model.
 MODEL = "uadbench.model"
 #: Who computed a cell elsewhere, and the SHA-256 of the archive in which it came. A server that several laboratories

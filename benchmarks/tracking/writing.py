@@ -27,13 +27,20 @@ def log(
         tags: names and values.
     """
     from mlflow.entities import Metric, Param, RunTag
+    from mlflow.exceptions import MlflowException
 
     metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
     for start in range(0, len(metrics), METRICS_PER_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
     words = [Param(key, value) for key, value in (params or {}).items()]
     for start in range(0, len(words), PARAMS_PER_BATCH):
-        client.log_batch(run_id, params=words[start : start + PARAMS_PER_BATCH])
+        portion = words[start : start + PARAMS_PER_BATCH]
+        try:
+            client.log_batch(run_id, params=portion)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+            client.log_batch(run_id, params=portion)  # somebody told the same at this moment; now it is no error
     if tags:
         client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 

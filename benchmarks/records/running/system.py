@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ....errors import UserError
+from .cards import Cards
 
 SYSTEM_FILE = "system.csv"
 EVERY = 10.0  # s between two samples, as MLflow's own
@@ -52,7 +54,7 @@ def require_psutil() -> None:
 
 
 class Sampler:
-    """Reads processor, memory, disk and cards of this machine."""
+    """Reads processor and memory of this machine and the cards of this process."""
 
     def __init__(self) -> None:
         require_psutil()
@@ -60,7 +62,7 @@ class Sampler:
 
         self._psutil: Any = psutil
         self._process = psutil.Process()
-        self._cards = _cards()
+        self._cards = Cards()
         psutil.cpu_percent()  # what it says next is of the time since
 
     def sample(self) -> SystemSample:
@@ -71,37 +73,9 @@ class Sampler:
             "system_memory_usage_megabytes": memory.used / _MEGABYTE,
             "system_memory_usage_percentage": memory.percent,
             "process_memory_usage_megabytes": self._process.memory_info().rss / _MEGABYTE,
+            **self._cards.read(),
         }
-        for number, read in enumerate(self._cards):
-            values |= {f"gpu_{number}_{name}": value for name, value in read().items()}
         return SystemSample(time.time(), {name: round(float(value), 1) for name, value in values.items()})
-
-
-def _cards() -> list[Callable[[], dict[str, float]]]:
-    """A reader per card of NVIDIA's; none where there is no card, no driver or no library that asks it."""
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # noqa: BLE001  (the library raises errors of its own, which only it knows)
-        return []
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-
-    def reader(handle: Any) -> Callable[[], dict[str, float]]:
-        def read() -> dict[str, float]:
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            found = {
-                "memory_usage_megabytes": memory.used / _MEGABYTE,
-                "memory_usage_percentage": 100 * memory.used / memory.total,
-            }
-            with suppress(pynvml.NVMLError):  # not every card counts these
-                found["utilization_percentage"] = pynvml.nvmlDeviceGetUtilizationRates(handle).gpu
-                found["power_usage_watts"] = pynvml.nvmlDeviceGetPowerUsage(handle) / 1000
-            return found
-
-        return read
-
-    return [reader(handle) for handle in handles]
 
 
 @contextmanager
@@ -115,11 +89,15 @@ def watched(folder: Path, every: float | None) -> Iterator[None]:
     if every is None:
         yield
         return
-    sampler, over = Sampler(), threading.Event()
+    sampler, file, over = Sampler(), _SystemFile(folder / SYSTEM_FILE), threading.Event()
+
+    def note() -> None:
+        with suppress(OSError):  # a disk that takes nothing more costs the user the sight of it
+            file.add(sampler.sample())
 
     def run() -> None:
         while not over.wait(every):
-            _append(folder / SYSTEM_FILE, sampler.sample())
+            note()
 
     thread = threading.Thread(target=run, name="system metrics", daemon=True)
     thread.start()
@@ -128,25 +106,41 @@ def watched(folder: Path, every: float | None) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        _append(folder / SYSTEM_FILE, sampler.sample())  # so that a short cell has one, too
+        note()  # so that a short cell has a sample, too
 
 
-def _append(path: Path, sample: SystemSample) -> None:
-    """Add a line; a disk that takes nothing more costs the user the sight of it."""
-    with suppress(OSError):
-        names = sorted(sample.values)
-        head = ["time", *names]
-        is_new = not path.exists() or path.stat().st_size == 0
-        if not is_new:
-            with path.open(encoding="utf-8", newline="") as file:
-                head = next(csv.reader(file))  # of an earlier attempt, perhaps on a machine with other cards
+class _SystemFile:
+    """Adds samples to a file; of one that a killed process has left, its last line is cut off where it is torn.
+
+    Args:
+        path: of the file, which need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._head: list[str] = []
+        with suppress(OSError, csv.Error):
+            content = path.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(path, whole)
+            self._head = next(csv.reader(io.StringIO(content[:whole].decode(errors="replace"), newline="")), [])
+
+    def add(self, sample: SystemSample) -> None:
+        """Add a line, under the names of an earlier attempt where there was one, perhaps on a machine with other cards.
+
+        Raises:
+            OSError: the disk takes nothing more.
+        """
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
-        if is_new:
+        head = self._head or ["time", *sorted(sample.values)]
+        if not self._head:
             writer.writerow(head)
         writer.writerow([f"{sample.time:.3f}", *(sample.values.get(name, "") for name in head[1:])])
-        with path.open("a", encoding="utf-8", newline="") as file:
+        with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(text.getvalue())
+        self._head = head
 
 
 def read_system(folder: Path) -> tuple[SystemSample, ...]:

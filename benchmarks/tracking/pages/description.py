@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..tags import NOTE
+from .view import CURVES_TAG, curves_state
 
 #: Markdown.
 _NOTE = """\
@@ -31,4 +32,4 @@ brains and say nothing about patients.
 
 #: Tags of the experiment; each is written once, so that what a user makes of it stays. The second spares MLflow's pages
 #: what is there for language models.
-EXPERIMENT_TAGS = {NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development"}
+EXPERIMENT_TAGS = {NOTE: _NOTE, "mlflow.experimentKind": "custom_model_development", CURVES_TAG: curves_state()}

@@ -20,13 +20,15 @@ from contextlib import contextmanager
 from types import FrameType
 
 from ....errors import UserError
-from .view import VIEW
+from .view import CURVES, VIEW
 
 _GRACE_SECONDS = 5.0
 _STDIN = 0
 _EVERY_ADDRESS = ("", "0.0.0.0", "::")  # a server may listen on these; a browser cannot go there
 #: What the server would start besides, for features of MLflow that this benchmark does not use.
 _NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+#: MLflow's menu for trained models; left to itself it shows the one for language models, where runs are evaluations.
+_TRAINING = "workflowType=machine_learning"
 _REASONS = {
     errno.EADDRINUSE: "is taken; choose another with --port",
     errno.EACCES: "is for the system; choose one above 1023 with --port",
@@ -78,17 +80,23 @@ def runs_link(server: str, experiment: str) -> str:
         server: its address.
         experiment: the experiment's id.
     """
-    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs"
+    return f"{_runs_page(server, experiment)}?{_TRAINING}"
 
 
-def view_link(server: str, experiment: str) -> str:
-    """Where MLflow 3 shows methods side by side, the columns of the paper first; see `view.py`.
+def view_links(server: str, experiment: str) -> Iterator[str]:
+    """What to say of the prepared views of MLflow 3, see `view.py`: methods side by side, and their curves.
 
     Args:
         server: its address.
         experiment: the experiment's id.
     """
-    return f"{runs_link(server, experiment)}?viewStateShareKey={VIEW}&compareRunsMode=CHART"
+    for title, view in (("Methods side by side", VIEW), ("Curves of all methods", CURVES)):
+        page = f"{_runs_page(server, experiment)}?{_TRAINING}"
+        yield f"{title}: {page}&viewStateShareKey={view}&compareRunsMode=CHART"
+
+
+def _runs_page(server: str, experiment: str) -> str:
+    return f"{server.rstrip('/')}/#/experiments/{experiment}/runs"
 
 
 def serve(uri: str, experiment: str, host: str, port: int, say: Callable[[str], None]) -> int:
@@ -106,7 +114,8 @@ def serve(uri: str, experiment: str, host: str, port: int, say: Callable[[str], 
     """
     address = _address(host, port)
     say(f"In some seconds the runs will be at {runs_link(address, experiment)} (Ctrl-C ends it).")
-    say(f"Methods side by side: {view_link(address, experiment)}")
+    for line in view_links(address, experiment):
+        say(line)
     try:
         with _signals_raise():
             code = _run_group(_command(uri, host, port))

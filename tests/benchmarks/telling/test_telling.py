@@ -16,9 +16,12 @@ import pytest
 
 from uadbench.benchmarks.engine.progress import SilentReporter
 from uadbench.benchmarks.plan.suite import SuiteRow
+from uadbench.benchmarks.records.fence import FencedFolder
+from uadbench.benchmarks.records.running.live import LiveHistory
+from uadbench.benchmarks.telling import helper as helper_module
 from uadbench.benchmarks.telling import teller as teller_module
 from uadbench.benchmarks.telling.helper import Helper
-from uadbench.benchmarks.telling.messages import Begin, Done, End, Sign
+from uadbench.benchmarks.telling.messages import Begin, Done, End, Failed, Sign
 from uadbench.benchmarks.telling.teller import Teller, telling
 from uadbench.benchmarks.tracking.store import Uploads
 from uadbench.benchmarks.tracking.sync import fold_results
@@ -182,3 +185,55 @@ def test_a_cell_that_cannot_be_told_does_not_keep_the_others_from_it(
             helper.order(Done(folder=str(record.folder)))
         helper.work()
     assert [result.cell for result in fold_results(mlflow_uri, "one broken")] == [whole.config.cell]
+
+
+def test_it_looks_at_running_cells_and_shows_how_they_end(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    from mlflow import MlflowClient
+
+    records = [fake_record(tmp_path, entry, fold, data="seen", done=False, fingerprint="seen") for fold in range(2)]
+    folders = tuple(str(record.folder) for record in records)
+    helper = Helper(Begin(uri=mlflow_uri, folders=folders, checkpoint=False, model=False), lambda sign: None, Clock())
+
+    def shown() -> dict[str, tuple[str, str | None]]:
+        client = MlflowClient(mlflow_uri)
+        number = client.get_experiment_by_name("uadbench").experiment_id
+        runs = client.search_runs([number], "tags.`uadbench.data` = 'seen' and tags.`uadbench.kind` = 'fold'")
+        return {run.data.tags["fold"]: (run.info.status, run.data.tags.get("problem")) for run in runs}
+
+    for record in records:
+        LiveHistory(FencedFolder(record.folder, lambda: None)).begin(record.history()[:1])
+    helper.work()
+    assert shown() == {"0": ("RUNNING", None), "1": ("RUNNING", None)}
+    helper.order(Failed(folder=folders[0], problem="the loss is no number"))
+    helper.order(End(stopped=True))
+    assert shown() == {"0": ("FAILED", "the loss is no number"), "1": ("KILLED", None)}
+
+
+def test_what_is_to_be_uploaded_is_passed_on(
+    tmp_path: Path, entry: SuiteRow, fake_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(helper_module, "sync_record", lambda record, uri, **words: told.append(words))
+    record = fake_record(tmp_path, entry, data="uploads")
+    for checkpoint, model in ((True, False), (False, True)):
+        begin = Begin(uri="http://127.0.0.1:9", folders=(), checkpoint=checkpoint, model=model)
+        helper = Helper(begin, lambda sign: None, Clock())
+        helper.order(Done(folder=str(record.folder)))
+        helper.work()
+        assert (told[-1]["with_checkpoint"], told[-1]["with_model"]) == (checkpoint, model)
+        assert told[-1]["parent_files"] is helper_module.parent_files
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "model", "is_late"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_uploads_are_waited_for_longer(
+    checkpoint: bool, model: bool, is_late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller_module, "_PATIENCE", 0.0)
+    heard = Heard()
+    with telling([], "http://127.0.0.1:9", Uploads(checkpoint, model), heard):
+        pass
+    assert bool([line for line in heard.lines if "does not answer in time" in line]) == is_late

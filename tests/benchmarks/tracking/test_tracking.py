@@ -77,7 +77,7 @@ def test_a_fold_is_a_child_with_all_its_numbers(
     assert (child.info.status, parent.info.status) == ("FINISHED", "FINISHED")
     assert child.info.end_time - child.info.start_time == 32_000  # 30 s of training, 2 s of scoring
     assert child.data.params["train.epochs"] == parent.data.params["train.epochs"] == "4"
-    assert child.data.params["method.net.width"] == str(sum(map(ord, "toy")))
+    assert child.data.params["settings.net.width"] == str(sum(map(ord, "toy")))
     metrics = child.data.metrics
     assert metrics["phantom-tumours/dice"] == record.metrics["phantom-tumours/dice"]
     assert metrics["threshold/ms/greedy"] == 0.1
@@ -127,6 +127,26 @@ def test_the_parent_carries_mean_and_standard_deviation(
         assert set(child.data.metrics) - curves == {
             key for key in parent.data.metrics if not key.startswith("spread/") and key != "training/folds_done"
         }
+
+
+def test_methods_differ_first_in_what_a_reader_asks_for(
+    tmp_path: Path, mlflow_uri: str, entry_of: Make, fake_record: Make
+) -> None:
+    """MLflow's page of comparison: the first three differing parameters of the alphabet, the first metric told."""
+    for name in ("one", "two"):
+        plan = {"data": {"slices": 12}, "method": {f"a_{name}": {"width": 3}}, "train": {"epochs": 4}}
+        size = float(len(name) * ord(name[0]))
+        for fold in range(2):
+            metrics = {"phantom-tumours/dice": 0.5 + fold / 8, "phantom-ms/dice": 0.25, "parameters": size}
+            words = {"data": "compared", "fingerprint": "c", "plan": plan, "metrics": metrics}
+            sync_record(fake_record(tmp_path, entry_of(name, name), fold, **words), mlflow_uri)
+    one, two = runs_of(mlflow_uri, "compared", "parent")
+    words = {*one.data.params, *two.data.params}
+    different = sorted(word for word in words if one.data.params.get(word) != two.data.params.get(word))
+    assert different[:3] == ["method", "network.parameters", "row"]
+    assert one.data.params["network.parameters"] == str(3 * ord("o"))
+    assert "settings.a_one.width" in different
+    assert next(iter(one.data.metrics)) == next(iter(two.data.metrics)) == "dice_phantom-tumours"
 
 
 def test_a_second_sync_changes_nothing(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
@@ -214,6 +234,23 @@ def test_the_checkpoint_travels_by_choice(tmp_path: Path, mlflow_uri: str, entry
     (same,) = runs_of(mlflow_uri, "checkpoint", "fold")
     assert same.info.run_id == child.info.run_id
     assert [item.path for item in client.list_artifacts(same.info.run_id, "checkpoints")] == ["checkpoints/best.ckpt"]
+
+
+def test_what_was_uploaded_by_choice_is_uploaded_again_with_changed_numbers(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 0, data="weights again")
+    sync_record(record, mlflow_uri, with_checkpoint=True)
+    (before,) = runs_of(mlflow_uri, "weights again", "fold")
+    record.save_metrics({**record.metrics, "phantom-ms/dice": 0.77})
+    record.finish(60.0)
+    sync_record(record, mlflow_uri)
+    (after,) = runs_of(mlflow_uri, "weights again", "fold")
+    assert after.info.run_id != before.info.run_id
+    names = {item.path for item in MlflowClient(tracking_uri=mlflow_uri).list_artifacts(after.info.run_id)}
+    assert "checkpoints" in names and "model" not in names
 
 
 def test_an_unfinished_cell_is_not_told(tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make) -> None:
@@ -477,3 +514,42 @@ def test_children_of_a_parent_that_lost_a_race_come_to_the_one_that_stays(
     assert [run.info.run_id for run in runs_of(mlflow_uri, "race", "parent")] == [parent.info.run_id]
     children = runs_of(mlflow_uri, "race", "fold")
     assert [run.data.tags["mlflow.parentRunId"] for run in children] == [parent.info.run_id] * 2
+
+
+def test_a_whole_run_that_another_shows_as_running_is_finished(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make
+) -> None:
+    """Who shows a cell live can say so a moment after somebody else has told the whole of it."""
+    from mlflow import MlflowClient
+
+    record = fake_record(tmp_path, entry, 0, data="late", fingerprint="late")
+    sync_record(record, mlflow_uri)
+    (whole,) = runs_of(mlflow_uri, "late", "fold")
+    MlflowClient(tracking_uri=mlflow_uri).update_run(whole.info.run_id, status="RUNNING")
+    assert not sync_record(record, mlflow_uri)
+    (same,) = runs_of(mlflow_uri, "late", "fold")
+    assert (same.info.run_id, same.info.status) == (whole.info.run_id, "FINISHED")
+    assert same.info.end_time == whole.info.end_time
+
+
+def test_parameters_that_somebody_else_tells_at_the_same_moment_are_no_error(
+    tmp_path: Path, mlflow_uri: str, entry: SuiteRow, fake_record: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tell the parent's size at once: of the second, a database refuses what it would take a moment later."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+
+    real, refused = MlflowClient.log_batch, []
+
+    def log_batch(client: Any, run_id: str, **what: Any) -> Any:
+        done = real(client, run_id, **what)
+        if what.get("params") and run_id not in refused:
+            refused.append(run_id)
+            raise MlflowException("duplicate key value violates unique constraint", BAD_REQUEST)
+        return done
+
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    assert sync_record(fake_record(tmp_path, entry, data="at once", fingerprint="once"), mlflow_uri)
+    assert len(refused) == 2, "parent and fold"
+    assert len(fold_results(mlflow_uri, "at once")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -56,6 +57,34 @@ def test_a_machine_with_other_cards_and_a_torn_line_do_no_harm(tmp_path: Path) -
     assert set(second.values) == {"cpu_utilization_percentage"}
     path.write_bytes(path.read_bytes()[:-4])
     assert read_system(tmp_path) == (first,)
+
+
+def test_what_a_kill_has_torn_is_not_glued_to_what_comes_next(tmp_path: Path) -> None:
+    path = tmp_path / SYSTEM_FILE
+    path.write_text("time,cpu_utilization_percentage\n10.0,50.0\n20.0,7")
+    with watched(tmp_path, 60.0):
+        pass
+    first, second = read_system(tmp_path)
+    assert (first.time, first.values) == (10.0, {"cpu_utilization_percentage": 50.0})
+    assert abs(second.time - time.time()) < 60
+    assert path.read_text().count("\n") == 3
+
+
+def test_a_disk_that_takes_nothing_more_costs_no_cell(tmp_path: Path) -> None:
+    with watched(tmp_path / "no such folder", 0.01):
+        time.sleep(0.1)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / SYSTEM_FILE).mkdir()
+    with watched(tmp_path, 0.01):
+        time.sleep(0.1)
+    assert read_system(tmp_path) == ()
+
+
+def test_no_thread_outlives_the_watching(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), watched(tmp_path, 0.01):
+        assert "system metrics" in [thread.name for thread in threading.enumerate()]
+        raise KeyboardInterrupt
+    assert "system metrics" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_without_psutil_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

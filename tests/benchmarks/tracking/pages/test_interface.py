@@ -145,13 +145,20 @@ def test_the_link_is_one_for_a_browser(host: str, address: str, monkeypatch: pyt
     monkeypatch.setattr(interface, "_run_group", lambda command: 1)
     with pytest.raises(UserError):
         interface.serve("sqlite:///nowhere.db", "7", host, 5000, lines.append)
-    assert f"{address}/#/experiments/7/runs " in lines[0]
+    assert f"{address}/#/experiments/7/runs?workflowType=machine_learning " in lines[0]
+    shared = f"{address}/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey="
+    assert [line.partition("&compareRunsMode=CHART")[0].rpartition(": ")[2] for line in lines[1:]] == [
+        f"{shared}uadbench",
+        f"{shared}uadbench-curves",
+    ]
 
 
 def test_mlflow_has_a_page_where_the_link_lands() -> None:
     mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed here")
     scripts = (Path(mlflow.__file__).parent / "server" / "js" / "build").rglob("*.js")
-    assert any('"/experiments/:experimentId/runs"' in script.read_text(encoding="utf-8") for script in scripts)
+    texts = [script.read_text(encoding="utf-8") for script in scripts]
+    for word in ('"/experiments/:experimentId/runs"', '"workflowType"', '"machine_learning"', "viewStateShareKey"):
+        assert any(word in text for text in texts), word
 
 
 def test_of_a_store_that_is_a_server_the_server_shows_the_runs(

@@ -57,7 +57,8 @@ def found_section(
         "found.html.j2",
         lead=(
             "Lesions and marked components are connected by 26-neighbourhood and matched one to one by greatest "
-            "overlap, at Dice 0.1 or more. All but the curves at the run's threshold, which was chosen on validation scans.",
+            "overlap, at Dice 0.1 or more. All but the curves at the run's threshold, which was chosen on validation "
+            "scans.",
             *missing,
         ),
         figures=tuple(figures),

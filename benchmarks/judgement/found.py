@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from .measures import Metric
 
-
 #: False components per scan at which a table shows the sensitivity. Here, since lists name columns without SciPy.
 FROC_AT = (1, 2, 4, 8)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .froc import FROC_AT
 from .measures import Metric
+
+#: False components per scan at which a table shows the sensitivity. Here, since lists name columns without SciPy.
+FROC_AT = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from ...datasets.cohort import HEALTHY
 from ...metrics.lesions import Froc, froc_of, mean_sensitivity, sensitivity_at
+from .found import FROC_AT
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: False components per scan at which a table shows the sensitivity.
-FROC_AT = (1, 2, 4, 8)
 _COLUMNS = ("id", "set", "share", "scans", "lesions", "hits", "false", "healthy_scans", "healthy_components")
 
 

@@ -253,6 +253,8 @@ def _detection(run: CellRun, stream: _Stream, thresholds: Mapping[str, Threshold
 def _write_maps(run: CellRun, stream: _Stream, cohort: Cohort, subjects: tuple[str, ...]) -> None:
     """Write the score maps of validation volumes that are not on disk yet."""
     missing = [subject for subject in dict.fromkeys(subjects) if not _has_map(run, cohort, subject)]
+    if not missing:
+        return
     total = len(set(subjects))
     maps = in_order(
         stream.write_map,

@@ -140,15 +140,19 @@ def records(results: Path) -> dict[str, Any]:
 
 
 def tracked(results: Path) -> dict[str, Any]:
-    """What MLflow holds, by cell: metrics with their history, parameters, status; how many runs tell of each cell."""
+    """What MLflow holds, by cell: metrics with their history, parameters, status; how many runs tell of each cell.
+
+    Of a parent's means, which grow in the order in which cells end, the last ones.
+    """
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{results / 'mlflow.db'}")
     found: dict[str, Any] = {}
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     for run in sorted(runs, key=lambda run: run.info.run_name):
+        first = -1 if run.data.tags.get("uadbench.kind") == "parent" else 0
         history = {
-            key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)]
+            key: [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, key)][first:]
             for key in timeless(run.data.metrics)
         }
         told = {"status": run.info.status, "params": run.data.params, "metrics": history}

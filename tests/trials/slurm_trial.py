@@ -31,7 +31,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kill_trial import BENCH, TINY, differing, make_place, records, size_of, tracked
 from slurm_cluster import Cluster
@@ -117,7 +116,7 @@ class Stage:
             code, said = self.run(folder, cells, "--on", "here")
             assert code == 0, said
             self._wanted[cells] = self.place / folder
-        alone, there = ({**records(path), **told(path)} for path in (self._wanted[cells], self.place / results))
+        alone, there = ({**records(path), **tracked(path)} for path in (self._wanted[cells], self.place / results))
         scene.compared += size_of(alone)
         scene.differ += differing(alone, there)
 
@@ -152,17 +151,6 @@ class Stage:
                 time.sleep(3)
                 return
             time.sleep(0.2)
-
-
-def told(results: Path) -> dict[str, Any]:
-    """What MLflow holds; of the means over folds, which grow in the order in which cells end, the last ones."""
-    found = tracked(results)
-    for runs in found.values():
-        for run in runs:
-            for name, points in run["metrics"].items():
-                if name.endswith(("_mean", "_std")):
-                    run["metrics"][name] = points[-1:]
-    return found
 
 
 def kept(said: str, *words: str) -> list[str]:

@@ -66,8 +66,10 @@ def _rivals(study: Study, judged: SetJudgement, best: int) -> str:
     if not others:
         return f"Every other row is significantly worse. {stays}."
     if not beaten:
-        return f"None of the other {len(others)} rows is significantly worse. {stays}."
-    return f"Not told apart from it: {_listed(others)}; the other {beaten} are significantly worse. {stays}."
+        none = f"None of the other {len(others)} rows is" if len(others) > 1 else "The other row is not"
+        return f"{none} significantly worse. {stays}."
+    rest = f"the other {beaten} are" if beaten > 1 else "the other one is"
+    return f"Not told apart from it: {_listed(others)}; {rest} significantly worse. {stays}."
 
 
 def _across(study: Study, found: Sequence[SetJudgement]) -> Iterator[str]:

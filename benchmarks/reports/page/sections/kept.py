@@ -77,7 +77,7 @@ def _reader(study: Study, row: StudyRow, record: RunRecord, data: Data) -> Reade
     from ....records.kept import FOLDER
     from ....records.reuse import kept_reconstructions
 
-    if not any((other.folder / FOLDER).is_dir() for other in row.records[:1]) and not row.entry.score:
+    if not (record.folder / FOLDER).is_dir() and not row.entry.score:
         return None
     preset = study.question.preset
     plan = plan_for(preset, row.entry.card, row.entry.row, row.entry.score)
